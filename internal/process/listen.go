@@ -1,0 +1,79 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Listen opens a TCP listener, so that a taken port is reported with its flag
+// before anything starts.
+func Listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--%s %s: %w", flag, addr, err)
+	}
+	return l, nil
+}
+
+// Serve answers on l until ctx ends, then shuts down within grace. Timeouts are
+// those of short requests and small answers; hijacked connections are the
+// handler's own to end.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Duration) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		// The caller's context has ended; the grace is what is left.
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		stopped <- srv.Shutdown(limit)
+	})
+	err := srv.Serve(l)
+	if !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return err
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("requests still running after %s: %w", grace, err)
+	}
+	return nil
+}
+
+// Ready is a readiness that starts at false.
+type Ready struct{ v atomic.Bool }
+
+// Set changes the readiness.
+func (r *Ready) Set(ready bool) { r.v.Store(ready) }
+
+// Is reports the readiness.
+func (r *Ready) Is() bool { return r.v.Load() }
+
+// Ops answers /metrics, /healthz (alive: always 200) and /readyz (200 or 503).
+// It belongs on a port of its own that the public never reaches.
+func Ops(reg *prometheus.Registry, ready *Ready) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready.Is() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	return mux
+}

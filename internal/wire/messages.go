@@ -1,0 +1,169 @@
+// Package wire holds the words on the wire: the visitor's messages of
+// subprotocol waitroom.v1, the one table of error codes, and problem+json.
+// PROTOCOL.md is the reference; testdata holds golden JSON that the server's and
+// the page's tests both read.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"waitroom/internal/room"
+)
+
+// Subprotocol is offered and accepted in the WebSocket handshake.
+const Subprotocol = "waitroom.v1"
+
+// Bounds of a visitor's messages, in bytes.
+const (
+	MaxFirst = 4096 // a join with its place
+	MaxLater = 256
+)
+
+// Type of a message.
+type Type string
+
+// Messages of the visitor, then of the server.
+const (
+	Join  Type = "join"
+	Claim Type = "claim"
+	Leave Type = "leave"
+
+	Joined   Type = "joined"
+	Position Type = "position"
+	Admitted Type = "admitted"
+	Missed   Type = "missed"
+	Spent    Type = "spent"
+	Pass     Type = "pass"
+	Room     Type = "room"
+	Left     Type = "left"
+	Drain    Type = "drain"
+	Error    Type = "error"
+)
+
+// Request is a message of the visitor.
+type Request struct {
+	Type     Type   `json:"type"`
+	Place    string `json:"place,omitempty"`
+	Identity string `json:"identity,omitempty"`
+}
+
+// DecodeError is a request that cannot be served, with its code.
+type DecodeError struct {
+	Code  Code
+	cause error
+}
+
+func (e *DecodeError) Error() string { return string(e.Code) + ": " + e.cause.Error() }
+func (e *DecodeError) Unwrap() error { return e.cause }
+
+// DecodeRequest reads one message of at most limit bytes. Unknown fields are
+// ignored, unknown types refused; every error is a *DecodeError.
+func DecodeRequest(b []byte, limit int) (Request, error) {
+	if len(b) > limit {
+		return Request{}, &DecodeError{TooLong, fmt.Errorf("%d bytes, at most %d", len(b), limit)}
+	}
+	if b = bytes.TrimSpace(b); len(b) == 0 || b[0] != '{' {
+		return Request{}, &DecodeError{BadMessage, errors.New("want a JSON object")}
+	}
+	var r Request
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Request{}, &DecodeError{BadMessage, err}
+	}
+	switch r.Type {
+	case Join:
+		if r.Identity != "" {
+			return Request{}, &DecodeError{Unsupported, errors.New("identity")}
+		}
+	case Claim, Leave:
+	default:
+		return Request{}, &DecodeError{UnknownType, fmt.Errorf("type %q", string(r.Type))}
+	}
+	return r, nil
+}
+
+// ETA is an estimated wait as a range of whole seconds.
+type ETA struct {
+	LowS  int64 `json:"low_s"`
+	HighS int64 `json:"high_s"`
+}
+
+// The server's messages. Durations are what is left, in ms, never wall times.
+type (
+	JoinedMessage struct {
+		Type   Type        `json:"type"`
+		Place  string      `json:"place"`
+		Number room.Number `json:"number"` // for tools; a page never shows it
+		Epoch  room.Epoch  `json:"epoch"`
+	}
+	PositionMessage struct {
+		Type     Type          `json:"type"`
+		Position room.Position `json:"position"`
+		Waiting  int64         `json:"waiting"`
+		ETA      *ETA          `json:"eta"`
+	}
+	AdmittedMessage struct {
+		Type    Type  `json:"type"`
+		ClaimMS int64 `json:"claim_ms"`
+	}
+	PassMessage struct {
+		Type      Type   `json:"type"`
+		Pass      string `json:"pass"`
+		ExpiresMS int64  `json:"expires_ms"`
+		URL       string `json:"url"`
+	}
+	RoomMessage struct {
+		Type    Type       `json:"type"`
+		State   room.Shown `json:"state"`
+		Notice  string     `json:"notice,omitempty"`
+		OpensMS *int64     `json:"opens_ms,omitempty"`
+	}
+	DrainMessage struct {
+		Type    Type  `json:"type"`
+		RetryMS int64 `json:"retry_ms"`
+	}
+	ErrorMessage struct {
+		Type    Type   `json:"type"`
+		Code    Code   `json:"code"`
+		Message string `json:"message"`
+	}
+	PlainMessage struct {
+		Type Type `json:"type"`
+	}
+)
+
+// Encode marshals any message but position; AppendPosition is for that.
+func Encode(m any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(m); err != nil {
+		panic(fmt.Sprintf("wire: %T cannot fail to encode: %v", m, err)) // only strings and integers in there
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// EncodeError is the `error` message of a code.
+func EncodeError(c Code) []byte {
+	return Encode(ErrorMessage{Error, c, Codes[c].Text})
+}
+
+// AppendPosition appends a position message to dst: the same bytes as Encode of
+// a PositionMessage, without allocating. A nil-like eta is low < 0.
+func AppendPosition(dst []byte, p room.Position, waiting, lowS, highS int64) []byte {
+	dst = append(dst, `{"type":"position","position":`...)
+	dst = strconv.AppendInt(dst, int64(p), 10)
+	dst = append(dst, `,"waiting":`...)
+	dst = strconv.AppendInt(dst, waiting, 10)
+	if lowS < 0 {
+		return append(dst, `,"eta":null}`...)
+	}
+	dst = append(dst, `,"eta":{"low_s":`...)
+	dst = strconv.AppendInt(dst, lowS, 10)
+	dst = append(dst, `,"high_s":`...)
+	dst = strconv.AppendInt(dst, highS, 10)
+	return append(dst, `}}`...)
+}
