@@ -1,10 +1,10 @@
-// Package rank turns one read of the gone bitmap into exact positions.
+// Package rank turns one read of a line's `gone` bitmap into exact positions:
+// position(n) = n − gone bits up to n. It exists so that the work in Redis does
+// not grow with the visitors who watch. Pure; nothing here allocates but New.
 //
-// A line's invariant: for 1 ≤ n ≤ seq, bit n is 0 exactly when one visitor in
-// the queue has number n. So a visitor's position is its number less the set
-// bits up to it; nothing else of the line is needed, and one read serves every
-// visitor of a node. Redis numbers bits from the most significant bit of a byte
-// on: bit n is 0x80>>(n&7) of byte n>>3.
+// The bit of number n is 0x80>>(n&7) of byte n>>3, as SETBIT writes it. Bits
+// before the head count as gone, whatever the window holds of them, and bits
+// behind the window's end as not gone: the line keeps no trailing zero bytes.
 package rank
 
 import (
@@ -14,96 +14,86 @@ import (
 	"waitroom/internal/room"
 )
 
-// Bits is one read: head and seq of the line, and the bitmap from a byte on.
-// Bits before the head count as gone, bits after the last byte as not gone,
-// since Redis does not store trailing zeros. The zero value is an empty line.
+// Bits is one read: the window of the bitmap from byte `from` on, the head and
+// the last number given. The bytes stay the caller's, who must not change them
+// while the Bits are in use. Safe for concurrent readers.
 type Bits struct {
 	head, seq room.Number
-	from      int64 // number of the first bit in gone
+	from      int64
 	gone      []byte
 }
 
-// New returns the Bits of a read; gone begins at byte from of the bitmap, at or
-// before the head's byte. It keeps gone, so the caller must not change it.
+// New returns the positions of one read. from must not be behind the head's byte.
 func New(head, seq room.Number, from int64, gone []byte) *Bits {
 	b := &Bits{}
 	b.Reset(head, seq, from, gone)
 	return b
 }
 
-// Reset makes b the Bits of another read, without allocating.
+// Reset makes b the positions of another read. Cursors of the old one are void.
 func (b *Bits) Reset(head, seq room.Number, from int64, gone []byte) {
-	*b = Bits{head: head, seq: seq, from: from * 8, gone: gone}
+	*b = Bits{head: head, seq: seq, from: from, gone: gone}
 }
 
-// Gone reports whether number n has left the line at this read.
+// Gone says whether n left the line: it is before the head, or its bit is 1. A
+// number above seq is not known to this read, and not gone.
 func (b *Bits) Gone(n room.Number) bool {
 	if n < b.head {
 		return true
 	}
-	i := int64(n) - b.from
-	if n > b.seq || i>>3 >= int64(len(b.gone)) {
-		return false
-	}
-	return b.gone[i>>3]&(0x80>>(i&7)) != 0
+	i := int64(n)>>3 - b.from
+	return i >= 0 && i < int64(len(b.gone)) && b.gone[i]&(0x80>>(n&7)) != 0
 }
 
-// Position is the rank of number n, from 1; false when n is gone or was given
-// after this read.
+// Position is n's rank in the line. It is false for a number that is gone, and
+// for one above the read's seq, which waits for the next read. It counts from the
+// head: for many numbers take a Cursor.
 func (b *Bits) Position(n room.Number) (room.Position, bool) {
 	c := b.Cursor()
 	return c.Position(n)
 }
 
-// Cursor returns a cursor at the head.
-func (b *Bits) Cursor() Cursor {
-	head := max(int64(b.head)-b.from, 0)
-	return Cursor{bits: b, at: head &^ 63, before: -b.zeros(head&^63, head)}
-}
-
-// zeros counts the clear bits of [lo, hi) within one word.
-func (b *Bits) zeros(lo, hi int64) int64 {
-	return hi - lo - int64(bits.OnesCount64(b.word(lo)&^(^uint64(0)>>uint(hi-lo))))
-}
-
-// word is the 64 bits from bit i on (a multiple of 64), the first one highest.
-func (b *Bits) word(i int64) uint64 {
-	i >>= 3
-	if i+8 <= int64(len(b.gone)) {
-		return binary.BigEndian.Uint64(b.gone[i:])
-	}
-	var last [8]byte
-	if i < int64(len(b.gone)) {
-		copy(last[:], b.gone[i:])
-	}
-	return binary.BigEndian.Uint64(last[:])
-}
-
-// Cursor answers positions of ascending numbers: together they cost one walk
-// over the bitmap's words. It is a value; it stays valid until its Bits are Reset.
+// Cursor counts through the bits once, for numbers in ascending order.
 type Cursor struct {
-	bits   *Bits
-	at     int64 // first bit of the current word, a multiple of 64
-	before int64 // visitors waiting before that word
+	bits *Bits
+	next int64       // the first byte of the window not yet counted
+	left room.Number // gone numbers among those before that byte, from the head on
+	last room.Number
 }
 
-// Position is Bits.Position for n not below the n of the call before.
+// Cursor returns one that stands at the head.
+func (b *Bits) Cursor() Cursor {
+	c := Cursor{bits: b, next: max(0, int64(b.head)>>3-b.from)}
+	if c.next < int64(len(b.gone)) {
+		// The head's own byte holds numbers before the head: counted here, and taken
+		// off where the byte is counted whole.
+		c.left = -room.Number(bits.OnesCount8(b.gone[c.next] & ^(0xFF >> (b.head & 7))))
+	}
+	return c
+}
+
+// Position is Bits.Position, amortised over the words between two calls. For a
+// number below the one before it starts again at the head.
 func (c *Cursor) Position(n room.Number) (room.Position, bool) {
 	b := c.bits
-	if n < b.head || n > b.seq {
+	if n > b.seq || b.Gone(n) {
 		return 0, false
 	}
-	i := int64(n) - b.from
-	for c.at+64 <= i {
-		c.before += 64 - int64(bits.OnesCount64(b.word(c.at)))
-		c.at += 64
+	if n < c.last {
+		*c = b.Cursor()
 	}
-	w := b.word(c.at)
-	shift := uint(i - c.at)
-	if w<<shift>>63 != 0 {
-		return 0, false
+	c.last = n
+	end := min(int64(n)>>3-b.from, int64(len(b.gone)))
+	i, left := c.next, c.left
+	for ; i+8 <= end; i += 8 {
+		left += room.Number(bits.OnesCount64(binary.NativeEndian.Uint64(b.gone[i:])))
 	}
-	// The bits before n in this word, and n itself, which is clear.
-	ones := bits.OnesCount64(w >> (63 - shift))
-	return room.Position(c.before + int64(shift) + 1 - int64(ones)), true
+	for ; i < end; i++ {
+		left += room.Number(bits.OnesCount8(b.gone[i]))
+	}
+	c.next, c.left = i, left
+	if at := int64(n)>>3 - b.from; at < int64(len(b.gone)) {
+		left += room.Number(bits.OnesCount8(b.gone[at] & ^(0xFF >> (n & 7))))
+	}
+	return room.Position(n - b.head - left + 1), true
 }

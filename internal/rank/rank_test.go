@@ -10,126 +10,106 @@ import (
 	"waitroom/internal/room"
 )
 
-// line is a queue as a plain list, from which a read and its positions come.
-type line struct {
-	seq  room.Number
-	gone map[room.Number]bool
+// set is the bitmap as Redis keeps it: no byte behind the last bit that was set.
+func set(gone []byte, n room.Number) []byte {
+	for int64(len(gone)) <= int64(n)>>3 {
+		gone = append(gone, 0)
+	}
+	gone[n>>3] |= 0x80 >> (n & 7)
+	return gone
 }
 
-func (l line) read(from int64) (head room.Number, bitmap []byte) {
-	head = l.seq + 1
-	for n := l.seq; n >= 1; n-- {
-		if !l.gone[n] {
-			head = n
-		}
-	}
-	var last room.Number
-	for n := range l.gone {
-		last = max(last, n)
-	}
-	if last > 0 {
-		bitmap = make([]byte, last>>3+1) // Redis stores nothing behind the last set bit
-	}
-	for n := range l.gone {
-		bitmap[n>>3] |= 0x80 >> (n & 7)
-	}
-	return head, bitmap[min(from, int64(len(bitmap))):]
-}
-
-func check(t interface{ Fatalf(string, ...any) }, l line, from int64) {
-	head, _ := l.read(0)
-	from = min(from, int64(head)>>3) // a read begins at or before the head's byte
-	head, bitmap := l.read(from)
-	b := New(head, l.seq, from, bitmap)
-	cursor := b.Cursor()
-	var rank room.Position
-	for n := room.Number(1); n <= l.seq+3; n++ {
-		waiting := n <= l.seq && !l.gone[n]
-		if waiting {
-			rank++
-		}
-		if n <= l.seq && b.Gone(n) != l.gone[n] {
-			t.Fatalf("number %d: got gone %v, want %v", n, b.Gone(n), l.gone[n])
-		}
-		for what, got := range map[string]func(room.Number) (room.Position, bool){"cursor": cursor.Position, "single": b.Position} {
-			if p, ok := got(n); ok != waiting || (ok && p != rank) {
-				t.Fatalf("%s, number %d of %d, head %d, from byte %d: got %d, %v, want %d, %v", what, n, l.seq, head, from, p, ok, rank, waiting)
-			}
-		}
-	}
-}
-
+// Every position is the rank in a plain list, through Position, through a cursor
+// in order, and through a cursor that jumps.
 func TestPositions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := line{room.Number(rapid.IntRange(0, 400).Draw(t, "seq")), map[room.Number]bool{}}
-		for n := room.Number(1); n <= room.Number(rapid.IntRange(0, int(l.seq)).Draw(t, "popped")); n++ {
-			l.gone[n] = true
-		}
-		if l.seq > 0 {
-			for _, n := range rapid.SliceOfN(rapid.IntRange(1, int(l.seq)), 0, 200).Draw(t, "left") {
-				l.gone[room.Number(n)] = true
+		seq := room.Number(rapid.IntRange(0, 400).Draw(t, "seq"))
+		share := rapid.SampledFrom([]int{0, 1, 5, 9, 10}).Draw(t, "tenths gone")
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		var full []byte
+		waiting := []room.Number{}
+		for n := room.Number(1); n <= seq; n++ {
+			if random.IntN(10) < share {
+				full = set(full, n)
+			} else {
+				waiting = append(waiting, n)
 			}
 		}
-		check(t, l, int64(rapid.IntRange(0, 60).Draw(t, "from")))
+		head := seq + 1
+		if len(waiting) > 0 {
+			head = waiting[0]
+		}
+		from := min(int64(rapid.IntRange(0, 60).Draw(t, "from")), int64(head)>>3)
+		window := full[min(from, int64(len(full))):]
+
+		want := map[room.Number]room.Position{}
+		for i, n := range waiting {
+			want[n] = room.Position(i + 1)
+		}
+		b := New(head, seq, from, window)
+		inOrder, jumping := b.Cursor(), b.Cursor()
+		check := func(how string, n room.Number, got room.Position, ok bool) {
+			if got != want[n] || ok != (want[n] > 0) {
+				t.Fatalf("%s: position of %d: got %d, %v, want %d (head %d, seq %d, from %d, gone %x)",
+					how, n, got, ok, want[n], head, seq, from, window)
+			}
+		}
+		for n := room.Number(1); n <= seq+9; n++ {
+			got, ok := b.Position(n)
+			check("Position", n, got, ok)
+			got, ok = inOrder.Position(n)
+			check("cursor", n, got, ok)
+			m := 1 + room.Number(random.Int64N(int64(seq)+9))
+			got, ok = jumping.Position(m)
+			check("jumping cursor", m, got, ok)
+			if gone := n <= seq && want[n] == 0; b.Gone(n) != gone {
+				t.Fatalf("Gone(%d): got %v, want %v", n, b.Gone(n), gone)
+			}
+		}
 	})
 }
 
-func TestEdges(t *testing.T) {
-	for seq := room.Number(0); seq < 200; seq++ {
-		check(t, line{seq, nil}, 0)
-		all := line{seq, map[room.Number]bool{}}
-		for n := room.Number(1); n <= seq; n++ {
-			all.gone[n] = true
-		}
-		check(t, all, int64(seq+1)>>3)
-		if seq > 0 {
-			delete(all.gone, seq)
-			check(t, all, int64(seq)>>3)
-		}
-	}
-	var empty Bits
-	if _, ok := empty.Position(1); ok {
-		t.Error("the zero value: got a position, want none")
-	}
-}
-
-func TestCursorAllocatesNothing(t *testing.T) {
-	b := New(1, 1000, 0, make([]byte, 126))
-	if n := testing.AllocsPerRun(100, func() {
-		b.Reset(1, 1000, 0, b.gone)
+func TestNothingAllocated(t *testing.T) {
+	gone := set(nil, 4_000)
+	b := New(10, 10_000, 0, gone)
+	got := testing.AllocsPerRun(100, func() {
+		b.Reset(10, 10_000, 0, gone)
 		c := b.Cursor()
-		c.Position(10)
-		c.Position(999)
-	}); n != 0 {
-		t.Errorf("got %v allocations, want 0", n)
+		for n := room.Number(10); n < 9_000; n += 7 {
+			c.Position(n)
+		}
+	})
+	if got != 0 {
+		t.Errorf("got %v allocations for a sweep, want 0", got)
 	}
 }
 
-// BenchmarkSweep is the arithmetic of one tick over a line of a million with one
-// in ten gone mid-line, per local visitor.
-func BenchmarkSweep(bench *testing.B) {
+// A million in line, one in five gone: the sweep of a node that has all of them,
+// and of one that has a hundredth.
+func BenchmarkSweep(b *testing.B) {
 	const seq = 1_000_000
-	bitmap := make([]byte, seq/8+1)
-	r := rand.New(rand.NewPCG(1, 2))
-	for range seq / 10 {
-		n := 2 + r.IntN(seq-2)
-		bitmap[n>>3] |= 0x80 >> (n & 7)
+	random := rand.New(rand.NewPCG(1, 2))
+	gone := set(nil, seq)
+	for n := room.Number(2); n <= seq; n++ {
+		if random.IntN(5) == 0 {
+			gone = set(gone, n)
+		}
 	}
-	for _, local := range []int{10_000, 1_000_000} {
-		bench.Run(fmt.Sprint(local), func(bench *testing.B) {
-			b := New(1, seq, 0, bitmap)
-			var sum room.Position
-			for bench.Loop() {
-				c := b.Cursor()
-				for i := 1; i <= local; i++ {
-					p, _ := c.Position(room.Number(i * (seq / local)))
-					sum += p
+	for _, every := range []room.Number{1, 100} {
+		b.Run(fmt.Sprintf("every=%d", every), func(b *testing.B) {
+			read := New(1, seq, 0, gone)
+			visitors := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				c := read.Cursor()
+				for n := room.Number(1); n <= seq; n += every {
+					if p, ok := c.Position(n); ok && p > seq {
+						b.Fatalf("position of %d: got %d", n, p)
+					}
+					visitors++
 				}
 			}
-			bench.ReportMetric(float64(bench.Elapsed().Nanoseconds())/float64(bench.N)/float64(local), "ns/visitor")
-			if sum == 0 {
-				bench.Error("got no position")
-			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(visitors), "ns/visitor")
 		})
 	}
 }
