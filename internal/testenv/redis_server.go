@@ -1,0 +1,217 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// RedisServer is a Redis of one test, which may stop, kill, restart and freeze
+// it to see what the code does while Redis is away. Its data outlives a restart:
+// it writes an append-only file, as in production. Not for use by several
+// goroutines at once.
+type RedisServer struct {
+	// Set once.
+	t    testing.TB
+	dir  string
+	port int
+
+	// The process that runs now; nil after Stop and Kill.
+	process *os.Process
+	exited  chan struct{} // closed by the goroutine that waits for process
+}
+
+// StartRedis starts a Redis for this test alone and stops it when the test ends.
+// It skips the test where WAITROOM_TEST_REDIS is not set, and fails where it is
+// and there is no redis-server on the PATH.
+func StartRedis(t testing.TB) *RedisServer {
+	t.Helper()
+	address(t, "redis", "WAITROOM_TEST_REDIS")
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatalf("a test with a Redis of its own: %v", err)
+	}
+	s := &RedisServer{t: t, dir: t.TempDir()}
+	t.Cleanup(s.Stop)
+	// Another process may take the port between the look and the bind.
+	var err error
+	for range 3 {
+		if s.port, err = freePort(); err != nil {
+			continue
+		}
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	t.Fatalf("start a Redis for the test: %v", err)
+	return nil
+}
+
+// Addr is "127.0.0.1:port", the same over restarts.
+func (s *RedisServer) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+// URL is the address as WAITROOM_TEST_REDIS has it.
+func (s *RedisServer) URL() string { return "redis://" + s.Addr() + "/0" }
+
+// Client is a client of this server, closed when the test ends.
+func (s *RedisServer) Client() *redis.Client {
+	s.t.Helper()
+	return dial(s.t, s.URL())
+}
+
+// Stop ends the server as an operator would and returns when it has ended. It
+// does nothing where none runs.
+func (s *RedisServer) Stop() {
+	s.t.Helper()
+	s.end(syscall.SIGTERM)
+}
+
+// Kill ends the server by kill -9 and returns when it has ended: nothing that it
+// answered is lost, since the kernel has the append-only file's bytes.
+func (s *RedisServer) Kill() {
+	s.t.Helper()
+	s.end(syscall.SIGKILL)
+}
+
+// Restart stops the server if it runs, and starts it again with its data on the
+// same port; it returns when the server answers.
+func (s *RedisServer) Restart() {
+	s.t.Helper()
+	s.Stop()
+	if err := s.start(); err != nil {
+		s.t.Fatalf("restart Redis: %v", err)
+	}
+}
+
+// Pause freezes the server: connections stay open, new ones are accepted by the
+// kernel, and nobody answers. Resume, Stop and Kill end it.
+func (s *RedisServer) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+}
+
+// Resume wakes a paused server, which then answers what was asked meanwhile.
+func (s *RedisServer) Resume() {
+	s.t.Helper()
+	s.signal(syscall.SIGCONT)
+}
+
+func (s *RedisServer) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if s.process == nil {
+		s.t.Fatalf("%v for a Redis that does not run", sig)
+	}
+	if err := s.process.Signal(sig); err != nil {
+		s.t.Fatalf("%v: %v", sig, err)
+	}
+}
+
+func (s *RedisServer) end(sig syscall.Signal) {
+	s.t.Helper()
+	if s.process == nil {
+		return
+	}
+	// Errors mean that it has ended already, which exited then tells.
+	_ = s.process.Signal(sig)
+	_ = s.process.Signal(syscall.SIGCONT) // a paused one hears nothing else but SIGKILL
+	select {
+	case <-s.exited:
+	case <-time.After(wait):
+		_ = s.process.Kill()
+		<-s.exited
+		s.t.Errorf("Redis did not end on %v within %v", sig, wait)
+	}
+	s.process = nil
+}
+
+// start returns when the server answers, and its error holds the end of the log
+// otherwise.
+func (s *RedisServer) start() error {
+	log := filepath.Join(s.dir, "log")
+	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port),
+		"--dir", s.dir, "--logfile", log, "--appendonly", "yes", "--appendfsync", "everysec",
+		"--save", "", "--maxmemory-policy", "noeviction", "--enable-debug-command", "local")
+	dieWithParent(cmd)
+
+	started, exited := make(chan error), make(chan struct{})
+	// Ends with the process; end waits for it. The parent of dieWithParent is the
+	// thread that started the process, so this goroutine keeps one for itself.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is of no interest, the log tells
+		}
+		close(exited)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.process, s.exited = cmd.Process, exited
+
+	err := s.await()
+	if err != nil {
+		s.end(syscall.SIGKILL)
+		lines, _ := os.ReadFile(log)
+		return fmt.Errorf("%w; its log ends with:\n%s", err, lines[max(0, len(lines)-2000):])
+	}
+	return nil
+}
+
+// await asks until our server answers: the pid in the reply tells it from
+// another that took the port. A server that loads its file answers LOADING.
+func (s *RedisServer) await() error {
+	client, err := newClient(s.URL())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond) // a start takes about 20 ms
+	defer tick.Stop()
+	for {
+		info, err := client.InfoMap(ctx, "server").Result()
+		if err == nil {
+			if got := info["Server"]["process_id"]; got != strconv.Itoa(s.process.Pid) {
+				return fmt.Errorf("port %d is served by process %s, not by ours, %d", s.port, got, s.process.Pid)
+			}
+			if client.Ping(ctx).Err() == nil {
+				return nil
+			}
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("redis-server ended")
+		case <-ctx.Done():
+			return fmt.Errorf("redis-server on port %d did not answer within %v", s.port, wait)
+		case <-tick.C:
+		}
+	}
+}
+
+// freePort stays below 32768: from there up Linux takes the ports of outgoing
+// connections, and one of those could hold ours while the server is down.
+func freePort() (int, error) {
+	var err error
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, err
+}
