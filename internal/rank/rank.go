@@ -53,47 +53,70 @@ func (b *Bits) Position(n room.Number) (room.Position, bool) {
 	return c.Position(n)
 }
 
-// Cursor counts through the bits once, for numbers in ascending order.
+// Cursor counts through the words of the window once, for numbers in ascending
+// order. The zero Cursor is not usable.
 type Cursor struct {
 	bits *Bits
-	next int64       // the first byte of the window not yet counted
-	left room.Number // gone numbers among those before that byte, from the head on
-	last room.Number
+	at   int64       // which word is held, from the window's start
+	word uint64      // its bits, the least number highest; those before the head are 0
+	left room.Number // gone numbers before the word, from the head on
 }
 
 // Cursor returns one that stands at the head.
 func (b *Bits) Cursor() Cursor {
-	c := Cursor{bits: b, next: max(0, int64(b.head)>>3-b.from)}
-	if c.next < int64(len(b.gone)) {
-		// The head's own byte holds numbers before the head: counted here, and taken
-		// off where the byte is counted whole.
-		c.left = -room.Number(bits.OnesCount8(b.gone[c.next] & ^(0xFF >> (b.head & 7))))
+	c := Cursor{bits: b}
+	if r := int64(b.head) - b.from*8; r > 0 {
+		c.at = r >> 6
+		c.word = b.load(c.at) & (^uint64(0) >> (r & 63))
+	} else {
+		c.word = b.load(0)
 	}
 	return c
 }
 
 // Position is Bits.Position, amortised over the words between two calls. For a
-// number below the one before it starts again at the head.
+// number below the held word it starts again at the head.
 func (c *Cursor) Position(n room.Number) (room.Position, bool) {
 	b := c.bits
-	if n > b.seq || b.Gone(n) {
+	if n > b.seq || n < b.head {
 		return 0, false
 	}
-	if n < c.last {
-		*c = b.Cursor()
+	r := int64(n) - b.from*8
+	if r>>6 != c.at {
+		c.move(r >> 6)
 	}
-	c.last = n
-	end := min(int64(n)>>3-b.from, int64(len(b.gone)))
-	i, left := c.next, c.left
-	for ; i+8 <= end; i += 8 {
-		left += room.Number(bits.OnesCount64(binary.NativeEndian.Uint64(b.gone[i:])))
+	in := uint64(r) & 63
+	if c.word<<in>>63 != 0 {
+		return 0, false
 	}
-	for ; i < end; i++ {
-		left += room.Number(bits.OnesCount8(b.gone[i]))
-	}
-	c.next, c.left = i, left
-	if at := int64(n)>>3 - b.from; at < int64(len(b.gone)) {
-		left += room.Number(bits.OnesCount8(b.gone[at] & ^(0xFF >> (n & 7))))
-	}
+	left := c.left + room.Number(bits.OnesCount64(c.word&^(^uint64(0)>>in)))
 	return room.Position(n - b.head - left + 1), true
+}
+
+// move makes word `to` the held one.
+func (c *Cursor) move(to int64) {
+	if to < c.at {
+		*c = c.bits.Cursor()
+	}
+	for c.at < to {
+		c.left += room.Number(bits.OnesCount64(c.word))
+		c.at++
+		if c.at*8 >= int64(len(c.bits.gone)) { // nobody left behind the window
+			c.at, c.word = to, 0
+			return
+		}
+		c.word = c.bits.load(c.at)
+	}
+}
+
+// load is word i of the window; what is behind its end is 0.
+func (b *Bits) load(i int64) uint64 {
+	if rest := int64(len(b.gone)) - i*8; rest >= 8 {
+		return binary.BigEndian.Uint64(b.gone[i*8:])
+	} else if rest <= 0 {
+		return 0
+	}
+	var word [8]byte
+	copy(word[:], b.gone[i*8:])
+	return binary.BigEndian.Uint64(word[:])
 }

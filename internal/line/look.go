@@ -1,0 +1,147 @@
+package line
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/room"
+)
+
+// look is what one read found, all of one moment. A field that was not asked for
+// may be zero.
+type look struct {
+	now                                time.Time // the line's clock
+	seq, head                          room.Number
+	waiting, unclaimed, active, outbox int64
+	gone                               []byte
+	conf, stats                        map[string]string
+}
+
+// depth is how much a look reads.
+type depth int
+
+const (
+	lookHead       depth = iota // seq, head, gone
+	lookLine                    // and waiting, conf, stats, now
+	lookEverything              // and the other counts
+)
+
+// look reads a line in one MULTI of plain reads: 78 µs for the 125 KB of a
+// million waiting, where a script takes three times that. A Redis whose memory is
+// full takes no command in a MULTI; there the script answers.
+func (l *Lines) look(ctx context.Context, name room.Name, deep depth, from, to int64) (look, error) {
+	var reads lookReads
+	_, err := l.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		reads = queueLook(ctx, p, name, deep, from, to)
+		return nil
+	})
+	switch {
+	case errors.Is(err, redis.Nil): // of GET, the one command that answers nil
+		return look{}, l.missing(ctx, name)
+	case err != nil && strings.HasPrefix(err.Error(), "EXECABORT"):
+		return l.lookByScript(ctx, name, from, to)
+	case err != nil:
+		return look{}, translate(err)
+	}
+	found, err := reads.found(l)
+	if err == nil && deep >= lookLine && len(found.conf) == 0 {
+		return look{}, l.missing(ctx, name)
+	}
+	return found, err
+}
+
+// lookReads are the commands of one look in a MULTI. What the depth does not ask
+// for is nil.
+type lookReads struct {
+	seq, gone                          *redis.StringCmd
+	first                              *redis.ZSliceCmd
+	waiting, unclaimed, active, outbox *redis.IntCmd
+	conf, stats                        *redis.MapStringStringCmd
+	clock                              *redis.Cmd
+}
+
+func queueLook(ctx context.Context, p redis.Pipeliner, name room.Name, deep depth, from, to int64) lookReads {
+	r := lookReads{
+		seq:   p.Get(ctx, seqKey(name)),
+		first: p.ZRangeWithScores(ctx, queueKey(name), 0, 0),
+		gone:  p.GetRange(ctx, goneKey(name), from, to),
+	}
+	if deep >= lookLine {
+		r.waiting = p.ZCard(ctx, queueKey(name))
+		r.conf, r.stats = p.HGetAll(ctx, confKey(name)), p.HGetAll(ctx, statsKey(name))
+		// TIME itself has no key, which the MULTI of a cluster does not take.
+		r.clock = p.Eval(ctx, "return redis.call('TIME')", []string{confKey(name)})
+	}
+	if deep >= lookEverything {
+		r.unclaimed, r.active = p.ZCard(ctx, unclaimedKey(name)), p.ZCard(ctx, activeKey(name))
+		r.outbox = p.XLen(ctx, outboxKey(name))
+	}
+	return r
+}
+
+// found reads the answers of commands that all came back.
+func (r lookReads) found(l *Lines) (look, error) {
+	var k look
+	seq, err1 := r.seq.Int64()
+	gone, err2 := r.gone.Bytes()
+	if err := errors.Join(err1, err2); err != nil {
+		return k, err
+	}
+	var first int64
+	if z := r.first.Val(); len(z) > 0 {
+		first = int64(z[0].Score)
+	}
+	k.setHead(seq, first)
+	k.gone = gone
+	if r.clock != nil {
+		k.waiting, k.conf, k.stats = r.waiting.Val(), r.conf.Val(), r.stats.Val()
+		parts, err := r.clock.StringSlice()
+		if err != nil || len(parts) != 2 {
+			return k, errors.Join(errReply, err)
+		}
+		s, err1 := strconv.ParseInt(parts[0], 10, 64)
+		us, err2 := strconv.ParseInt(parts[1], 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return k, err
+		}
+		k.now = l.moment(s, us)
+	}
+	if r.outbox != nil {
+		k.unclaimed, k.active, k.outbox = r.unclaimed.Val(), r.active.Val(), r.outbox.Val()
+	}
+	return k, nil
+}
+
+func (l *Lines) lookByScript(ctx context.Context, name room.Name, from, to int64) (look, error) {
+	keys := []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), unclaimedKey(name),
+		activeKey(name), outboxKey(name), statsKey(name)}
+	r, err := l.run(ctx, lookScript, name, keys, from, to)
+	if err != nil {
+		return look{}, err
+	}
+	found := look{now: l.moment(r.int(0), r.int(1)), waiting: r.int(4), unclaimed: r.int(5), active: r.int(6),
+		outbox: r.int(7), gone: []byte(r.text(8)), conf: r.list(9).fields(), stats: r.list(10).fields()}
+	found.setHead(r.int(2), r.int(3))
+	return found, r.bad()
+}
+
+// setHead takes the head's number; 0 when nobody waits.
+func (k *look) setHead(seq, first int64) {
+	k.seq, k.head = room.Number(seq), room.Number(first)
+	if first == 0 {
+		k.head = k.seq + 1
+	}
+}
+
+// moment is the server's time, unless a test has its own.
+func (l *Lines) moment(s, us int64) time.Time {
+	if own := l.now(); own > 0 {
+		return micros(own)
+	}
+	return micros(s*1_000_000 + us)
+}

@@ -1,0 +1,98 @@
+-- set: change some fields of a live room.
+--
+-- KEYS  1 conf  2 bucket  3 acts  4 seq  5 queue  6 gone  7 unclaimed
+--       8 active  9 outbox  10 stats
+-- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
+--       from flags  5 ms below which a flag's value is recent  6 ms until a
+--       closed room's keys expire
+--       then fields: name, value, …
+-- reply {'absent'}
+--     | {'ok', rev, burst raised to or 0, state,
+--        {field, old, new, …}, {field, old, new, age in ms, …}}
+
+local conf, bucket = KEYS[1], KEYS[2]
+if redis.call('EXISTS', conf) == 0 then return {'absent'} end
+local now = clock(ARGV[1])
+local now_ms = math.floor(now / 1000)
+local flags = ARGV[4] == '1'
+local wanted, order, replaced = {}, {}, {}
+
+for i = 7, #ARGV, 2 do
+  local field, value = ARGV[i], ARGV[i + 1]
+  local apply = true
+  if flags then
+    local last = redis.call('HMGET', conf, 'flag:' .. field, 'flag_at:' .. field)
+    if last[1] == value then
+      apply = false -- the same flag again: whatever was set since then stays
+    else
+      local age = now_ms - tonumber(last[2] or '0')
+      if last[1] and age < tonumber(ARGV[5]) then
+        replaced[#replaced + 1] = field
+        replaced[#replaced + 1] = last[1]
+        replaced[#replaced + 1] = value
+        replaced[#replaced + 1] = age
+      end
+      redis.call('HSET', conf, 'flag:' .. field, value, 'flag_at:' .. field, now_ms)
+    end
+  end
+  if apply then
+    wanted[field] = value
+    order[#order + 1] = field
+  end
+end
+
+-- Rounds of 10 ms reach the rate only when the burst holds two of them. The
+-- bound of the rate keeps the raised burst far below its own bound.
+local old_rate = tonumber(redis.call('HGET', conf, 'rate'))
+local old_burst = tonumber(redis.call('HGET', conf, 'burst'))
+local rate = tonumber(wanted.rate or old_rate)
+local least = math.max(1, math.floor((rate * 2 + 99999) / 100000))
+local raised = 0
+if #order > 0 and tonumber(wanted.burst or old_burst) < least then
+  raised = least
+  if not wanted.burst then order[#order + 1] = 'burst' end
+  wanted.burst = text(least)
+end
+
+local changed, entry = {}, {}
+for _, field in ipairs(order) do
+  local old = redis.call('HGET', conf, field) or ''
+  if old ~= wanted[field] then
+    changed[#changed + 1] = field
+    changed[#changed + 1] = old
+    changed[#changed + 1] = wanted[field]
+    entry[#entry + 1] = 'old:' .. field
+    entry[#entry + 1] = old
+    entry[#entry + 1] = 'new:' .. field
+    entry[#entry + 1] = wanted[field]
+  else
+    wanted[field] = nil
+  end
+end
+
+local state = redis.call('HGET', conf, 'state')
+if #changed > 0 then
+  -- Until now the old rate and burst held: what the bucket gained is counted
+  -- by them, so that no order of changes admits more than rate·t + burst.
+  if wanted.rate or wanted.burst then
+    local credit = settle(bucket, old_rate, old_burst, now)
+    local burst = tonumber(wanted.burst or old_burst)
+    credit = math.min(credit, burst * 1000000000)
+    redis.call('HSET', bucket, 'credit', credit, 'at', now, 'rate', rate)
+  end
+  for i = 1, #changed, 3 do redis.call('HSET', conf, changed[i], changed[i + 2]) end
+  redis.call('HINCRBY', conf, 'rev', 1)
+  redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', unpack(entry))
+  if wanted.state then
+    state = wanted.state
+    if state == 'closed' then
+      -- What a closed room may still write to must be there to expire.
+      redis.call('SETBIT', KEYS[6], 0, 0)
+      redis.call('HINCRBY', KEYS[10], 'joined', 0)
+      for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+    else
+      for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
+    end
+  end
+end
+return {'ok', tonumber(redis.call('HGET', conf, 'rev')), raised, state, changed, replaced}

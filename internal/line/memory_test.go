@@ -1,0 +1,157 @@
+package line
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"waitroom/internal/room"
+	"waitroom/internal/testenv"
+)
+
+// A Redis at its memory's end refuses new visitors before anything is done, and
+// lets those in line go on: admitted, claimed, finished, left, told.
+func TestFullMemory(t *testing.T) {
+	server := testenv.StartRedis(t)
+	rdb := server.Client()
+	ctx, l, conf := background(), New(rdb), openConf()
+	name := create(t, l, conf)
+	by := caller(conf.Epoch)
+	places := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 50)
+	// One admission ahead, so that every act has somebody.
+	admit(t, l, name, conf, 10)
+
+	if err := rdb.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := l.Status(ctx, name)
+	if err != nil {
+		t.Fatalf("status: %v", err)
+	}
+	if _, err := l.Join(ctx, name, by, room.Lane{Name: "a-0", Batch: 2}, visitors(3)); !errors.Is(err, room.ErrMemory) {
+		t.Errorf("join: got %v, want %v", err, room.ErrMemory)
+	}
+	if _, err := l.Set(ctx, name, room.Change{Actor: "test", Notice: ptr("x")}); !errors.Is(err, room.ErrMemory) {
+		t.Errorf("set: got %v, want %v", err, room.ErrMemory)
+	}
+	if err := l.Create(ctx, roomName(t), openConf(), "test"); !errors.Is(err, room.ErrMemory) {
+		t.Errorf("create: got %v, want %v", err, room.ErrMemory)
+	}
+	if after, err := l.Status(ctx, name); err != nil || after.Seq != before.Seq || after.Waiting != before.Waiting || after.Stats != before.Stats {
+		t.Errorf("after the refusals: got %+v, %v, want %+v", after, err, before)
+	}
+
+	admit(t, l, name, conf, 10)
+	if stand, err := l.Claim(ctx, name, by, places[0]); err != nil || stand.Standing != room.Active {
+		t.Errorf("claim: got %+v, %v", stand, err)
+	}
+	if freed, err := l.Finish(ctx, name, by, places[0].Visitor); err != nil || !freed {
+		t.Errorf("finish: got %v, %v", freed, err)
+	}
+	for what, p := range map[string]room.Place{"waiting": places[30], "unclaimed": places[1]} {
+		if err := l.Leave(ctx, name, by, p); err != nil {
+			t.Errorf("leave, %s: %v", what, err)
+		}
+	}
+	if _, err := l.Rejoin(ctx, name, by, places); err != nil {
+		t.Errorf("rejoin: %v", err)
+	}
+	if snap, err := l.Snapshot(ctx, name, 0); err != nil || snap.Waiting != 29 {
+		t.Errorf("snapshot: got %d waiting, %v, want 29", snap.Waiting, err)
+	}
+	if _, err := l.Turn(ctx, name, 0); err != nil {
+		t.Errorf("turn: %v", err)
+	}
+	if err := l.SoldOut(ctx, name, conf.Epoch); err != nil {
+		t.Errorf("sold out: %v", err)
+	}
+	// Reading a stream in a group asks for memory; that is the relay's to retry.
+	// What was read is acknowledged.
+	if err := rdb.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := l.ReadOutbox(ctx, name, 100)
+	if err != nil || len(entries) != 20 {
+		t.Fatalf("outbox: got %d entries, %v, want 20", len(entries), err)
+	}
+	if err := rdb.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.ReadOutbox(ctx, name, 100); err != nil {
+		t.Logf("reading the outbox of a full Redis: %v", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		ids = append(ids, e.Entry)
+	}
+	if err := l.Relayed(ctx, name, by, ids); err != nil {
+		t.Errorf("relayed: %v", err)
+	}
+	if err := rdb.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A server that is gone, frozen or back again: ErrAway, then everything is there
+// and the scripts are loaded anew.
+func TestAway(t *testing.T) {
+	server := testenv.StartRedis(t)
+	rdb, err := Dial(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rdb.Close() })
+	ctx, l, conf := background(), New(rdb), openConf()
+	name := create(t, l, conf)
+	join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 5)
+	if got := Check(ctx, rdb); len(got) != 0 {
+		t.Errorf("check of a good server: got %v", got)
+	}
+	server.Kill()
+	_, err1 := l.Admit(ctx, name, caller(conf.Epoch), 1)
+	_, err2 := l.Snapshot(ctx, name, 0)
+	_, err3 := l.Rooms(ctx)
+	_, err4 := l.ReadOutbox(ctx, name, 1)
+	for i, err := range []error{err1, err2, err3, err4} {
+		if !errors.Is(err, room.ErrAway) {
+			t.Errorf("call %d of a dead server: got %v, want %v", i+1, err, room.ErrAway)
+		}
+	}
+	server.Restart()
+	if status, err := l.Status(ctx, name); err != nil || status.Waiting != 5 {
+		t.Errorf("after the restart: got %+v, %v, want 5 waiting", status, err)
+	}
+	admit(t, l, name, conf, 5)
+
+	rdb.ConfigSet(ctx, "appendonly", "no")
+	rdb.ConfigSet(ctx, "maxmemory-policy", "allkeys-lru")
+	if got := Check(ctx, rdb); len(got) != 2 || !strings.Contains(got[0], "appendonly") || !strings.Contains(got[1], "noeviction") {
+		t.Errorf("check: got %v, want a warning for each of two settings", got)
+	}
+}
+
+func TestCheckOfMiniredis(t *testing.T) {
+	if got := Check(background(), mini(t)); len(got) != 0 {
+		t.Errorf("check: got %v, want nothing of a server that does not tell", got)
+	}
+}
+
+func TestDial(t *testing.T) {
+	for _, url := range []string{"", "http://x", "redis://user:secret@host:port:x/0", "redis://:secret@[", "rediss://a/x?addr=%zz", ":"} {
+		rdb, err := Dial(url)
+		if err == nil {
+			_ = rdb.Close()
+			t.Errorf("dial %q: got no error", url)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("dial %q: got %v, which tells the password", url, err)
+		}
+	}
+	for _, url := range []string{"redis://127.0.0.1:1/3", "redis://127.0.0.1:1?addr=127.0.0.1:2"} {
+		rdb, err := Dial(url)
+		if err != nil {
+			t.Errorf("dial %q: %v", url, err)
+			continue
+		}
+		_ = rdb.Close()
+	}
+}

@@ -1,0 +1,136 @@
+package line
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/room"
+)
+
+// Rooms lists the registry in order of name, room.MaxRooms at most. A closed
+// room whose keys have expired leaves it here.
+func (l *Lines) Rooms(ctx context.Context) ([]room.Name, error) {
+	// Two plain commands and no MULTI: the keys lie in different slots.
+	members, err := l.rdb.SMembers(ctx, roomsKey()).Result()
+	if err != nil {
+		return nil, translate(err)
+	}
+	expired, err := l.rdb.ZRangeByScore(ctx, closingKey(), &redis.ZRangeBy{
+		Min: "-inf", Max: strconv.FormatInt(time.Now().UnixMilli(), 10), Count: room.MaxRooms}).Result()
+	if err != nil {
+		return nil, translate(err)
+	}
+	for _, member := range expired {
+		if err := l.unlist(ctx, room.Name(member)); err != nil {
+			return nil, err
+		}
+	}
+	names := make([]room.Name, 0, len(members))
+	for _, member := range members {
+		// A name that no room can have was not put there by us; there is nothing
+		// to do for it.
+		if name, err := room.ParseName(member); err == nil && !slices.Contains(expired, member) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names[:min(len(names), room.MaxRooms)], nil
+}
+
+// Create makes a room's line, then lists it. The conf needs an epoch; a burst
+// below the rate's least is raised. Creating it again with the same epoch, after
+// a lost reply, changes nothing and is no error.
+func (l *Lines) Create(ctx context.Context, name room.Name, conf room.Conf, actor string) error {
+	if _, err := room.ParseName(string(name)); err != nil {
+		return err
+	}
+	if _, err := room.ParseEpoch(string(conf.Epoch)); err != nil {
+		return err
+	}
+	conf.Burst = max(conf.Burst, conf.Rate.MinBurst())
+	if err := errors.Join(conf.Valid(), room.Change{Actor: actor}.Valid()); err != nil {
+		return err
+	}
+	listed, err := l.rdb.SCard(ctx, roomsKey()).Result()
+	if err != nil {
+		return translate(err)
+	}
+	if listed >= room.MaxRooms {
+		return fmt.Errorf("%w: %d", room.ErrTooMany, listed)
+	}
+	// conf, seq, bucket and acts, then what must not be there.
+	keys := append([]string{confKey(name)}, others(name)...)
+	args := append([]any{l.now(), actor, room.MaxActs}, confArgs(conf)...)
+	answer, err := l.run(ctx, createScript, name, keys, args...)
+	if errors.Is(err, room.ErrExists) && answer.text(0) == string(conf.Epoch) {
+		err = nil // the same room, made by a call whose answer was lost
+	}
+	if err != nil && !errors.Is(err, room.ErrExists) {
+		return err
+	}
+	// A room that exists and is not listed was left so by a crash: listed now.
+	if answer.len() == 0 || answer.text(0) != "" {
+		if listErr := l.rdb.SAdd(ctx, roomsKey(), string(name)).Err(); listErr != nil {
+			return translate(listErr)
+		}
+	}
+	return err
+}
+
+// Delete ends a room's line for good. Without force it refuses with ErrBusy while
+// visitors wait, may claim, or the outbox is not empty.
+func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor string) error {
+	if err := (room.Change{Actor: actor}).Valid(); err != nil {
+		return err
+	}
+	listed, err := l.rdb.SIsMember(ctx, roomsKey(), string(name)).Result()
+	if err != nil {
+		return translate(err)
+	}
+	keys := append([]string{confKey(name), queueKey(name), unclaimedKey(name), outboxKey(name)}, others(name)...)
+	answer, err := l.run(ctx, deleteScript, name, keys, l.now(), digit(force))
+	if err != nil {
+		return err
+	}
+	had := answer.int(0) > 0
+	if err := answer.bad(); err != nil {
+		return err
+	}
+	if !had && !listed {
+		return room.ErrUnknown
+	}
+	return l.unlist(ctx, name)
+}
+
+// unlist takes a name off the registry unless there is a line of that name,
+// which another process may have created meanwhile.
+func (l *Lines) unlist(ctx context.Context, name room.Name) error {
+	if n, err := l.rdb.Exists(ctx, confKey(name)).Result(); err != nil || n > 0 {
+		return translate(err)
+	}
+	if err := l.rdb.SRem(ctx, roomsKey(), string(name)).Err(); err != nil {
+		return translate(err)
+	}
+	if err := l.rdb.ZRem(ctx, closingKey(), string(name)).Err(); err != nil {
+		return translate(err)
+	}
+	// Created between the look and the removal: listed again.
+	n, err := l.rdb.Exists(ctx, confKey(name)).Result()
+	if err == nil && n > 0 {
+		err = l.rdb.SAdd(ctx, roomsKey(), string(name)).Err()
+	}
+	return translate(err)
+}
+
+func digit(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}

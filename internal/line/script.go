@@ -1,0 +1,175 @@
+package line
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/room"
+)
+
+//go:embed lua/*.lua
+var sources embed.FS
+
+// The scripts, sent by EVALSHA and loaded when the server answers that it does
+// not have one: after a restart, a promotion, or the first time.
+var (
+	createScript   = load("create")
+	setScript      = load("set")
+	soldOutScript  = load("sold_out")
+	deleteScript   = load("delete")
+	joinScript     = load("join")
+	rejoinScript   = load("rejoin")
+	standsScript   = load("stands")
+	admitScript    = load("admit")
+	claimScript    = load("claim")
+	leaveScript    = load("leave")
+	finishScript   = load("finish")
+	relayedScript  = load("relayed")
+	lookScript     = load("look")
+	errReply       = errors.New("unexpected reply of a script")
+	errMissingConf = errors.New("conf is missing")
+)
+
+// load panics on a name that is not embedded: the program can't have been built
+// with it.
+func load(name string) *redis.Script { return redis.NewScript(source("prelude") + source(name)) }
+
+func source(name string) string {
+	text, err := sources.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// refusals are what a script says when it does nothing.
+var refusals = map[string]error{
+	"absent":     errMissingConf,
+	"epoch":      room.ErrEpoch,
+	"recovering": room.ErrRecovering,
+	"stale":      room.ErrStaleBatch,
+	"closed":     room.ErrClosed,
+	"sold_out":   room.ErrSoldOut,
+	"busy":       room.ErrBusy,
+}
+
+// run runs a script and returns what follows 'ok'. A refusal and every error of
+// the client come back as room's sentinels.
+func (l *Lines) run(ctx context.Context, s *redis.Script, name room.Name, keys []string, args ...any) (reply, error) {
+	values, err := s.Run(ctx, l.rdb, keys, args...).Slice()
+	if err != nil {
+		return reply{}, translate(err)
+	}
+	if len(values) == 0 {
+		return reply{}, errReply
+	}
+	head, _ := values[0].(string)
+	if head == "ok" {
+		return newReply(values[1:]), nil
+	}
+	if head == "exists" { // create alone reads what is there
+		return newReply(values[1:]), room.ErrExists
+	}
+	err, known := refusals[head]
+	switch {
+	case !known:
+		err = fmt.Errorf("%w: %q", errReply, head)
+	case err == errMissingConf:
+		err = l.missing(ctx, name)
+	}
+	return reply{}, err
+}
+
+// missing says what a room without conf is: nobody's when it is not listed, and
+// one that lost its data when it is.
+func (l *Lines) missing(ctx context.Context, name room.Name) error {
+	listed, err := l.rdb.SIsMember(ctx, roomsKey(), string(name)).Result()
+	if err != nil {
+		return translate(err)
+	}
+	if listed {
+		return room.ErrRecovering
+	}
+	return room.ErrUnknown
+}
+
+// The first words of a server's errors that mean: not now, ask again.
+var awayWords = []string{"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN",
+	"MOVED", "ASK", "NOREPLICAS", "UNBLOCKED", "MISCONF", "EXECABORT"}
+
+// translate turns an error of the Redis client into room's: OOM is ErrMemory,
+// out of reach or not now is ErrAway. A caller that gave up by itself gets its
+// own context.Canceled; what is left is a fault of ours and stays as it is.
+func translate(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		text := answer.Error()
+		if strings.HasPrefix(text, "OOM") {
+			return fmt.Errorf("%w: %w", room.ErrMemory, err)
+		}
+		for _, word := range awayWords {
+			if strings.HasPrefix(text, word) {
+				return fmt.Errorf("%w: %w", room.ErrAway, err)
+			}
+		}
+		return err
+	}
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", room.ErrAway, err)
+	}
+	// What is neither an answer nor a net.Error is the connection's end (EOF, a
+	// closed pool, a torn reply): nothing was heard from the line.
+	return fmt.Errorf("%w: %w", room.ErrAway, err)
+}
+
+// reply reads a script's answer by place. A value of another type is a fault of
+// ours: it reads as zero, and bad says so once for all of them.
+type reply struct {
+	values []any
+	wrong  *bool // shared with the lists inside
+}
+
+func newReply(values []any) reply { return reply{values: values, wrong: new(bool)} }
+
+func (r reply) len() int { return len(r.values) }
+
+func at[T any](r reply, i int) T {
+	if i < len(r.values) {
+		if v, ok := r.values[i].(T); ok {
+			return v
+		}
+	}
+	*r.wrong = true
+	var zero T
+	return zero
+}
+
+func (r reply) int(i int) int64   { return at[int64](r, i) }
+func (r reply) text(i int) string { return at[string](r, i) }
+func (r reply) list(i int) reply  { return reply{at[[]any](r, i), r.wrong} }
+
+// fields reads field, value, … as HGETALL answers in a script.
+func (r reply) fields() map[string]string {
+	m := make(map[string]string, r.len()/2)
+	for i := 0; i+1 < r.len(); i += 2 {
+		m[r.text(i)] = r.text(i + 1)
+	}
+	return m
+}
+
+func (r reply) bad() error {
+	if *r.wrong {
+		return errReply
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package line
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/room"
+)
+
+// Set changes some fields of a live room; rounds follow from the next one on.
+// Closing lets the room's keys expire in 30 days, any other state keeps them.
+func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.Changed, error) {
+	// Raised before it is judged: the script raises it for the room's own rate.
+	if err := ch.Valid(); err != nil {
+		return room.Changed{}, err
+	}
+	keys := []string{confKey(name), bucketKey(name), actsKey(name), seqKey(name), queueKey(name),
+		goneKey(name), unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name)}
+	args := append([]any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
+		room.RecentFlag.Milliseconds(), closedLife.Milliseconds()}, changeArgs(ch)...)
+	answer, err := l.run(ctx, setScript, name, keys, args...)
+	if err != nil {
+		return room.Changed{}, err
+	}
+	changed := room.Changed{Rev: answer.int(0)}
+	if raised := answer.int(1); raised > 0 {
+		changed.BurstRaised = &raised
+	}
+	state := room.State(answer.text(2))
+	fields := answer.list(3)
+	for i := 0; i+2 < fields.len(); i += 3 {
+		changed.Fields = append(changed.Fields, readField(fields, i))
+	}
+	replaced := answer.list(4)
+	for i := 0; i+3 < replaced.len(); i += 4 {
+		changed.Replaced = append(changed.Replaced, room.Replaced{Field: readField(replaced, i),
+			Age: time.Duration(replaced.int(i+3)) * time.Millisecond})
+	}
+	if err := answer.bad(); err != nil {
+		return room.Changed{}, err
+	}
+	// Asked for whether or not it changed, so that sending it again after a crash
+	// in between puts the registry right.
+	if ch.State == nil {
+		return changed, nil
+	}
+	if state == room.Closed {
+		err = l.rdb.ZAdd(ctx, closingKey(), redis.Z{Member: string(name),
+			Score: float64(time.Now().Add(closedLife).UnixMilli())}).Err()
+	} else {
+		err = l.rdb.ZRem(ctx, closingKey(), string(name)).Err()
+	}
+	return changed, translate(err)
+}
+
+func readField(r reply, i int) room.Field {
+	return room.Field{Name: r.text(i), Old: r.text(i + 1), New: r.text(i + 2)}
+}
+
+// SoldOut says that every seat of this epoch's sale is booked. A repeat changes
+// nothing; a fact of another epoch is ErrEpoch.
+func (l *Lines) SoldOut(ctx context.Context, name room.Name, epoch room.Epoch) error {
+	keys := []string{confKey(name), seqKey(name), actsKey(name)}
+	_, err := l.run(ctx, soldOutScript, name, keys, string(epoch), 0, l.now(), "booker", room.MaxActs)
+	return err
+}
+
+// Acts returns the last n entries of the audit stream, the newest first.
+func (l *Lines) Acts(ctx context.Context, name room.Name, n int) ([]room.Act, error) {
+	entries, err := l.rdb.XRevRangeN(ctx, actsKey(name), "+", "-", int64(max(1, min(n, room.MaxActs)))).Result()
+	if err != nil {
+		return nil, translate(err)
+	}
+	if len(entries) == 0 { // every room has its creation
+		return nil, l.missing(ctx, name)
+	}
+	acts := make([]room.Act, 0, len(entries))
+	for _, entry := range entries {
+		value := func(field string) (string, bool) {
+			s, ok := entry.Values[field].(string)
+			return s, ok
+		}
+		at, _ := value("at")
+		us, err := strconv.ParseInt(at, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("act %s: %w", entry.ID, errors.Join(errReply, err))
+		}
+		actor, _ := value("actor")
+		what, _ := value("act")
+		var parts []string
+		for _, field := range fieldOrder {
+			old, _ := value("old:" + field)
+			if new, changed := value("new:" + field); changed {
+				parts = append(parts, fmt.Sprintf("%s %s → %s", field, shown(field, old), shown(field, new)))
+			}
+		}
+		if len(parts) > 0 {
+			what += " " + strings.Join(parts, ", ")
+		}
+		acts = append(acts, room.Act{At: micros(us), Actor: actor, What: what})
+	}
+	return acts, nil
+}
+
+// shown is a field's value as people write it.
+func shown(field, value string) string {
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case field == fieldNotice || field == fieldShopURL:
+		return strconv.Quote(value)
+	case err != nil:
+		return value
+	case field == fieldRate:
+		return room.Rate(n).String() + "/s"
+	case field == fieldOpensAt && n == 0:
+		return "never"
+	case field == fieldOpensAt:
+		return time.UnixMilli(n).UTC().Format(time.RFC3339)
+	}
+	return value
+}

@@ -1,0 +1,131 @@
+package room
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// MaxRooms bounds the registry: every admitter runs rounds for every room.
+// Create answers ErrTooMany at the bound.
+const MaxRooms = 1_000
+
+// MaxActs is how many entries the audit stream keeps; older ones are dropped.
+const MaxActs = 1_000
+
+// RecentFlag is the age below which replacing a value that came from a flag is
+// suspicious: two processes with different flags take turns.
+const RecentFlag = 10 * time.Minute
+
+// MaxActor bounds who is named in the audit stream, in bytes.
+const MaxActor = 128
+
+// ErrTooMany refuses a room beyond MaxRooms.
+var ErrTooMany = errors.New("the registry has as many rooms as it may hold")
+
+// Change sets some fields of a live room; a nil field stays as it is.
+type Change struct {
+	Actor string // who did it, kept in the audit stream
+
+	// FromFlags marks values that come from flags at a start. Such a value is
+	// applied only if it differs from the one last applied from that flag, so
+	// that a restart with the same flags never undoes a live change.
+	FromFlags bool
+
+	Rate       *Rate
+	Burst      *int64
+	MaxActive  *int64
+	MaxWaiting *int64
+	Claim      *time.Duration
+	Pass       *time.Duration
+	State      *State
+	OpensAt    *time.Time // the zero time: only an operator opens
+	Notice     *string
+	ShopURL    *string
+}
+
+// On returns c with the change's fields in place, as if none came from a flag.
+func (ch Change) On(c Conf) Conf {
+	put(&c.Rate, ch.Rate)
+	put(&c.Burst, ch.Burst)
+	put(&c.MaxActive, ch.MaxActive)
+	put(&c.MaxWaiting, ch.MaxWaiting)
+	put(&c.Claim, ch.Claim)
+	put(&c.Pass, ch.Pass)
+	put(&c.State, ch.State)
+	put(&c.OpensAt, ch.OpensAt)
+	put(&c.Notice, ch.Notice)
+	put(&c.ShopURL, ch.ShopURL)
+	return c
+}
+
+func put[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// Valid reports every value of the change that is out of bounds, joined.
+func (ch Change) Valid() error {
+	var err error
+	if ch.Actor == "" || len(ch.Actor) > MaxActor {
+		err = fmt.Errorf("actor: want 1 to %d bytes", MaxActor)
+	}
+	return errors.Join(err, ch.On(DefaultConf()).Valid())
+}
+
+// Field is one field of a room's configuration before and after a change, as
+// the line keeps it: the rate in thousandths, durations and times in ms.
+type Field struct {
+	Name string
+	Old  string
+	New  string
+}
+
+// Replaced is a flag's value that gave way to another flag's value while it was
+// younger than RecentFlag.
+type Replaced struct {
+	Field
+	Age time.Duration
+}
+
+// Changed answers a Change.
+type Changed struct {
+	Rev         int64   // of the configuration now
+	Fields      []Field // what differs from before; empty when nothing does
+	BurstRaised *int64  // the burst in force, when the one asked for or kept was below Rate.MinBurst
+	Replaced    []Replaced
+}
+
+// Stats counts what happened to visitors of a room since it was created.
+type Stats struct {
+	Joined   int64
+	Admitted int64
+	Claimed  int64
+	Missed   int64 // admitted, and the claim's deadline passed
+	Left     int64 // by themselves, waiting or unclaimed
+	Finished int64 // said by the shop
+	Lapsed   int64 // claimed, and the pass's deadline passed
+	Refused  int64 // joins met a full, closed or sold out room; a repeat counts again
+}
+
+// Status is what an operator sees of a room, all of one moment.
+type Status struct {
+	Name      Name
+	Conf      Conf
+	Now       time.Time // the line's clock
+	Seq       Number
+	Head      Number // least number waiting; Seq+1 when nobody waits
+	Waiting   int64
+	Unclaimed int64
+	Active    int64
+	Outbox    int64 // admissions that Kafka has not acknowledged
+	Stats     Stats
+}
+
+// Act is one entry of the audit stream.
+type Act struct {
+	At    time.Time
+	Actor string
+	What  string
+}
