@@ -1,0 +1,39 @@
+// Package token signs and verifies the two tokens of a visitor: the place, which
+// proves a number in a line, and the pass, which opens the shop. Both are JWTs
+// (RFC 7519) signed with Ed25519 (RFC 8037) by a key that their `kid` names.
+//
+// The first key of a keyring signs, all of them verify. To rotate, put a new key
+// in front (`waitroom keys new`), and drop the oldest once no token of it can be
+// alive: a place lives as long as its epoch, a pass for pass_ms.
+//
+// What verifies, keeps this order: size, form, signature, kind, room, time. So
+// nothing unsigned decides which error a stranger is told, but its form.
+package token
+
+import "errors"
+
+// What is wrong with a token. ErrKeysAway is not the token's fault: no public key
+// could be read yet, so the same token may be good in a moment.
+var (
+	ErrMalformed = errors.New("token is malformed")
+	ErrForeign   = errors.New("token is not signed by this waiting room")
+	ErrExpired   = errors.New("token has expired")
+	ErrOtherRoom = errors.New("token is for another room")
+	ErrKeysAway  = errors.New("public keys are out of reach")
+)
+
+// MaxToken bounds a token in bytes. The longest we sign has about 450; what is
+// longer is refused before it is decoded.
+const MaxToken = 1024
+
+// MaxKeys bounds a key set: a rotation needs two, and every key costs memory and
+// a look-up only.
+const MaxKeys = 32
+
+// Kinds and names inside the tokens; PROTOCOL.md shows them.
+const (
+	typPlace = "place"
+	typPass  = "pass"
+	issuer   = "waitroom"
+	lineName = "line" // one line per room today; the claim keeps a second one possible
+)

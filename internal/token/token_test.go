@@ -1,0 +1,277 @@
+package token
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"waitroom/internal/room"
+)
+
+var (
+	place     = room.Place{Visitor: "AAAAAAAAAAAAAAAA", Number: 42}
+	admission = room.Admission{Room: "show", Epoch: "abcdefgh", Number: 42, Visitor: "AAAAAAAAAAAAAAAA"}
+	now       = time.Unix(1_800_000_000, 0)
+)
+
+func ring(t testing.TB) *Keyring {
+	t.Helper()
+	k, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewKeyring(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func must(t testing.TB) func(string, error) string {
+	return func(s string, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+}
+
+func TestPlaceAndPassComeBack(t *testing.T) {
+	r := ring(t)
+	v := r.Verifier()
+	p, err := v.ParsePlace(t.Context(), must(t)(r.Place("show", "abcdefgh", place)), "show")
+	if want := (Place{"show", "abcdefgh", place}); err != nil || p != want {
+		t.Errorf("got %+v, %v, want %+v", p, err, want)
+	}
+	expires := now.Add(10*time.Minute + 700*time.Millisecond)
+	first, second := must(t)(r.Pass(admission, expires)), must(t)(r.Pass(admission, expires))
+	if first != second {
+		t.Errorf("got two passes for one admission: %s and %s", first, second)
+	}
+	got, err := v.ParsePass(t.Context(), first, "show", now)
+	if want := (Pass{admission, expires.Truncate(time.Second)}); err != nil || got.Admission != want.Admission || !got.Expires.Equal(want.Expires) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if len(first) > 500 {
+		t.Errorf("got a pass of %d bytes, want at most 500", len(first))
+	}
+}
+
+func TestBadTokens(t *testing.T) {
+	r, other := ring(t), ring(t)
+	v := r.Verifier()
+	good := must(t)(r.Place("show", "abcdefgh", place))
+	pass := must(t)(r.Pass(admission, now.Add(time.Minute)))
+	head, rest, _ := strings.Cut(good, ".")
+	body, sig, _ := strings.Cut(rest, ".")
+	hmac := jwt.NewWithClaims(jwt.SigningMethodHS256, placeClaims{Typ: typPlace, Line: lineName, Room: "show", Epoch: "abcdefgh", Visitor: place.Visitor, Number: 1})
+	hmac.Header["kid"] = r.SigningID()
+	none := jwt.NewWithClaims(jwt.SigningMethodNone, placeClaims{Typ: typPlace, Line: lineName, Room: "show", Epoch: "abcdefgh", Visitor: place.Visitor, Number: 1})
+	none.Header["kid"] = r.SigningID()
+	badNumber := must(t)(r.sign(placeClaims{Typ: typPlace, Line: lineName, Room: "show", Epoch: "abcdefgh", Visitor: place.Visitor}))
+	for _, c := range []struct {
+		name, token string
+		want        error
+	}{
+		{"empty", "", ErrMalformed},
+		{"no dots", "place", ErrMalformed},
+		{"two parts", head + "." + body, ErrMalformed},
+		{"not base64", head + ".%%%." + sig, ErrMalformed},
+		{"too long", good + strings.Repeat("A", MaxToken), ErrMalformed},
+		{"another signature", head + "." + body + "." + strings.Repeat("A", len(sig)), ErrForeign},
+		{"signed by a stranger", must(t)(other.Place("show", "abcdefgh", place)), ErrForeign},
+		{"a pass", pass, ErrForeign},
+		{"HMAC with the public key", must(t)(hmac.SignedString([]byte(r.public[r.SigningID()]))), ErrForeign},
+		{"no signature", must(t)(none.SignedString(jwt.UnsafeAllowNoneSignatureType)), ErrForeign},
+		{"signed, but no number", badNumber, ErrMalformed},
+		{"another room", must(t)(r.Place("other", "abcdefgh", place)), ErrOtherRoom},
+	} {
+		if _, err := v.ParsePlace(t.Context(), c.token, "show"); !errors.Is(err, c.want) {
+			t.Errorf("place, %s: got %v, want %v", c.name, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		name, token string
+		at          time.Time
+		want        error
+	}{
+		{"a place", good, now, ErrForeign},
+		{"expired", pass, now.Add(time.Minute), ErrExpired},
+		{"the last moment", pass, now.Add(time.Minute - 1), nil},
+		{"another room", must(t)(r.Pass(room.Admission{Room: "other", Epoch: "abcdefgh", Number: 1, Visitor: place.Visitor}, now.Add(time.Minute))), now, ErrOtherRoom},
+		{"jti of another room than aud", must(t)(r.sign(passClaims{Typ: typPass, Iss: issuer, Aud: "show", Jti: "other.abcdefgh.1.AAAAAAAAAAAAAAAA", Exp: now.Unix() + 60})), now, ErrMalformed},
+		{"another issuer", must(t)(r.sign(passClaims{Typ: typPass, Iss: "else", Aud: "show", Jti: admission.String(), Exp: now.Unix() + 60})), now, ErrForeign},
+		{"no expiry", must(t)(r.sign(passClaims{Typ: typPass, Iss: issuer, Aud: "show", Jti: admission.String()})), now, ErrMalformed},
+	} {
+		if _, err := v.ParsePass(t.Context(), c.token, "show", c.at); !errors.Is(err, c.want) {
+			t.Errorf("pass, %s: got %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	old := ring(t)
+	if err := old.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := LoadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := loaded.Prepend(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if both.SigningID() != k.ID() {
+		t.Errorf("got %s signing, want the new %s", both.SigningID(), k.ID())
+	}
+	if _, err := both.Verifier().ParsePlace(t.Context(), must(t)(old.Place("show", "abcdefgh", place)), "show"); err != nil {
+		t.Errorf("a place of the old key: got %v, want it good", err)
+	}
+	if _, err := old.Verifier().ParsePlace(t.Context(), must(t)(both.Place("show", "abcdefgh", place)), "show"); !errors.Is(err, ErrForeign) {
+		t.Errorf("a place of the new key, old ring: got %v, want %v", err, ErrForeign)
+	}
+	if _, err := both.Prepend(k); err == nil {
+		t.Error("the same key twice: got no error")
+	}
+}
+
+func TestKeyFileIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	r := ring(t)
+	if err := r.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
+	}
+	if strings.Contains(string(r.JWKS()), `"d"`) {
+		t.Errorf("got a private key in the public set: %s", r.JWKS())
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadFile(path); err == nil || !strings.Contains(err.Error(), "0600") {
+		t.Errorf("a file that others read: got %v, want it refused", err)
+	}
+	for name, content := range map[string]string{"no JSON": "keys", "no keys": `{"keys":[]}`, "public only": string(r.JWKS()),
+		"x of another": `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA","d":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}`} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadFile(path); err == nil {
+			t.Errorf("%s: got no error", name)
+		}
+	}
+}
+
+func TestVerifierFromFile(t *testing.T) {
+	r := ring(t)
+	path := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(path, r.JWKS(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v, err := LoadVerifier(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.ParsePass(t.Context(), must(t)(r.Pass(admission, now.Add(time.Minute))), "show", now); err != nil {
+		t.Errorf("got %v, want the pass good", err)
+	}
+	if _, err := LoadVerifier(path + ".absent"); err == nil {
+		t.Error("an absent file: got no error")
+	}
+}
+
+// The keys come back without a restart, and strangers' kids cost one request per
+// refreshGap. The transport is a function, so that time is the test's own.
+func TestRemoteKeys(t *testing.T) {
+	old, next := ring(t), ring(t)
+	oldPass, nextPass := must(t)(old.Pass(admission, time.Now().Add(100*time.Hour))), must(t)(next.Pass(admission, time.Now().Add(100*time.Hour)))
+	synctest.Test(t, func(t *testing.T) {
+		var serving *Keyring
+		var asked atomic.Int64
+		remote := newRemote("http://keys")
+		remote.client.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+			asked.Add(1)
+			if serving == nil {
+				return nil, errors.New("refused")
+			}
+			w := httptest.NewRecorder()
+			w.Write(serving.JWKS())
+			return w.Result(), nil
+		})
+		v := &Verifier{keys: remote}
+		check := func(what, token string, want error, wantAsked int64) {
+			t.Helper()
+			if _, err := v.ParsePass(t.Context(), token, "show", time.Now()); !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", what, err, want)
+			}
+			if got := asked.Load(); got != wantAsked {
+				t.Errorf("%s: got %d requests, want %d", what, got, wantAsked)
+			}
+		}
+		check("away", oldPass, ErrKeysAway, 1)
+		serving = old
+		check("away, asked again too soon", oldPass, ErrKeysAway, 1)
+		time.Sleep(firstGap)
+		check("there", oldPass, nil, 2)
+		check("a new kid, too soon", nextPass, ErrForeign, 2)
+		time.Sleep(refreshGap)
+		check("a new kid that the set does not have", nextPass, ErrForeign, 3)
+		serving = next
+		time.Sleep(refreshGap)
+		check("a new kid that the set has", nextPass, nil, 4)
+		serving = nil
+		time.Sleep(maxAge + time.Second)
+		check("away later", nextPass, nil, 5)
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func FuzzParse(f *testing.F) {
+	r := ring(f)
+	v := r.Verifier()
+	f.Add(must(f)(r.Place("show", "abcdefgh", place)))
+	f.Add(must(f)(r.Pass(admission, now)))
+	f.Add("a.b.c")
+	good := map[string]bool{must(f)(r.Place("show", "abcdefgh", place)): true}
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, err := v.ParsePlace(t.Context(), token, "show"); err == nil && !good[token] {
+			t.Errorf("got %q accepted", token)
+		}
+		if _, err := v.ParsePass(t.Context(), token, "show", now); err == nil {
+			t.Errorf("got %q accepted as a pass that is still good", token)
+		}
+	})
+}
+
+func BenchmarkPlace(b *testing.B) {
+	r := ring(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		must(b)(r.Place("show", "abcdefgh", place))
+	}
+}
