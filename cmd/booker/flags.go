@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+
+	"waitroom/internal/process"
+	"waitroom/internal/sqldb"
+)
+
+// database is the flag that both commands know.
+type database struct {
+	DB string `help:"Database: mysql://user:password@host:port/name, or sqlite:path/to/file.db for one booker on one machine." default:"sqlite:waitroom.db" env:"WAITROOM_DB"`
+}
+
+// Check reports a URL that no driver would understand.
+func (d database) Check() error {
+	if err := sqldb.CheckDSN(d.DB); err != nil {
+		return fmt.Errorf("--db: %w", err) // without its value, which may hold a password
+	}
+	return nil
+}
+
+// open waits for the database until ctx ends.
+func (d database) open(ctx context.Context) (*sqldb.DB, error) {
+	db, err := sqldb.Open(ctx, d.DB)
+	if err != nil {
+		return nil, fmt.Errorf("--db: %w", err)
+	}
+	return db, nil
+}
+
+// servers are the flags of run about what is in front and behind.
+type servers struct {
+	Database    database `embed:""`
+	Kafka       []string `help:"Kafka brokers, with commas." default:"127.0.0.1:9092" env:"WAITROOM_KAFKA"`
+	Replication int      `help:"Replicas of topics that are made because they are missing." default:"1" env:"WAITROOM_REPLICATION"`
+	JWKS        string   `name:"jwks" help:"Public keys that verify passes: the waiting room's URL, or a file." default:"http://127.0.0.1:8080/.well-known/jwks.json" env:"WAITROOM_JWKS"`
+	Listen      string   `help:"Address for visitors." default:":8082" env:"WAITROOM_LISTEN"`
+	OpsListen   string   `help:"Address for /metrics, /healthz and /readyz; keep it private." default:"127.0.0.1:9182" env:"WAITROOM_OPS_LISTEN"`
+	Prefix      string   `help:"Path in front of /rooms, such as /tickets." env:"WAITROOM_PREFIX"`
+	WaitingURL  string   `help:"Where the seat page sends a visitor without a pass, with {room} for the name." default:"http://127.0.0.1:8080/rooms/{room}" env:"WAITROOM_WAITING_URL"`
+}
+
+var prefixPattern = regexp.MustCompile(`^(/[a-zA-Z0-9._-]+)*$`)
+
+// Check reports every value that can be told wrong without opening anything.
+func (s servers) Check() error {
+	var errs []error
+	for _, b := range s.Kafka {
+		if host, port, ok := strings.Cut(b, ":"); !ok || host == "" || port == "" {
+			errs = append(errs, fmt.Errorf("--kafka %q: want host:port", b))
+		}
+	}
+	if s.Replication < 1 || s.Replication > 9 {
+		errs = append(errs, fmt.Errorf("--replication %d: want 1 to 9", s.Replication))
+	}
+	if u, err := url.Parse(s.JWKS); s.JWKS == "" || err != nil {
+		errs = append(errs, errors.New("--jwks: want a URL or a file"))
+	} else if u.Scheme != "http" && u.Scheme != "https" {
+		if _, err := os.Stat(s.JWKS); err != nil {
+			errs = append(errs, fmt.Errorf("--jwks: %w", err))
+		}
+	}
+	if !prefixPattern.MatchString(s.Prefix) {
+		errs = append(errs, fmt.Errorf("--prefix %q: want a path without a slash at its end", s.Prefix))
+	}
+	return errors.Join(errs...)
+}
+
+var _ process.Checker = servers{}

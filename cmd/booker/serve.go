@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/process"
+)
+
+// serve answers until ctx ends or a part fails, then drains.
+func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Booker) error {
+	public, err := process.Listen("listen", c.Servers.Listen)
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+	private, err := process.Listen("ops-listen", c.Servers.OpsListen)
+	if err != nil {
+		return err
+	}
+	defer private.Close()
+
+	var ready process.Ready
+	// The loops outlive the requests, and metrics outlive the loops, so each has
+	// a context of its own; errgroup waits for all of them.
+	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	ops, stopOps := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOps()
+	parts, failed := errgroup.WithContext(ctx)
+	parts.Go(func() error {
+		defer stopLoops()
+		return process.Serve(failed, public, shop.Handler(), drainGrace)
+	})
+	parts.Go(func() error {
+		defer stopOps()
+		return shop.Run(loops)
+	})
+	parts.Go(func() error { return process.Serve(ops, private, process.Ops(env.Metrics, &ready), drainGrace) })
+	ready.Set(true)
+	stopReady := context.AfterFunc(failed, func() { ready.Set(false) }) // before the listener closes
+	defer stopReady()
+	env.Log.Info("shop is open", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))
+	err = parts.Wait()
+	env.Log.Info("shop is closed")
+	return err
+}

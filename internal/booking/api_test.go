@@ -1,0 +1,323 @@
+package booking
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+	"waitroom/internal/token"
+	"waitroom/internal/wire"
+)
+
+// client speaks to a booker's handler as a page does.
+type client struct {
+	t *testing.T
+	h http.Handler
+}
+
+func (c client) do(method, path, auth, body string, headers ...string) *httptest.ResponseRecorder {
+	c.t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if auth != "" {
+		r.Header.Set("Authorization", auth)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	c.h.ServeHTTP(w, r)
+	return w
+}
+
+func bearer(p token.Pass) string { return "Bearer " + p.Admission.String() }
+
+// want fails unless the answer is a success of that status, and decodes it.
+func want[T any](t *testing.T, w *httptest.ResponseRecorder, status int) (body T) {
+	t.Helper()
+	if w.Code != status {
+		t.Fatalf("got %d %s, want %d", w.Code, w.Body, status)
+	}
+	if w.Body.Len() > 0 {
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+			t.Fatalf("got %s: %v", w.Body, err)
+		}
+	}
+	return body
+}
+
+func wantProblem(t *testing.T, what string, w *httptest.ResponseRecorder, code wire.Code) wire.Problem {
+	t.Helper()
+	var p wire.Problem
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%s: got %d %s, want a problem", what, w.Code, w.Body)
+	}
+	if p.Code != code || w.Code != wire.Codes[code].HTTP || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("%s: got %d %+v, want %s", what, w.Code, p, code)
+	}
+	return p
+}
+
+// One visit as the page makes it, and a reload after each step.
+func TestVisit(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		b := newBooker(t, dsn, 3, nil)
+		c := client{t, b.Handler()}
+		p := newPass()
+		auth := bearer(p)
+		state := func() passAnswer { return want[passAnswer](t, c.do("GET", "/rooms/gig/pass", auth, ""), 200) }
+
+		if got := state(); got.ExpiresMS != 600_000 || got.MaxSeats != 6 || got.Spent || got.Hold != nil || got.Booking != nil {
+			t.Errorf("at first: got %+v, want nothing but the time left", got)
+		}
+		h := want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-2","A-1"],"later":1}`), 201)
+		if h.LeftMS != rules.Hold.Milliseconds() || !slices.Equal(h.Seats, ids("A-1 A-2")) {
+			t.Errorf("hold: got %+v, want A-1 and A-2 for %v", h, rules.Hold)
+		}
+		again := want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-1","A-2"]}`), 200)
+		if again.ID != h.ID {
+			t.Errorf("again: got hold %s, want %s", again.ID, h.ID)
+		}
+		if got := state(); got.Hold == nil || got.Hold.ID != h.ID || got.Spent {
+			t.Errorf("holding: got %+v, want hold %s", got, h.ID)
+		}
+		other := newPass()
+		problem := wantProblem(t, "taken", c.do("POST", "/rooms/gig/holds", bearer(other), `{"seats":["A-2","A-3"]}`), wire.SeatTaken)
+		if !slices.Equal(problem.Seats, ids("A-2")) {
+			t.Errorf("taken: got %v, want A-2 named", problem.Seats)
+		}
+		want[any](t, c.do("DELETE", "/rooms/gig/holds/"+string(h.ID), auth, ""), 204)
+		if got := state(); got.Hold != nil || got.Spent {
+			t.Errorf("released: got %+v, want no hold", got)
+		}
+		h = want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-3"]}`), 201)
+		booked := want[bookingAnswer](t, c.do("POST", "/rooms/gig/holds/"+string(h.ID)+"/confirm", auth, ""), 200)
+		if booked.ID != h.ID || !slices.Equal(booked.Seats, ids("A-3")) {
+			t.Errorf("confirm: got %+v, want A-3", booked)
+		}
+		want[bookingAnswer](t, c.do("POST", "/rooms/gig/holds/"+string(h.ID)+"/confirm", auth, ""), 200)
+		b.clock.now = func() time.Time { return p.Expires.Add(time.Hour) } // read back later
+		if got := state(); !got.Spent || got.Booking == nil || !slices.Equal(got.Booking.Seats, ids("A-3")) || got.ExpiresMS != 0 {
+			t.Errorf("booked: got %+v, want the booking", got)
+		}
+		b.clock.now = func() time.Time { return noon }
+		wantProblem(t, "spent", c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-1"]}`), wire.PassSpent)
+		for range 2 {
+			want[any](t, c.do("DELETE", "/rooms/gig/pass", bearer(other), ""), 204)
+		}
+		wantProblem(t, "left", c.do("POST", "/rooms/gig/holds", bearer(other), `{"seats":["A-1"]}`), wire.PassSpent)
+	})
+}
+
+func TestSeatMap(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 12, nil)
+	c := client{t, b.Handler()}
+	p := newPass()
+	w := c.do("GET", "/rooms/gig/seats", bearer(p), "")
+	got := want[struct{ Seats []seat.Seat }](t, w, 200)
+	if len(got.Seats) != 12 || got.Seats[9].ID != "A-10" || got.Seats[11] != (seat.Seat{ID: "B-2", State: seat.Free}) {
+		t.Errorf("got %v, want 12 seats in order", got.Seats)
+	}
+	etag := w.Header().Get("ETag")
+	for header, status := range map[string]int{
+		etag: 304, "W/" + etag: 304, `"x", ` + etag: 304, "*": 304, `"x"`: 200, "": 200,
+	} {
+		if w := c.do("GET", "/rooms/gig/seats", bearer(p), "", "If-None-Match", header); w.Code != status || w.Header().Get("ETag") != etag {
+			t.Errorf("If-None-Match %s: got %d, want %d", header, w.Code, status)
+		}
+	}
+	// A change shows as soon as the map is old enough, under another ETag.
+	mustHold(t, b.store, newPass(), "A-1", noon)
+	await(t, "the change", func() bool {
+		return c.do("GET", "/rooms/gig/seats", bearer(p), "", "If-None-Match", etag).Code == 200
+	})
+	// Another booker's ETag is the same for the same seats.
+	first, _, _ := newSeatMaps(b.store.Seats).of(t.Context(), "gig")
+	_, one, _ := newSeatMaps(b.store.Seats).of(t.Context(), "gig")
+	_, two, _ := newSeatMaps(b.store.Seats).of(t.Context(), "gig")
+	if one == "" || one != two || len(first) == 0 {
+		t.Errorf("got ETags %s and %s, want the same", one, two)
+	}
+}
+
+// A crowd that looks at once costs one read.
+func TestSeatMapIsShared(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 1, nil)
+	reads := 0 // owned by who has the map's turn
+	m := newSeatMaps(func(ctx context.Context, name room.Name) ([]seat.Seat, error) {
+		reads++
+		return b.store.Seats(ctx, name)
+	})
+	if _, _, err := m.of(t.Context(), "gig"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	at(50, func(int) {
+		if _, _, err := m.of(t.Context(), "gig"); err != nil {
+			t.Error(err)
+		}
+	})
+	if most := 2 + int(time.Since(began)/mapAge); reads > most {
+		t.Errorf("got %d reads, want at most %d", reads, most)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 8, nil)
+	c := client{t, b.Handler()}
+	p := newPass()
+	stranger := newPass()
+	stranger.Room = "other"
+	unseated := stranger
+	hold := func(body string) *httptest.ResponseRecorder { return c.do("POST", "/rooms/gig/holds", bearer(p), body) }
+	id := string(seat.NewHoldID())
+	for _, k := range []struct {
+		what string
+		w    *httptest.ResponseRecorder
+		code wire.Code
+	}{
+		{"no pass", c.do("GET", "/rooms/gig/seats", "", ""), wire.NoPass},
+		{"another scheme", c.do("GET", "/rooms/gig/seats", "Basic eA==", ""), wire.NoPass},
+		{"bare scheme", c.do("GET", "/rooms/gig/seats", "Bearer", ""), wire.PassBad},
+		{"malformed pass", c.do("DELETE", "/rooms/gig/pass", "Bearer x", ""), wire.PassBad},
+		{"pass of another room", c.do("GET", "/rooms/gig/seats", bearer(stranger), ""), wire.PassRoom},
+		{"ill-named room", c.do("GET", "/rooms/GIG/seats", bearer(p), ""), wire.BadRoom},
+		{"room without seats", c.do("GET", "/rooms/other/seats", bearer(unseated), ""), wire.UnknownRoom},
+		{"hold in a room without seats", c.do("POST", "/rooms/other/holds", bearer(unseated), `{"seats":["A-1"]}`), wire.UnknownRoom},
+		{"method", c.do("PUT", "/rooms/gig/holds", bearer(p), ""), wire.NotAllowed},
+		{"path", c.do("GET", "/rooms/gig/nothing", bearer(p), ""), wire.NotFound},
+		{"no body", hold(""), wire.BadRequest},
+		{"no JSON", hold("seats"), wire.BadRequest},
+		{"two bodies", hold(`{"seats":["A-1"]}{}`), wire.BadRequest},
+		{"seats are a string", hold(`{"seats":"A-1"}`), wire.BadRequest},
+		{"long body", hold(`{"seats":["A-1"],"x":"` + strings.Repeat("x", maxBody) + `"}`), wire.TooLong},
+		{"no seats", hold(`{"seats":[]}`), wire.SeatsNone},
+		{"null seats", hold(`{}`), wire.SeatsNone},
+		{"twice", hold(`{"seats":["A-1","A-1"]}`), wire.SeatsTwice},
+		{"too many", hold(`{"seats":["A-1","A-2","A-3","A-4","A-5","A-6","A-7"]}`), wire.SeatsTooMany},
+		{"malformed seat", hold(`{"seats":["a1"]}`), wire.SeatBad},
+		{"unknown seat", hold(`{"seats":["Z-1"]}`), wire.SeatUnknown},
+		{"malformed hold", c.do("DELETE", "/rooms/gig/holds/x", bearer(p), ""), wire.HoldUnknown},
+		{"release an unknown hold", c.do("DELETE", "/rooms/gig/holds/"+id, bearer(p), ""), wire.HoldUnknown},
+		{"confirm an unknown hold", c.do("POST", "/rooms/gig/holds/"+id+"/confirm", bearer(p), ""), wire.HoldUnknown},
+	} {
+		wantProblem(t, k.what, k.w, k.code)
+		if (k.w.Code == http.StatusUnauthorized) != (k.w.Header().Get("WWW-Authenticate") != "") {
+			t.Errorf("%s: got WWW-Authenticate %q with %d", k.what, k.w.Header().Get("WWW-Authenticate"), k.w.Code)
+		}
+	}
+	wantSeats(t, b.store, "A-1 A-2 A-3 A-4 A-5 A-6 A-7 A-8")
+	wantFacts(t, b.store, "")
+	if got := c.do("PUT", "/rooms/gig/pass", "", "").Header().Get("Allow"); got != "DELETE, GET" {
+		t.Errorf("got Allow %q, want DELETE, GET", got)
+	}
+
+	// An expired pass still confirms within the grace, reads for a day, and no more.
+	h := mustHold(t, b.store, p, "A-1", p.Expires.Add(-time.Minute))
+	for _, k := range []struct {
+		after        time.Duration
+		method, path string
+		code         wire.Code
+	}{
+		{0, "GET", "/rooms/gig/seats", wire.PassExpired},
+		{0, "DELETE", "/rooms/gig/pass", wire.PassExpired},
+		{0, "POST", "/rooms/gig/holds", wire.PassExpired},
+		{rules.Grace, "POST", "/rooms/gig/holds/" + string(h.ID) + "/confirm", wire.PassExpired},
+		{rules.Grace - time.Millisecond, "POST", "/rooms/gig/holds/" + string(h.ID) + "/confirm", ""},
+		{readLeeway - time.Millisecond, "GET", "/rooms/gig/pass", ""},
+		{readLeeway, "GET", "/rooms/gig/pass", wire.PassExpired},
+	} {
+		b.clock.now = func() time.Time { return p.Expires.Add(k.after) }
+		what := fmt.Sprintf("%s %s %v after the expiry", k.method, k.path, k.after)
+		if w := c.do(k.method, k.path, bearer(p), ""); k.code != "" {
+			wantProblem(t, what, w, k.code)
+		} else if w.Code != 200 {
+			t.Errorf("%s: got %d %s, want 200", what, w.Code, w.Body)
+		}
+	}
+}
+
+// Errors of the servers behind are told with a stable code and a time to come
+// back, and nothing of them is shown.
+func TestServersAway(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 1, nil)
+	c := client{t, b.Handler()}
+	p := newPass()
+	b.clock.skewed.Store(true)
+	wantProblem(t, "hold, wrong clock", c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`), wire.ClockSkew)
+	wantProblem(t, "confirm, wrong clock", c.do("POST", "/rooms/gig/holds/"+string(seat.NewHoldID())+"/confirm", bearer(p), ""), wire.ClockSkew)
+	b.clock.skewed.Store(false)
+
+	for range cap(b.calls) {
+		b.calls <- struct{}{}
+	}
+	w := c.do("GET", "/rooms/gig/seats", bearer(p), "")
+	wantProblem(t, "full", w, wire.Overloaded)
+	if got := w.Header().Get("Retry-After"); got != "1" {
+		t.Errorf("full: got Retry-After %q, want 1", got)
+	}
+	for range cap(b.calls) {
+		<-b.calls
+	}
+	b.passes = keysAway{}
+	wantProblem(t, "no keys", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.Unavailable)
+	b.passes = unsigned{}
+	b.store.db.Close()
+	for _, w := range []*httptest.ResponseRecorder{
+		c.do("GET", "/rooms/gig/seats", bearer(p), ""),
+		c.do("GET", "/rooms/gig/pass", bearer(p), ""),
+		c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`),
+		c.do("DELETE", "/rooms/gig/pass", bearer(p), ""),
+	} {
+		got := wantProblem(t, "database closed", w, wire.Internal)
+		if strings.Contains(w.Body.String(), "sql") {
+			t.Errorf("got %+v, want nothing of the database", got)
+		}
+	}
+}
+
+type keysAway struct{}
+
+func (keysAway) ParsePass(context.Context, string, room.Name, time.Time) (token.Pass, error) {
+	return token.Pass{}, token.ErrKeysAway
+}
+
+// The prefix is in front of every path, and every other path is the page's.
+func TestPrefix(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 1, func(p *Parts) {
+		p.Prefix = "/tickets"
+		p.Page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page "+r.URL.Path) })
+	})
+	c := client{t, b.Handler()}
+	p := newPass()
+	want[any](t, c.do("GET", "/tickets/rooms/gig/seats", bearer(p), ""), 200)
+	for _, path := range []string{"/rooms/gig/seats", "/tickets/rooms/gig/shop", "/"} {
+		if w := c.do("GET", path, bearer(p), ""); w.Body.String() != "page "+path {
+			t.Errorf("GET %s: got %s, want the page", path, w.Body)
+		}
+	}
+}
+
+// A room becomes a label only when a pass names it, and so does what was done.
+func TestMetricLabels(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 1, nil)
+	c := client{t, b.Handler()}
+	c.do("GET", "/rooms/invented/seats", "Bearer x", "")
+	p := newPass()
+	c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`)
+	c.do("POST", "/rooms/gig/holds", bearer(newPass()), `{"seats":["A-1"]}`)
+	if n := b.met.acts.DeletePartialMatch(map[string]string{"room": "invented"}); n != 0 {
+		t.Errorf("got %d series of an invented room, want none", n)
+	}
+	if n := b.met.acts.DeletePartialMatch(map[string]string{"room": "gig"}); n != 2 {
+		t.Errorf("got %d series, want held and seat_taken", n)
+	}
+}

@@ -1,0 +1,161 @@
+package booking
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"go.uber.org/zap"
+
+	"waitroom/internal/events"
+)
+
+// Bounds of the publisher.
+const (
+	outboxRows = 200 // read, published and deleted at once
+	// outboxEvery is how soon facts of a booker that died are taken over. One's
+	// own facts are published at once.
+	outboxEvery = time.Second
+	// publishMost caps the pause after a failed attempt, which doubles from
+	// publishFirst. Attempts have no bound: meanwhile the facts wait in the
+	// table, whose bound is the disk. It fills slowly, since the same Kafka is
+	// needed to admit more visitors.
+	publishFirst = 100 * time.Millisecond
+	publishMost  = 5 * time.Second
+)
+
+type publisher interface {
+	// Publish returns nil when all records are acknowledged by all replicas.
+	Publish(ctx context.Context, records []events.Record) error
+}
+
+// outbox carries facts from the table to Kafka. Every booker runs one: two may
+// publish the same fact, whose id lets the reader absorb the repeat. Facts of
+// one visitor leave in the order in which they were written, since the row of
+// the admission is locked from before the first one's id to its commit.
+type outbox struct {
+	store *Store
+	to    publisher
+	log   *zap.Logger
+	met   *metrics
+	news  chan struct{} // of one: a fact was committed by this process
+}
+
+// poke says that there are facts. It never blocks.
+func (o *outbox) poke() {
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+// run publishes until ctx ends. It reads the lowest ids that exist each time and
+// never remembers how far it came: ids are given before they are committed, so a
+// lower one can appear after a higher one was read.
+func (o *outbox) run(ctx context.Context) {
+	pause := publishFirst
+	failing := false
+	for {
+		n, err := o.step(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		var wait time.Duration
+		switch {
+		case err != nil:
+			if !failing {
+				o.log.Warn("facts of the shop cannot be published; trying again", zap.Error(err))
+			}
+			failing = true
+			o.met.unpublished.Inc()
+			wait = pause/2 + rand.N(pause)
+			pause = min(2*pause, publishMost)
+		case n == outboxRows: // there may be more
+		default:
+			wait = outboxEvery/2 + rand.N(outboxEvery)
+		}
+		if err == nil {
+			if failing {
+				o.log.Info("facts of the shop are published again")
+			}
+			failing, pause = false, publishFirst
+		}
+		news := o.news
+		if failing {
+			news = nil // more facts are no reason to knock sooner
+		}
+		if wait == 0 {
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-news:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// step publishes one batch and deletes it. A crash in between publishes it again.
+func (o *outbox) step(ctx context.Context) (n int, err error) {
+	ids, records, err := o.store.facts(ctx, outboxRows)
+	if err != nil || len(ids) == 0 {
+		o.met.outbox.Set(0)
+		return 0, err
+	}
+	// Rows between the first and the last read, as a hint of the depth: when the
+	// batch is full the rest is counted too.
+	depth := int64(len(ids))
+	if len(ids) == outboxRows {
+		if depth, err = o.store.depth(ctx); err != nil {
+			return 0, err
+		}
+	}
+	o.met.outbox.Set(float64(depth))
+	if err := o.to.Publish(ctx, records); err != nil {
+		return 0, err
+	}
+	o.met.published.Add(float64(len(records)))
+	return len(ids), o.store.published(ctx, ids)
+}
+
+// facts reads the lowest ids of the outbox.
+func (s *Store) facts(ctx context.Context, limit int) (ids []int64, records []events.Record, err error) {
+	var rows []struct {
+		ID   int64  `db:"id"`
+		Type string `db:"type"`
+		Body string `db:"body"`
+	}
+	if err := s.db.SelectContext(ctx, &rows, "SELECT id, type, body FROM outbox ORDER BY id LIMIT ?", limit); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range rows {
+		var b events.Booking
+		if err := json.Unmarshal([]byte(r.Body), &b); err != nil {
+			return nil, nil, fmt.Errorf("outbox row %d: %w", r.ID, err)
+		}
+		b.Type = r.Type
+		ids, records = append(ids, r.ID), append(records, events.EncodeBooking(b))
+	}
+	return ids, records, nil
+}
+
+// depth is about how many facts wait; ids have holes.
+func (s *Store) depth(ctx context.Context) (n int64, err error) {
+	err = s.db.GetContext(ctx, &n, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM outbox")
+	return n, err
+}
+
+// published deletes facts that Kafka has; another booker may have done so.
+func (s *Store) published(ctx context.Context, ids []int64) error {
+	query, args, err := sqlx.In("DELETE FROM outbox WHERE id IN (?)", ids)
+	if err != nil {
+		return err
+	}
+	_, err = s.db.Write(ctx, query, args...)
+	return err
+}

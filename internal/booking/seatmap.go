@@ -1,0 +1,82 @@
+package booking
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+)
+
+// mapAge is how old a map may be: the database reads each room four times a
+// second and booker at most, however many visitors look. A visitor who asks for a
+// seat that was taken meanwhile is told so by the hold.
+const mapAge = 250 * time.Millisecond
+
+// mapRooms bounds the rooms remembered; further ones are read each time. A
+// remembered room exists, so strangers fill nothing.
+const mapRooms = 1000
+
+// seatMap is one room's map as it is sent. A body is never changed.
+type seatMap struct {
+	turn chan struct{} // of one: who has the token may read, and owns the rest
+	body []byte
+	etag string
+	read time.Time
+}
+
+// seatMaps keeps the map of each room.
+type seatMaps struct {
+	load func(context.Context, room.Name) ([]seat.Seat, error)
+
+	mu    sync.Mutex
+	rooms map[room.Name]*seatMap // guarded by mu
+}
+
+func newSeatMaps(load func(context.Context, room.Name) ([]seat.Seat, error)) *seatMaps {
+	return &seatMaps{load: load, rooms: map[room.Name]*seatMap{}}
+}
+
+// of returns the map of a room and its ETag, the same on every booker for the
+// same seats. Visitors who come while it is read wait for that read.
+func (m *seatMaps) of(ctx context.Context, name room.Name) (body []byte, etag string, err error) {
+	m.mu.Lock()
+	s := m.rooms[name]
+	m.mu.Unlock()
+	if s == nil {
+		s = &seatMap{turn: make(chan struct{}, 1)}
+	}
+	select {
+	case <-ctx.Done():
+		return nil, "", ctx.Err()
+	case s.turn <- struct{}{}:
+	}
+	defer func() { <-s.turn }()
+	// The age is this process's own, so it runs on the monotonic clock.
+	began := time.Now()
+	if began.Sub(s.read) < mapAge {
+		return s.body, s.etag, nil
+	}
+	seats, err := m.load(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	s.body, err = json.Marshal(struct {
+		Seats []seat.Seat `json:"seats"`
+	}{seats})
+	if err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(s.body)
+	s.etag, s.read = `"`+hex.EncodeToString(sum[:12])+`"`, began
+	m.mu.Lock()
+	if len(m.rooms) < mapRooms && m.rooms[name] == nil {
+		m.rooms[name] = s
+	}
+	m.mu.Unlock()
+	return s.body, s.etag, nil
+}

@@ -1,0 +1,245 @@
+package booking
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+	"waitroom/internal/sqldb"
+	"waitroom/internal/testenv"
+	"waitroom/internal/token"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The shop of the tests: holds of 5 minutes, and a clock that tests move.
+var (
+	rules  = Rules{Hold: 5 * time.Minute, Grace: 2 * time.Second}
+	config = Config{Hold: rules.Hold, Grace: rules.Grace, MaxSeats: 6, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour, MaxCalls: 64}
+	noon   = time.UnixMilli(1_800_000_000_000)
+)
+
+// each runs a test on SQLite, and on MySQL or MariaDB when there is one.
+func each(t *testing.T, test func(t *testing.T, dsn string)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "shop.db")) })
+	t.Run("mysql", func(t *testing.T) { test(t, testenv.MySQL(t)) })
+}
+
+func openDB(t *testing.T, dsn string) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// newStore is a store with a room "gig" of count seats, in rows of 10.
+func newStore(t *testing.T, dsn string, count int) *Store {
+	t.Helper()
+	s, err := NewStore(t.Context(), openDB(t, dsn), rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addSeats(t, s, count)
+	return s
+}
+
+func addSeats(t *testing.T, s *Store, count int) int {
+	t.Helper()
+	ids, err := seat.Generate(count, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, err := s.AddSeats(t.Context(), "gig", ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return added
+}
+
+var epoch = room.NewEpoch()
+
+// newPass is a pass for "gig" that no one has used, good for ten minutes.
+func newPass() token.Pass {
+	return token.Pass{
+		Admission: room.Admission{Room: "gig", Epoch: epoch, Number: 1, Visitor: room.NewVisitorID()},
+		Expires:   noon.Add(10 * time.Minute),
+	}
+}
+
+// ids splits "A-1 A-2".
+func ids(s string) (list []seat.ID) {
+	for f := range strings.FieldsSeq(s) {
+		list = append(list, seat.ID(f))
+	}
+	return list
+}
+
+func mustHold(t *testing.T, s *Store, p token.Pass, seats string, now time.Time) seat.Hold {
+	t.Helper()
+	h, _, err := s.Hold(t.Context(), p, ids(seats), now)
+	if err != nil {
+		t.Fatalf("hold %s: %v", seats, err)
+	}
+	return h
+}
+
+// buy confirms without a gateway.
+func (s *Store) buy(ctx context.Context, p token.Pass, id seat.HoldID, now time.Time) error {
+	h, err := s.hold(ctx, p, id)
+	if err != nil {
+		return err
+	}
+	return s.confirm(ctx, p, h, "paid", now)
+}
+
+// wantSeats compares the map of "gig": "A-1 A-2:held A-3:booked", where free goes
+// without saying.
+func wantSeats(t *testing.T, s *Store, want string) {
+	t.Helper()
+	seats, err := s.Seats(t.Context(), "gig")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, one := range seats {
+		text := string(one.ID)
+		if one.State != seat.Free {
+			text += ":" + string(one.State)
+		}
+		got = append(got, text)
+	}
+	if g := strings.Join(got, " "); g != want {
+		t.Errorf("seats: got %s, want %s", g, want)
+	}
+}
+
+// outboxFacts are the kinds of facts in the outbox, in order: "held confirmed …".
+func outboxFacts(t *testing.T, s *Store) string {
+	t.Helper()
+	_, records, err := s.facts(t.Context(), 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, r := range records {
+		kinds = append(kinds, kind(t, r))
+	}
+	return strings.Join(kinds, " ")
+}
+
+// kind is "held" of waitroom.bookings.held.v1; it fails when the record is not
+// one that the admitter would understand.
+func kind(t *testing.T, r events.Record) string {
+	t.Helper()
+	b, err := events.DecodeBooking(r.Headers, r.Value)
+	if err != nil {
+		t.Fatalf("fact %s: %v", r.Value, err)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(b.Type, "waitroom.bookings."), ".v1")
+}
+
+func wantFacts(t *testing.T, s *Store, want string) {
+	t.Helper()
+	if got := outboxFacts(t, s); got != want {
+		t.Errorf("facts: got %q, want %q", got, want)
+	}
+}
+
+// queue stands for Kafka: it keeps what is published, and can be away.
+type queue struct {
+	mu      sync.Mutex
+	records []events.Record
+	err     error
+	tried   int
+	changed chan struct{} // gets a token, if it has room, at every try
+}
+
+func newQueue() *queue { return &queue{changed: make(chan struct{}, 1)} }
+
+func (q *queue) Publish(ctx context.Context, records []events.Record) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tried++
+	select {
+	case q.changed <- struct{}{}:
+	default:
+	}
+	if q.err != nil {
+		return q.err
+	}
+	q.records = append(q.records, records...)
+	return nil
+}
+
+func (q *queue) fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err = err
+}
+
+func (q *queue) all() []events.Record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.records)
+}
+
+// newBooker is a booker on a store of its own with count seats. Its clock stands
+// still at noon; the tests' passes are not signed: their text is the admission.
+func newBooker(t *testing.T, dsn string, count int, change func(*Parts)) *Booker {
+	t.Helper()
+	parts := newBookerParts(t, dsn)
+	if change != nil {
+		change(&parts)
+	}
+	b, err := New(t.Context(), config, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The start has checked the machine's clock; from here on the test moves it.
+	if parts.Now == nil {
+		b.clock.now = func() time.Time { return noon }
+	}
+	if count > 0 {
+		addSeats(t, b.store, count)
+	}
+	return b
+}
+
+func newBookerParts(t *testing.T, dsn string) Parts {
+	return Parts{
+		DB: openDB(t, dsn), Passes: unsigned{}, Publisher: newQueue(), Gateway: FreeGateway{},
+		Log: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+	}
+}
+
+// unsigned takes an admission id for a pass that expires at noon + 10 minutes.
+type unsigned struct{}
+
+func (unsigned) ParsePass(_ context.Context, pass string, want room.Name, now time.Time) (token.Pass, error) {
+	a, err := room.ParseAdmission(pass)
+	if err != nil {
+		return token.Pass{}, token.ErrMalformed
+	}
+	p := token.Pass{Admission: a, Expires: noon.Add(10 * time.Minute)}
+	if a.Room != want {
+		return p, token.ErrOtherRoom
+	}
+	if !now.Before(p.Expires) {
+		return p, token.ErrExpired
+	}
+	return p, nil
+}

@@ -1,0 +1,9 @@
+// Package sqldb opens the shop's database and runs its transactions: MySQL or
+// MariaDB for several bookers, SQLite for a shop on one machine with one booker
+// process. It knows no table; the SQL that is the rule lives with the rule.
+//
+// It promises that a transaction runs at READ COMMITTED or stricter, that one
+// which the database ended to break a deadlock or a wait is run again a bounded
+// number of times, and that what comes back from a driver because the server is
+// out of reach is an [ErrAway]. No error holds a password.
+package sqldb

@@ -1,0 +1,120 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A transaction that the database ended is run again at most attempts times,
+// with a pause of random length that doubles from firstPause up to lastPause:
+// about 2 s of pauses in all. After that the caller gets an ErrAway.
+const (
+	attempts   = 12
+	firstPause = 2 * time.Millisecond
+	lastPause  = 400 * time.Millisecond
+)
+
+// Tx runs work in one transaction and commits it when work returns nil. An error
+// of work rolls back and comes back as it is, apart from driver errors that mean
+// "away", which become ErrAway. work may run several times and must not change
+// anything outside of the transaction before Tx has returned nil.
+//
+// An error of the commit itself is an ErrUnsure: a caller for whom that matters
+// reads the row again.
+func (db *DB) Tx(ctx context.Context, work func(tx *sqlx.Tx) error) error {
+	return db.retry(ctx, func() error {
+		tx, err := db.BeginTxx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := work(tx); err != nil {
+			// A failed rollback closes the connection, which rolls back too.
+			_ = tx.Rollback()
+			return err
+		}
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnsure, err)
+		}
+		return nil
+	})
+}
+
+// Write runs one statement in a transaction of its own and returns how many
+// rows it matched.
+func (db *DB) Write(ctx context.Context, query string, args ...any) (rows int64, err error) {
+	err = db.retry(ctx, func() error {
+		result, err := db.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		rows, err = result.RowsAffected()
+		return err
+	})
+	return rows, err
+}
+
+// GetContext reads one row outside of a transaction, as sqlx does, with errors
+// translated.
+func (db *DB) GetContext(ctx context.Context, dest any, query string, args ...any) error {
+	return translate(db.DB.GetContext(ctx, dest, query, args...))
+}
+
+// SelectContext reads rows outside of a transaction, as sqlx does, with errors
+// translated.
+func (db *DB) SelectContext(ctx context.Context, dest any, query string, args ...any) error {
+	return translate(db.DB.SelectContext(ctx, dest, query, args...))
+}
+
+func (db *DB) retry(ctx context.Context, once func() error) error {
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		err := db.alone(ctx, once)
+		if err == nil || !again(err) {
+			return translate(err)
+		}
+		if attempt == attempts {
+			return fmt.Errorf("%w after %d attempts: %w", errBusy, attempt, err)
+		}
+		// Random, or the two of a deadlock would meet again.
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// alone runs once as SQLite's only writer of this process. The token is given
+// back between attempts, since who is in the way may be another process.
+func (db *DB) alone(ctx context.Context, once func() error) error {
+	if db.writer != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case db.writer <- struct{}{}:
+		}
+		defer func() { <-db.writer }()
+	}
+	return once()
+}
+
+// Now is the database's clock. For SQLite that is this machine's.
+func (db *DB) Now(ctx context.Context) (time.Time, error) {
+	query := "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"
+	if db.Dialect == SQLite {
+		query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
+	}
+	var us sql.NullInt64
+	if err := db.GetContext(ctx, &us, query); err != nil {
+		return time.Time{}, err
+	}
+	return time.UnixMicro(us.Int64), nil
+}
