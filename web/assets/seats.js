@@ -1,0 +1,284 @@
+// @ts-check
+// The seat page: takes the pass out of the address at once, then one state
+// (shop.js), one render from it, and the calls to the booker.
+
+import { Booker, Refused } from './booker.js';
+import { el, here, kept, onClick, say, sayOrHide, show } from './dom.js';
+import { inOrder, SeatMap } from './map.js';
+import { CODES, look, start, step } from './shop.js';
+import { clock, list, loadTexts, plural, spoken, t, title } from './text.js';
+
+/** @typedef {import('./shop.js').State} State */
+
+// The map is read again after 3 to 6 s while someone looks at it: 500 visitors
+// inside make about 110 reads a second, most of them answered 304.
+const LOOK_AGAIN = 3_000;
+const LOOK_MOST = 30_000;
+
+// After these nobody here knows how the pass stands.
+const UNSETTLED = new Set(['offline', 'unavailable', 'overloaded', 'internal', 'hold_open', 'hold_ended', 'hold_unknown', 'pass_spent', 'pass_expired']);
+
+const { prefix, room } = here();
+const name = title(room);
+const passes = kept('sessionStorage', 'waitroom:pass:' + room);
+
+// Before anything else: the pass leaves the address, so that no copied link, no
+// history and no screenshot carries it.
+const fresh = takePass();
+const booker = new Booker(prefix + '/rooms/' + room, fresh || passes.read());
+
+let state = start();
+/** @type {SeatMap} */
+let map;
+/** @type {ReturnType<typeof setTimeout>|undefined} */
+let looking;
+let failures = 0;
+let spokenWhat = '';
+let shownPhase = '';
+
+function takePass() {
+  const found = /^#pass=(.+)$/.exec(location.hash);
+  if (!found) return '';
+  history.replaceState(null, '', location.pathname + location.search);
+  let pass = found[1];
+  try {
+    pass = decodeURIComponent(pass);
+  } catch {
+    // Torn on the way: the booker will say so.
+  }
+  passes.write(pass);
+  return pass;
+}
+
+/** @param {{type: string, [more: string]: any}} event */
+function happen(event) {
+  state = step(state, { ...event, now: performance.now() });
+  render();
+}
+
+/**
+ * One call to the booker. Without an answer nobody knows whether it took effect:
+ * then the booker is asked what it knows of the pass, until it answers.
+ * @param {State['busy']} what @param {() => Promise<object>} call gives the event to go on with
+ */
+async function act(what, call) {
+  if (state.busy) return;
+  happen({ type: 'busy', what });
+  try {
+    happen(/** @type {{type: string}} */ (await call()));
+  } catch (error) {
+    const problem = problemOf(error);
+    // A spent pass may have been spent by this very booking, here or in another
+    // tab: the booker knows.
+    if (problem.code !== 'pass_spent') happen({ type: 'problem', problem });
+    if (UNSETTLED.has(problem.code)) await settle();
+  }
+  lookSoon(0);
+}
+
+let settling = false;
+
+/** Asks what the booker knows of the pass until it says; once at a time. */
+async function settle() {
+  if (settling) return;
+  settling = true;
+  try {
+    await askPass();
+  } finally {
+    settling = false;
+  }
+}
+
+async function askPass() {
+  for (let attempt = 0; !['over', 'booked'].includes(state.phase); attempt++) {
+    try {
+      const said = state.said;
+      happen({ type: 'pass', answer: await booker.pass() });
+      if (said === 'offline') happen({ type: 'heard' });
+      return;
+    } catch (error) {
+      const problem = problemOf(error);
+      happen({ type: 'problem', problem });
+      if (problem.code !== 'offline' && !problem.retry) return;
+      await new Promise((done) => setTimeout(done, Math.random() * Math.min(LOOK_MOST, 1000 * 2 ** attempt)));
+    }
+  }
+}
+
+/** @param {unknown} error @returns {{code: string, seats?: string[], retry?: boolean}} */
+function problemOf(error) {
+  if (error instanceof Refused) return error.problem;
+  console.error(error);
+  return { code: 'internal' };
+}
+
+/** @param {number} within ms, with full jitter above half of it */
+function lookSoon(within) {
+  clearTimeout(looking);
+  looking = setTimeout(lookNow, within * (1 + Math.random()));
+}
+
+async function lookNow() {
+  if (['over', 'booked'].includes(state.phase)) return;
+  if (document.visibilityState === 'hidden') return; // becoming visible looks again
+  try {
+    const seats = await booker.seats();
+    failures = 0;
+    if (seats) happen({ type: 'seats', seats });
+    happen({ type: 'heard' });
+  } catch (error) {
+    failures++;
+    const problem = problemOf(error);
+    if (CODES[problem.code]?.ends || problem.code === 'offline') happen({ type: 'problem', problem });
+  }
+  lookSoon(Math.min(LOOK_MOST, LOOK_AGAIN * 2 ** failures));
+}
+
+function render() {
+  const now = performance.now();
+  const { phase, hold, booking } = state;
+  const inShop = phase === 'choosing' || phase === 'held';
+  document.documentElement.dataset.phase = phase;
+  say('name', name);
+  show('loading', phase === 'loading');
+  show('shop', inShop);
+  show('done', phase === 'booked');
+  show('over', phase === 'over');
+
+  const left = state.passEnds - now;
+  show('pass-left', inShop);
+  say('pass-time', clock(left));
+  el('pass-left').dataset.late = String(left < 60_000);
+
+  if (inShop) map.update(state.seats.keys(), (id) => look(state, id));
+  const free = [...state.seats.values()].filter((s) => s === 'free').length;
+  say('free', state.seats.size === 0 ? '' : free === 0 ? t('map.none_free') : plural({ one: 'map.one_free', other: 'map.free' }, free));
+
+  show('choosing', phase === 'choosing');
+  show('held', phase === 'held');
+  if (phase === 'choosing') {
+    say('choose-title', state.chosen.length === 0 ? t('choose.title') : plural({ one: 'choose.one', other: 'choose.some' }, state.chosen.length));
+    say('chosen', state.chosen.length === 0 ? plural({ one: 'choose.hint_one', other: 'choose.hint' }, state.most) : list(inOrder(state.chosen)));
+    const button = /** @type {HTMLButtonElement} */ (el('hold'));
+    button.disabled = state.chosen.length === 0 || state.busy !== '';
+    say('hold', state.busy === 'hold' ? t('choose.holding') : plural({ one: 'choose.hold_one', other: 'choose.hold' }, Math.max(1, state.chosen.length)));
+  }
+  if (hold) {
+    say('held-seats', list(inOrder(hold.seats)));
+    const rest = hold.ends - now;
+    say('held-left', clock(rest));
+    el('held-bar').style.setProperty('--left', String(Math.max(0, Math.min(1, rest / Math.max(1, hold.lasts)))));
+    el('held').dataset.late = String(rest < 30_000);
+    /** @type {HTMLButtonElement} */ (el('confirm')).disabled = state.busy !== '';
+    /** @type {HTMLButtonElement} */ (el('release')).disabled = state.busy !== '';
+    say('confirm', state.busy === 'confirm' ? t('held.confirming') : t('held.confirm'));
+  }
+  /** @type {HTMLButtonElement} */ (el('leave')).disabled = state.busy !== '';
+
+  const said = state.said ? t(CODES[state.said].text, { seats: list(inOrder(state.named)), most: state.most }) : '';
+  sayOrHide('said', said);
+
+  if (booking) {
+    say('done-seats', list(inOrder(booking.seats)));
+    say('done-count', plural({ one: 'done.seat', other: 'done.seats' }, booking.seats.length));
+    say('done-room', name);
+    say('done-id', booking.id);
+  }
+  if (phase === 'over') {
+    say('over-title', t(state.why === 'left' ? 'over.shop_left.title' : state.why === 'pass_expired' ? 'over.shop_expired.title' : state.why === 'pass_spent' ? 'over.shop_spent.title' : 'over.shop.title'));
+    say('over-text', t((CODES[state.why] ?? CODES.internal).text));
+    const back = document.documentElement.dataset.waiting ?? '';
+    show('back', back !== '');
+    if (back) /** @type {HTMLAnchorElement} */ (el('back')).href = back.replaceAll('{room}', room);
+  }
+
+  document.title = phase === 'held' && hold ? t('title.held', { time: clock(hold.ends - now), room: name })
+    : phase === 'booked' ? t('title.booked', { room: name }) : t('title.seats', { room: name });
+
+  speak(said, now);
+  // Focus follows when what it was on has gone: to the new part's heading.
+  if (shownPhase && shownPhase !== phase) focusOn(phase);
+  shownPhase = phase;
+}
+
+/** @param {State['phase']} phase */
+function focusOn(phase) {
+  const heading = { held: 'held-title', choosing: 'choose-title', booked: 'done-title', over: 'over-title' }[/** @type {string} */ (phase)];
+  const active = document.activeElement;
+  const gone = !active || active === document.body || /** @type {HTMLElement} */ (active).offsetParent === null;
+  if (heading && gone) el(heading).focus();
+}
+
+/** @param {string} said @param {number} now */
+function speak(said, now) {
+  const what = [state.phase, state.said, state.named.join(), state.chosen.join(), state.hold?.id].join('|');
+  if (what === spokenWhat) return;
+  spokenWhat = what;
+  let sentence = '';
+  if (state.phase === 'held' && state.hold) sentence = t('say.held', { seats: list(inOrder(state.hold.seats)), time: spoken(state.hold.ends - now) });
+  else if (state.phase === 'booked' && state.booking) sentence = t('say.booked', { seats: list(inOrder(state.booking.seats)) });
+  else if (state.phase === 'over') sentence = t((CODES[state.why] ?? CODES.internal).text);
+  else if (state.chosen.length > 0) sentence = t('say.chosen', { seats: list(inOrder(state.chosen)) });
+  say('voice', [said, sentence].filter(Boolean).join(' '));
+}
+
+/** @param {string} button @param {string} ask @param {() => void} then */
+function askFirst(button, ask, then) {
+  const dialog = /** @type {HTMLDialogElement} */ (el(ask));
+  onClick(button, () => dialog.showModal());
+  onClick(ask + '-no', () => dialog.close());
+  onClick(ask + '-yes', () => {
+    dialog.close();
+    then();
+  });
+}
+
+async function main() {
+  await loadTexts();
+  map = new SeatMap(el('map-box'), el('map'), (seat) => happen({ type: 'toggle', seat }));
+  onClick('hold', () => act('hold', async () => ({ type: 'held', hold: await booker.hold(state.chosen) })));
+  onClick('release', () => act('release', async () => {
+    if (state.hold) await booker.release(state.hold.id);
+    return { type: 'released' };
+  }));
+  onClick('confirm', () => act('confirm', async () => ({ type: 'booked', booking: await booker.confirm(state.hold?.id ?? '') })));
+  askFirst('leave', 'leave-ask', () => act('leave', async () => {
+    await booker.leave();
+    return { type: 'left' };
+  }));
+  const touch = matchMedia('(pointer: coarse)');
+  const fit = () => map.fit(touch.matches || innerWidth < 700);
+  onClick('nearer', () => map.zoom(1.3));
+  onClick('farther', () => map.zoom(1 / 1.3));
+  onClick('fit', () => map.fit(false));
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState !== 'visible' || state.phase === 'loading') return;
+    if (!state.busy) settle(); // another tab may have used the pass
+    lookSoon(0);
+  });
+  // The same tab was sent here again, with a new pass.
+  window.addEventListener('hashchange', () => {
+    if (takePass()) location.reload();
+  });
+
+  if (!fresh && !passes.read()) {
+    happen({ type: 'problem', problem: { code: 'pass_missing' } });
+    return;
+  }
+  render();
+  await settle();
+  await lookNow();
+  if (state.phase !== 'over') fit();
+  setInterval(() => {
+    // A hold whose time is over on this clock: the booker says what became of it.
+    const ended = state.phase === 'held' && state.hold && !state.busy && state.hold.ends <= performance.now();
+    if (ended) settle();
+    happen({ type: 'tick' });
+  }, 1_000);
+}
+
+main().catch((error) => {
+  console.error(error);
+  show('loading', false);
+  show('broken', true);
+});

@@ -1,0 +1,220 @@
+// Package web holds the two pages that visitors see: the waiting page, served by
+// waitroom, and the seat page, served by booker. They are plain files (HTML, CSS,
+// ES modules, one language file), embedded and sent as they are: no build step.
+//
+// It promises that no page runs or loads anything but its own files, that a
+// page's address is all it needs to know its room and its path prefix, and that a
+// changed file is never answered from an old copy: assets live under a version
+// made of their content, pages are revalidated each time.
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"waitroom/internal/room"
+)
+
+//go:embed pages/*.html assets/*.js assets/*.css assets/*.svg lang/en.json
+var files embed.FS
+
+// Page says which of the two pages a handler serves.
+type Page int
+
+// The pages and where they are: Waiting at {prefix}/rooms/{room}, Seats at
+// {prefix}/rooms/{room}/shop.
+const (
+	Waiting Page = iota
+	Seats
+)
+
+// Options of a Handler.
+type Options struct {
+	Page Page
+
+	// Prefix is the public path in front of /rooms: "" or "/tickets".
+	Prefix string
+
+	// WaitingURL is where the seat page sends someone whose pass is no good, with
+	// {room} in place of the name; "" shows no link. Only the Seats page uses it.
+	WaitingURL string
+}
+
+// Handler answers the page's address and {prefix}/assets/; for anything else it
+// answers a 404 page, so that it can stand as the last route of a server. It has
+// no state and no goroutine. It panics when the embedded files do not fit each
+// other, which a test of this package would have found.
+func Handler(o Options) http.Handler {
+	s := newSite(o)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+o.Prefix+"/assets/{version}/{name...}", s.asset)
+	switch o.Page {
+	case Waiting:
+		mux.HandleFunc("GET "+o.Prefix+"/rooms/{room}", s.room)
+	case Seats:
+		mux.HandleFunc("GET "+o.Prefix+"/rooms/{room}/shop", s.room)
+	}
+	mux.HandleFunc("/", s.missing)
+	return mux
+}
+
+// file is one body as it is sent, plain and packed; set once, then only read.
+type file struct {
+	kind  string // media type
+	etag  string
+	plain []byte
+	zip   []byte
+}
+
+func newFile(kind string, b []byte) file {
+	sum := sha256.Sum256(b)
+	var z bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&z, gzip.BestCompression) // the level is valid
+	_, _ = w.Write(b)                                     // a Buffer takes everything
+	_ = w.Close()
+	return file{kind: kind, etag: `W/"` + hex.EncodeToString(sum[:8]) + `"`, plain: b, zip: z.Bytes()}
+}
+
+// site is one page with its assets, rendered when the process starts.
+type site struct {
+	version string
+	page    file
+	lost    file
+	assets  map[string]file
+	socket  bool // the page opens a WebSocket
+}
+
+var kinds = map[string]string{
+	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+	".svg": "image/svg+xml", ".json": "application/json",
+}
+
+func newSite(o Options) *site {
+	s := &site{assets: map[string]file{}, socket: o.Page == Waiting}
+	sum := sha256.New()
+	must(fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(name, "pages/") {
+			return err
+		}
+		b, err := files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%s %d\n", name, len(b))
+		sum.Write(b)
+		s.assets[strings.TrimPrefix(name, "assets/")] = newFile(kinds[path.Ext(name)], b)
+		return nil
+	}))
+	s.version = hex.EncodeToString(sum.Sum(nil)[:6])
+
+	var texts map[string]string
+	must(json.Unmarshal(s.assets["lang/en.json"].plain, &texts))
+	pages := template.Must(template.New("pages").Funcs(template.FuncMap{
+		// A text that is missing is a mistake of ours, not of the visitor.
+		"t": func(key string) (string, error) {
+			if text, ok := texts[key]; ok {
+				return text, nil
+			}
+			return "", fmt.Errorf("text %q is not in en.json", key)
+		},
+	}).ParseFS(files, "pages/*.html"))
+	data := map[string]string{
+		"Assets":  o.Prefix + "/assets/" + s.version,
+		"Waiting": o.WaitingURL,
+	}
+	render := func(name string) file {
+		var b bytes.Buffer
+		must(pages.ExecuteTemplate(&b, name, data))
+		return newFile("text/html; charset=utf-8", b.Bytes())
+	}
+	s.page = render(map[Page]string{Waiting: "waiting.html", Seats: "seats.html"}[o.Page])
+	s.lost = render("missing.html")
+	return s
+}
+
+func must(err error) {
+	if err != nil {
+		panic("web: " + err.Error())
+	}
+}
+
+func (s *site) room(w http.ResponseWriter, r *http.Request) {
+	if _, err := room.ParseName(r.PathValue("room")); err != nil {
+		s.missing(w, r)
+		return
+	}
+	// Revalidated each time: the page names the version of its assets.
+	w.Header().Set("Cache-Control", "no-cache")
+	s.send(w, r, s.page, http.StatusOK)
+}
+
+func (s *site) missing(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	s.send(w, r, s.lost, http.StatusNotFound)
+}
+
+func (s *site) asset(w http.ResponseWriter, r *http.Request) {
+	f, ok := s.assets[r.PathValue("name")]
+	switch {
+	case !ok:
+		s.missing(w, r)
+		return
+	case r.PathValue("version") == s.version:
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	default:
+		// While a fleet changes versions, a page of one node may ask another for
+		// its files: it gets ours, and nobody keeps them under that name.
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	s.send(w, r, f, http.StatusOK)
+}
+
+func (s *site) send(w http.ResponseWriter, r *http.Request, f file, status int) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", s.policy(r.Host))
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("ETag", f.etag)
+	h.Add("Vary", "Accept-Encoding")
+	if status == http.StatusOK && strings.Contains(r.Header.Get("If-None-Match"), f.etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	body := f.plain
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		body = f.zip
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Type", f.kind)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // a failed write means the visitor went away
+	}
+}
+
+// hostPattern is a host with a port: nothing that could end a CSP source.
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?$`)
+
+// policy is the page's CSP. Older Safari does not count a WebSocket of the same
+// host as 'self', so the waiting page's host is named as well.
+func (s *site) policy(host string) string {
+	connect := "connect-src 'self'"
+	if s.socket && hostPattern.MatchString(host) {
+		connect += " ws://" + host + " wss://" + host
+	}
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " + connect +
+		"; base-uri 'none'; frame-ancestors 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+}
