@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"waitroom/internal/embedded"
+	"waitroom/internal/line"
+	"waitroom/internal/room"
+)
+
+// The test binary is the built command when it is told so.
+func TestMain(m *testing.M) {
+	if os.Getenv("ADMITTER_TEST_MAIN") == "1" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	// Nothing of the tester's environment: WAITROOM_… variables are flags.
+	cmd.Env = []string{"ADMITTER_TEST_MAIN=1", "USER=ann", "PATH=" + os.Getenv("PATH")}
+	return cmd
+}
+
+// run runs the command to its end.
+func run(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	cmd := command(t, args...)
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+func redisURL(t *testing.T) string {
+	t.Helper()
+	_, addr, stop, err := embedded.Redis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return "redis://" + addr + "/0"
+}
+
+func linesOf(t *testing.T, url string) *line.Lines {
+	t.Helper()
+	rdb, err := line.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rdb.Close() })
+	return line.New(rdb)
+}
+
+// An operator's day, each step with its exit code and its words.
+func TestOperator(t *testing.T) {
+	url := redisURL(t)
+	lines := linesOf(t, url)
+	for _, step := range []struct {
+		args string
+		code int
+		out  string // a pattern of the whole output
+		err  string // a pattern within the errors
+	}{
+		{"room list", 0, ``, ``},
+		{"status", 0, ``, ``},
+		{"status sale", 1, ``, `unknown_room: .*sale`},
+		{"room create sale --rate 20 --max-active 50 --claim 30s --pass 5m --notice soon --opens-at 2030-01-01T00:00:00Z --epoch abcdefgh", 0, `abcdefgh\n`, ``},
+		{"room create sale", 1, ``, `room_exists: room sale`},
+		{"room list", 0, `sale\n`, ``},
+		{"resume sale", 1, ``, `wrong_state: .*opening, want paused`},
+		{"room open sale", 0, `state: opening -> open\n`, ``},
+		{"pause sale --actor bob", 0, `state: open -> paused\n`, ``},
+		{"pause sale", 0, `nothing to change\n`, ``},
+		{"resume sale", 0, `state: paused -> open\n`, ``},
+		{"set sale --rate 7.5", 0, `rate: 20 -> 7.5\n`, ``},
+		{"set sale --rate 1000", 0, `(?s)rate: 7.5 -> 1000\n.*`, `burst raised.*20`},
+		{"set sale", 2, ``, `no value given`},
+		{"set other --rate 5", 1, ``, `unknown_room: room other`},
+		{"set Sale --rate 0 --claim 5 --opens-at soon --max-active=0 --shop-url ftp://x", 2, ``,
+			`(?s)--claim "5".*rate 0 is refused.*--opens-at "soon".*max-active 0.*shop url.*room name must.*nothing was changed`},
+		{"room create other --rate 5 --state ajar --epoch UPPER", 2, ``, `(?s)state "ajar".*epoch must be`},
+		{"status sale", 0, `(?s)sale\n.*state +open .*epoch abcdefgh.*rate +1000 per second, burst 20\n.*`, ``},
+		{"room close sale", 0, `state: open -> closed\n`, ``},
+		{"pause sale", 1, ``, `wrong_state: .*closed, want open`},
+		{"room delete sale", 0, ``, ``},
+		{"room delete sale", 1, ``, `unknown_room`},
+		{"-h", 0, `(?s)Usage: admitter.*room create.*`, ``},
+		{"run -h", 0, `(?s).*--redis=.*WAITROOM_REDIS.*--kafka=.*`, ``},
+	} {
+		args := strings.Fields(step.args)
+		if last := args[len(args)-1]; last != "-h" {
+			args = append(args, "--redis", url)
+		}
+		code, out, errOut := run(t, args...)
+		if code != step.code {
+			t.Errorf("%s: got exit code %d, want %d; %s", step.args, code, step.code, errOut)
+		}
+		if !regexp.MustCompile(`^(?:` + step.out + `)$`).MatchString(out) {
+			t.Errorf("%s: got output %q, want %q", step.args, out, step.out)
+		}
+		if !regexp.MustCompile(step.err).MatchString(errOut) || (step.err == "" && step.code == 0 && errOut != "") {
+			t.Errorf("%s: got errors %q, want %q", step.args, errOut, step.err)
+		}
+		if step.args == "room close sale" {
+			acts, err := lines.Acts(t.Context(), "sale", 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bob, ann := 0, 0
+			for _, act := range acts {
+				switch {
+				case act.Actor == "bob":
+					bob++
+				case strings.HasPrefix(act.Actor, "ann@"):
+					ann++
+				}
+			}
+			if bob != 1 || ann != 6 {
+				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 6: %v", bob, ann, acts)
+			}
+		}
+	}
+}
+
+// Deleting refuses while visitors wait; --force does not.
+func TestDelete(t *testing.T) {
+	url := redisURL(t)
+	lines := linesOf(t, url)
+	_, out, _ := run(t, "room", "create", "sale", "--state", "open", "--redis", url)
+	epoch := room.Epoch(strings.TrimSpace(out))
+	_, err := lines.Join(t.Context(), "sale", room.Caller{Epoch: epoch}, room.Lane{Name: "test", Batch: 1}, []room.VisitorID{room.NewVisitorID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, _, errOut := run(t, "room", "delete", "sale", "--redis", url)
+	if code != 1 || !strings.Contains(errOut, "room_busy") {
+		t.Errorf("delete: got %d, %q, want 1 and room_busy", code, errOut)
+	}
+	if code, _, errOut = run(t, "room", "delete", "sale", "--force", "--redis", url); code != 0 {
+		t.Errorf("delete --force: got %d, %q, want 0", code, errOut)
+	}
+}
+
+func TestStatusJSON(t *testing.T) {
+	url := redisURL(t)
+	for _, name := range []string{"one", "two"} {
+		if code, _, errOut := run(t, "room", "create", name, "--rate", "12.5", "--redis", url); code != 0 {
+			t.Fatal(errOut)
+		}
+	}
+	_, out, _ := run(t, "status", "--json", "--acts", "--redis", url)
+	decoder := json.NewDecoder(strings.NewReader(out))
+	var names []string
+	for {
+		var v statusView
+		if err := decoder.Decode(&v); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		names = append(names, v.Room)
+		if v.Rate != "12.5" || v.State != "opening" || v.Head != 1 || len(v.Acts) != 1 {
+			t.Errorf("got %+v, want rate 12.5, opening, head 1, one act", v)
+		}
+	}
+	if strings.Join(names, " ") != "one two" {
+		t.Errorf("got rooms %v, want one and two", names)
+	}
+}
+
+// A server away at the start is named, with a stable code and without the
+// password, and the process fails.
+func TestServerAway(t *testing.T) {
+	t.Parallel() // each waits for startWait
+	url := redisURL(t)
+	for _, c := range []struct{ name, redis, kafka, want string }{
+		{"redis", "redis://user:hunter2@127.0.0.1:1/0", "127.0.0.1:1", `unavailable: redis at .*127\.0\.0\.1:1.*refused`},
+		{"kafka", url, "127.0.0.1:2", `unavailable: kafka is out of reach at 127\.0\.0\.1:2`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			code, _, errOut := run(t, "run", "--redis", c.redis, "--kafka", c.kafka, "--ops-listen", "127.0.0.1:0")
+			if code != 1 || !regexp.MustCompile(c.want).MatchString(errOut) {
+				t.Errorf("got %d, %q, want 1 and %q", code, errOut, c.want)
+			}
+			if strings.Contains(errOut, "hunter2") {
+				t.Errorf("the password is in %q", errOut)
+			}
+		})
+	}
+}
+
+// The process serves rooms made before and after its start, with its flags, is
+// ready, and SIGTERM ends it with exit code 0. A second start with the same
+// flags leaves a change made in between.
+func TestRun(t *testing.T) {
+	url := redisURL(t)
+	lines := linesOf(t, url)
+	broker, stopKafka, err := embedded.Kafka()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stopKafka)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	create := func(name room.Name) {
+		if code, _, errOut := run(t, "room", "create", string(name), "--state", "open", "--redis", url); code != 0 {
+			t.Fatal(errOut)
+		}
+		status, err := lines.Status(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := []room.VisitorID{room.NewVisitorID(), room.NewVisitorID(), room.NewVisitorID()}
+		_, err = lines.Join(ctx, name, room.Caller{Epoch: status.Conf.Epoch}, room.Lane{Name: "test", Batch: 1}, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := func(name room.Name, what string, is func(room.Status) bool) {
+		t.Helper()
+		for {
+			status, err := lines.Status(ctx, name)
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if is(status) {
+				return
+			}
+			wait(ctx, 5*time.Millisecond)
+		}
+	}
+	served := func(s room.Status) bool {
+		return s.Stats.Admitted == 3 && s.Outbox == 0 && s.Conf.Rate == 300_000
+	}
+	start := func() (end func()) {
+		cmd := command(t, "run", "--redis", url, "--kafka", broker, "--rate", "300", "--ops-listen", "127.0.0.1:0", "--log-format", "text")
+		var logs bytes.Buffer
+		cmd.Stderr = &logs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			t.Helper()
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("after SIGTERM: got %v, want exit code 0; %s", err, logs.String())
+			}
+			if got := strings.Count(logs.String(), "error"); got != 0 {
+				t.Errorf("got %d errors logged, want none: %s", got, logs.String())
+			}
+		}
+	}
+
+	create("before")
+	end := start()
+	until("before", "served", served)
+	create("after")
+	until("after", "served", served)
+	end()
+
+	if code, _, errOut := run(t, "set", "before", "--rate", "40", "--redis", url); code != 0 {
+		t.Fatal(errOut)
+	}
+	end = start()
+	create("last")
+	until("last", "served", served)
+	end()
+	if status, err := lines.Status(ctx, "before"); err != nil || status.Conf.Rate != 40_000 {
+		t.Errorf("after a restart with the same flags: got rate %s, %v, want the 40 that was set live", status.Conf.Rate, err)
+	}
+}
+
+func TestOps(t *testing.T) {
+	url := redisURL(t)
+	broker, stopKafka, err := embedded.Kafka()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stopKafka)
+	run(t, "room", "create", "sale", "--state", "open", "--redis", url)
+	cmd := command(t, "run", "--redis", url, "--kafka", broker, "--ops-listen", "127.0.0.1:0")
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The first lines say where the ops port is.
+	var addr string
+	decoder := json.NewDecoder(pipe)
+	for addr == "" {
+		var entry struct{ Ops string }
+		if err := decoder.Decode(&entry); err != nil {
+			t.Fatal(err)
+		}
+		addr = entry.Ops
+	}
+	for path, want := range map[string]string{"/healthz": "alive", "/readyz": "ready", "/metrics": `waitroom_admitter_rounds_total{cause="empty",room="sale"}`} {
+		got := ""
+		for range 1000 {
+			reply, err := http.Get("http://" + addr + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(reply.Body)
+			reply.Body.Close()
+			if got = string(body); strings.Contains(got, want) {
+				break
+			}
+			wait(t.Context(), 5*time.Millisecond)
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: got %.200q, want %q in it", path, got, want)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, pipe)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: got %v, want exit code 0", err)
+	}
+}

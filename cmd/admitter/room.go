@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/admission"
+	"waitroom/internal/kafkaio"
+	"waitroom/internal/line"
+	"waitroom/internal/process"
+	"waitroom/internal/room"
+	"waitroom/internal/wire"
+)
+
+type roomCmd struct {
+	Create createCmd `cmd:"" help:"Create a room and print its epoch."`
+	Open   openCmd   `cmd:"" help:"Open a room: its line is admitted."`
+	Close  closeCmd  `cmd:"" help:"Close a room: nobody joins, nobody is admitted."`
+	Delete deleteCmd `cmd:"" help:"Delete a room and its line for good."`
+	List   listCmd   `cmd:"" help:"Print the names of all rooms."`
+}
+
+// one is what every command for one room takes.
+type one struct {
+	Name  string     `arg:"" help:"Name of the room."`
+	Redis redisFlags `embed:""`
+	Actor actorFlag  `embed:""`
+}
+
+func (o *one) Check() error {
+	if _, err := room.ParseName(o.Name); err != nil {
+		return fmt.Errorf("%q: %w", o.Name, err)
+	}
+	return nil
+}
+
+func (o *one) name() room.Name { return room.Name(o.Name) }
+
+// with calls do with the line, and gives its error a stable code.
+func (o *one) with(ctx context.Context, do func(*line.Lines) error) error {
+	return withLine(ctx, &o.Redis, func(lines *line.Lines) error {
+		if err := do(lines); err != nil {
+			return fmt.Errorf("room %s: %w", o.Name, err)
+		}
+		return nil
+	})
+}
+
+func withLine(ctx context.Context, flags *redisFlags, do func(*line.Lines) error) error {
+	rdb, err := flags.open(ctx)
+	if err != nil {
+		return coded(err)
+	}
+	defer rdb.Close()
+	return coded(do(line.New(rdb)))
+}
+
+// operatorCodes are the codes of errors that only operators meet; the others
+// are those of visitors.
+var operatorCodes = []struct {
+	err  error
+	code string
+}{
+	{room.ErrExists, "room_exists"}, {room.ErrBusy, "room_busy"}, {room.ErrTooMany, "too_many_rooms"},
+	{room.ErrMemory, "memory_full"}, {room.ErrAway, "unavailable"}, {kafkaio.ErrAway, "unavailable"}, {errState, "wrong_state"}, {errNothing, "nothing_to_set"},
+}
+
+// coded puts a stable code before the text, for scripts.
+func coded(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, c := range operatorCodes {
+		if errors.Is(err, c.err) {
+			return fmt.Errorf("%s: %w", c.code, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", wire.CodeOf(err), err)
+}
+
+type createCmd struct {
+	One    one              `embed:""`
+	Values admission.Values `embed:""`
+	State  string           `help:"State to begin with: opening (visitors queue), open, paused or closed." default:"opening"`
+	Epoch  string           `help:"Bring this epoch back instead of minting one: places of that epoch are good again." placeholder:"EPOCH"`
+}
+
+func (c *createCmd) Check() error {
+	_, err := c.conf()
+	return err
+}
+
+func (c *createCmd) conf() (room.Conf, error) {
+	change, err := c.Values.Change("create")
+	errs := []error{err}
+	conf := change.On(room.DefaultConf())
+	if c.Values.Burst == nil && conf.Rate.Valid() == nil {
+		conf.Burst = max(conf.Burst, conf.Rate.MinBurst())
+	}
+	if conf.State, err = room.ParseState(c.State); err != nil {
+		errs = append(errs, fmt.Errorf("--state: %w", err))
+	}
+	conf.Epoch = room.NewEpoch()
+	if c.Epoch != "" {
+		if conf.Epoch, err = room.ParseEpoch(c.Epoch); err != nil {
+			errs = append(errs, fmt.Errorf("--epoch: %w", err))
+		}
+	}
+	return conf, errors.Join(errs...)
+}
+
+func (c *createCmd) Run(ctx context.Context, env *process.Env) error {
+	conf, err := c.conf()
+	if err != nil {
+		return err
+	}
+	if least := conf.Rate.MinBurst(); conf.Burst < least {
+		env.Log.Warn("burst raised: a smaller one could not reach the rate", zap.Int64("burst", least))
+		conf.Burst = least
+	}
+	return c.One.with(ctx, func(lines *line.Lines) error {
+		if err := lines.Create(ctx, c.One.name(), conf, c.One.Actor.name()); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.Out, conf.Epoch)
+		return nil
+	})
+}
+
+type openCmd struct {
+	One one `embed:""`
+}
+
+func (c *openCmd) Run(ctx context.Context, env *process.Env) error {
+	return c.One.setState(ctx, env, room.Open)
+}
+
+type closeCmd struct {
+	One one `embed:""`
+}
+
+func (c *closeCmd) Run(ctx context.Context, env *process.Env) error {
+	return c.One.setState(ctx, env, room.Closed)
+}
+
+type deleteCmd struct {
+	One   one  `embed:""`
+	Force bool `help:"Delete although visitors wait, or admissions are not yet in Kafka: they are lost."`
+}
+
+func (c *deleteCmd) Run(ctx context.Context, env *process.Env) error {
+	return c.One.with(ctx, func(lines *line.Lines) error {
+		return lines.Delete(ctx, c.One.name(), c.Force, c.One.Actor.name())
+	})
+}
+
+type listCmd struct {
+	Redis redisFlags `embed:""`
+}
+
+func (c *listCmd) Run(ctx context.Context, env *process.Env) error {
+	return withLine(ctx, &c.Redis, func(lines *line.Lines) error {
+		names, err := lines.Rooms(ctx)
+		for _, name := range names {
+			fmt.Fprintln(env.Out, name)
+		}
+		return err
+	})
+}

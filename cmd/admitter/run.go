@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"waitroom/internal/admission"
+	"waitroom/internal/events"
+	"waitroom/internal/kafkaio"
+	"waitroom/internal/line"
+	"waitroom/internal/process"
+)
+
+// stopLimit bounds a stop: the relay's 3 s, one call to a Redis that hangs, and
+// leaving the consumer group. Past it the process ends as it is, which loses
+// nothing: the other replicas, or the next start, find the rest.
+const stopLimit = 15 * time.Second
+
+// group is the consumer group of booking facts, shared by all admitters.
+const group = "waitroom-admitter"
+
+type runCmd struct {
+	Redis     redisFlags       `embed:""`
+	Kafka     kafkaFlags       `embed:""`
+	Admission admission.Config `embed:""`
+	Actor     actorFlag        `embed:""`
+	OpsListen string           `help:"Address of /metrics, /healthz and /readyz; not for the public." default:"127.0.0.1:9181" env:"WAITROOM_OPS_LISTEN"`
+}
+
+// Run opens each server by name, listens, and runs until ctx ends or a part
+// fails.
+func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
+	ops, err := process.Listen("ops-listen", r.OpsListen)
+	if err != nil {
+		return err
+	}
+	defer ops.Close()
+	rdb, err := r.Redis.open(ctx)
+	if err != nil {
+		return coded(err)
+	}
+	defer rdb.Close()
+	for _, warning := range line.Check(ctx, rdb) {
+		env.Log.Error(warning)
+	}
+	if err := r.Kafka.prepare(ctx); err != nil {
+		return coded(err)
+	}
+	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: r.Kafka.Brokers, ClientID: env.Name})
+	defer writer.Close()
+	service, err := admission.New(r.Admission, r.Actor.name(), line.New(rdb), writer, env.Log, env.Metrics)
+	if err != nil {
+		return err
+	}
+	facts := kafkaio.NewConsumer(kafkaio.ConsumerConfig{
+		Brokers: r.Kafka.Brokers, Group: group, Topics: []string{events.TopicBookings}, ClientID: env.Name, Log: env.Log,
+	})
+
+	// The drain: not ready, then rounds, relay and facts, then the ops port, so
+	// that the last numbers can be read.
+	var ready process.Ready
+	serving, stopOps := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOps()
+	parts, ctx := errgroup.WithContext(ctx)
+	stopReady := context.AfterFunc(ctx, func() { ready.Set(false) })
+	defer stopReady()
+	parts.Go(func() error {
+		defer stopOps()
+		loops, ctx := errgroup.WithContext(ctx)
+		loops.Go(func() error { return service.Run(ctx) })
+		loops.Go(func() error { return facts.Run(ctx, service.Facts) })
+		return loops.Wait()
+	})
+	parts.Go(func() error { return process.Serve(serving, ops, process.Ops(env.Metrics, &ready), time.Second) })
+	ready.Set(true)
+	env.Log.Info("admitter runs", zap.Stringer("ops", ops.Addr()))
+
+	ended := make(chan error, 1)
+	go func() { ended <- parts.Wait() }() // ends with the parts, or with the process at stopLimit
+	<-ctx.Done()
+	select {
+	case err := <-ended:
+		env.Log.Info("admitter stopped")
+		return err
+	case <-time.After(stopLimit):
+		return errors.New("not everything ended within " + stopLimit.String())
+	}
+}

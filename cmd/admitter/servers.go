@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/events"
+	"waitroom/internal/kafkaio"
+	"waitroom/internal/line"
+	"waitroom/internal/process"
+	"waitroom/internal/room"
+)
+
+// startWait is how long a start waits for a server that does not answer: long
+// enough for everything to be started at once, short enough for a person who
+// mistyped an address.
+const startWait = 10 * time.Second
+
+type redisFlags struct {
+	Redis string `help:"URL of the Redis that holds the line." default:"redis://127.0.0.1:6379/0" env:"WAITROOM_REDIS"`
+}
+
+func (f *redisFlags) Check() error {
+	rdb, err := line.Dial(f.Redis)
+	if err != nil {
+		return fmt.Errorf("--redis: %w", err) // without its value, which may hold a password
+	}
+	return rdb.Close() // it has not connected
+}
+
+// open returns a client of a Redis that has answered.
+func (f *redisFlags) open(ctx context.Context) (redis.UniversalClient, error) {
+	redis.SetLogger(silent{})
+	rdb, err := line.Dial(f.Redis)
+	if err != nil {
+		return nil, fmt.Errorf("--redis: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	var last error
+	for {
+		err := rdb.Ping(ctx).Err()
+		if err == nil {
+			return rdb, nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err // "connection refused" says more than "deadline exceeded"
+		}
+		var refused redis.Error
+		final := errors.As(err, &refused) && !redis.HasErrorPrefix(err, "LOADING") // a wrong password, say
+		if !final && wait(ctx, 200*time.Millisecond) {
+			continue
+		}
+		rdb.Close()
+		return nil, fmt.Errorf("redis at %s does not answer: %w: %w", process.Redact(f.Redis), room.ErrAway, last)
+	}
+}
+
+// silent drops what the client prints by itself, once per failed dial: the same
+// errors are returned, and logged once per change.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+type kafkaFlags struct {
+	Brokers     []string `name:"kafka" help:"Kafka brokers to ask first, host:port, separated by commas." default:"127.0.0.1:9092" env:"WAITROOM_KAFKA"`
+	Replication int      `help:"Replicas of the topics that this start makes." default:"1" env:"WAITROOM_REPLICATION"`
+}
+
+func (f *kafkaFlags) Check() error {
+	var errs []error
+	for _, broker := range f.Brokers {
+		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || port == "" {
+			errs = append(errs, fmt.Errorf("--kafka %q: want host:port", broker))
+		}
+	}
+	if len(f.Brokers) == 0 {
+		errs = append(errs, errors.New("--kafka: want at least one host:port"))
+	}
+	if f.Replication < 1 || f.Replication > 9 {
+		errs = append(errs, fmt.Errorf("--replication %d: want 1 to 9", f.Replication))
+	}
+	return errors.Join(errs...)
+}
+
+// prepare returns when Kafka has answered and has the topics.
+func (f *kafkaFlags) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	if err := kafkaio.Ping(ctx, f.Brokers); err != nil {
+		return err
+	}
+	return kafkaio.EnsureTopics(ctx, f.Brokers, f.Replication,
+		events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings))
+}
+
+type actorFlag struct {
+	Actor string `help:"Who does this, for the room's audit stream. Default: user and host." placeholder:"NAME" env:"WAITROOM_ACTOR"`
+}
+
+func (f *actorFlag) name() string {
+	if f.Actor != "" {
+		return f.Actor
+	}
+	user := os.Getenv("USER")
+	if user == "" {
+		user = fmt.Sprintf("uid %d", os.Getuid())
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return user[:min(len(user), 60)] + "@" + host[:min(len(host), 60)]
+}
+
+func (f *actorFlag) Check() error {
+	if len(f.Actor) > room.MaxActor {
+		return fmt.Errorf("--actor: want at most %d bytes", room.MaxActor)
+	}
+	return nil
+}
+
+// wait waits for d; false says that ctx ended before.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,432 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errLost = fmt.Errorf("%w: connection reset", room.ErrAway)
+
+// world is a line and a Kafka in memory, as simple as their contracts allow. It
+// checks at each step what must hold at each step, and notes what breaks.
+type world struct {
+	mu     sync.Mutex
+	lines  map[room.Name]*fakeLine
+	log    []events.Record    // what Kafka has acknowledged
+	sent   map[string]bool    // ids of it
+	broken []string           // promises broken
+	admits []time.Time        // when rounds were made
+	calls  []string           // every call that reached a server
+	admit  func() *room.Round // overrides the answer of Admit
+	block  time.Duration      // how long a publish takes
+	flying int                // publishes in progress
+	away   error              // what Kafka answers
+}
+
+type fakeLine struct {
+	epoch    room.Epoch
+	seq      room.Number
+	queue    []room.Number
+	credit   float64
+	at       time.Time
+	rate     float64
+	outbox   map[string]*entry
+	next     int
+	admitted []room.Number
+	active   map[room.VisitorID]bool
+	soldOut  bool
+	sets     []room.Change
+	changed  room.Changed
+	setErr   error
+}
+
+type entry struct {
+	room.Admitted
+	read time.Time // zero: never handed out
+}
+
+func newWorld(names ...room.Name) *world {
+	w := &world{lines: map[room.Name]*fakeLine{}, sent: map[string]bool{}}
+	for _, name := range names {
+		w.create(name, "aaaaaaaa")
+	}
+	return w
+}
+
+func (w *world) create(name room.Name, epoch room.Epoch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines[name] = &fakeLine{
+		epoch: epoch, rate: 200, at: time.Now(), outbox: map[string]*entry{}, active: map[room.VisitorID]bool{},
+	}
+}
+
+func (w *world) remove(name room.Name) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.lines, name)
+}
+
+func (w *world) join(name room.Name, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lines[name]
+	for range n {
+		l.seq++
+		l.queue = append(l.queue, l.seq)
+	}
+}
+
+func (w *world) breaks(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+func visitorOf(n room.Number) room.VisitorID {
+	return room.VisitorID(fmt.Sprintf("%016d", n))
+}
+
+func (w *world) line(name room.Name, caller *room.Caller) (*fakeLine, error) {
+	l := w.lines[name]
+	switch {
+	case l == nil:
+		return nil, room.ErrUnknown
+	case caller != nil && caller.Epoch != l.epoch:
+		return nil, room.ErrEpoch
+	case caller != nil && caller.Mark > l.seq:
+		return nil, room.ErrRecovering
+	}
+	return l, nil
+}
+
+func (w *world) Rooms(context.Context) ([]room.Name, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.lines)), nil
+}
+
+func (w *world) Status(_ context.Context, name room.Name) (room.Status, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, nil)
+	if err != nil {
+		return room.Status{}, err
+	}
+	return room.Status{Name: name, Conf: room.Conf{Epoch: l.epoch}, Seq: l.seq}, nil
+}
+
+func (w *world) Set(_ context.Context, name room.Name, change room.Change) (room.Changed, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, nil)
+	if err != nil {
+		return room.Changed{}, err
+	}
+	l.sets = append(l.sets, change)
+	return l.changed, l.setErr
+}
+
+func (w *world) setsOf(name room.Name) []room.Change {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.lines[name].sets)
+}
+
+func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, limit int) (room.Round, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.admits = append(w.admits, time.Now())
+	if w.admit != nil {
+		if round := w.admit(); round != nil {
+			return *round, nil
+		}
+	}
+	l, err := w.line(name, &caller)
+	if err != nil {
+		return room.Round{}, err
+	}
+	now := time.Now()
+	l.credit = min(l.credit+now.Sub(l.at).Seconds()*l.rate, l.rate*0.02)
+	l.at = now
+	round := room.Round{Stop: room.StopEmpty}
+	for len(l.queue) > 0 {
+		if round.Admitted == limit {
+			round.Stop = room.StopMore
+			break
+		}
+		if l.credit < 1-1e-9 {
+			round.Stop, round.Due = room.StopRate, time.Duration((1-l.credit)/l.rate*1e9)
+			break
+		}
+		n := l.queue[0]
+		l.queue, l.credit = l.queue[1:], l.credit-1
+		l.next++
+		id := strconv.Itoa(l.next) + "-0"
+		l.outbox[id] = &entry{Admitted: room.Admitted{Entry: id, Visitor: visitorOf(n), Number: n, At: now, Epoch: l.epoch}}
+		l.admitted = append(l.admitted, n)
+		l.active[visitorOf(n)] = true
+		round.Admitted++
+		round.Last = n
+	}
+	round.Outbox, round.Waiting, round.Slots = int64(len(l.outbox)), int64(len(l.queue)), int64(len(l.active))
+	return round, nil
+}
+
+func (w *world) ReadOutbox(_ context.Context, name room.Name, most int) ([]room.Admitted, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	var batch []room.Admitted
+	for i := 1; i <= l.next && len(batch) < most; i++ {
+		e := l.outbox[strconv.Itoa(i)+"-0"]
+		if e != nil && (e.read.IsZero() || time.Since(e.read) >= 30*time.Second) {
+			e.read = time.Now()
+			batch = append(batch, e.Admitted)
+		}
+	}
+	return batch, nil
+}
+
+func (w *world) Relayed(_ context.Context, name room.Name, caller room.Caller, entries []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, &caller)
+	if err != nil {
+		return err
+	}
+	for _, id := range entries {
+		e := l.outbox[id]
+		if e == nil {
+			continue // relayed before
+		}
+		if !w.sent[admissionID(name, e.Admitted)] {
+			w.breaks("entry %s left the outbox and Kafka has not acknowledged it", id)
+		}
+		delete(l.outbox, id)
+	}
+	return nil
+}
+
+func admissionID(name room.Name, a room.Admitted) string {
+	return room.Admission{Room: name, Epoch: a.Epoch, Number: a.Number, Visitor: a.Visitor}.String()
+}
+
+func (w *world) Finish(_ context.Context, name room.Name, caller room.Caller, visitor room.VisitorID) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, &caller)
+	if err != nil {
+		return false, err
+	}
+	freed := l.active[visitor]
+	delete(l.active, visitor)
+	return freed, nil
+}
+
+func (w *world) SoldOut(_ context.Context, name room.Name, epoch room.Epoch) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, &room.Caller{Epoch: epoch})
+	if err != nil {
+		return err
+	}
+	l.soldOut = true
+	return nil
+}
+
+func (w *world) Publish(ctx context.Context, records []events.Record) error {
+	w.mu.Lock()
+	w.flying++
+	if w.flying > 1 {
+		w.breaks("%d publishes in progress for one room", w.flying)
+	}
+	block := w.block
+	w.mu.Unlock()
+	slept := sleep(ctx, block)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flying--
+	switch {
+	case !slept:
+		return ctx.Err()
+	case w.away != nil:
+		return w.away
+	}
+	for _, r := range records {
+		w.log = append(w.log, r)
+		w.sent[r.Headers["ce_id"]] = true
+	}
+	return nil
+}
+
+// settled says that everybody was admitted and Kafka has it all.
+func (w *world) settled(name room.Name) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lines[name]
+	return len(l.queue) == 0 && len(l.outbox) == 0
+}
+
+// balance checks the promises at the end: nobody admitted was lost on the way to
+// Kafka, nothing else got there, and repeats are the same record.
+func (w *world) balance(t *testing.T, name room.Name, joined int) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, broken := range w.broken {
+		t.Error(broken)
+	}
+	l := w.lines[name]
+	if got := len(l.admitted); got != joined {
+		t.Errorf("got %d admitted, want %d", got, joined)
+	}
+	if !slices.IsSorted(l.admitted) {
+		t.Error("admissions are not in order of number")
+	}
+	values := map[string]string{}
+	for _, r := range w.log {
+		fact, err := events.DecodeAdmitted(r.Headers, r.Value)
+		if err != nil {
+			t.Fatalf("a record that can't be read: %v", err)
+		}
+		if before, ok := values[fact.ID]; ok && before != string(r.Value) {
+			t.Errorf("admission %s: got two different records", fact.ID)
+		}
+		values[fact.ID] = string(r.Value)
+		if string(r.Key) != string(fact.Visitor) || r.Topic != events.TopicAdmitted {
+			t.Errorf("admission %s: got topic %s, key %s, want %s, the visitor", fact.ID, r.Topic, r.Key, events.TopicAdmitted)
+		}
+	}
+	if len(values) != joined {
+		t.Errorf("got %d different admissions in Kafka, want %d", len(values), joined)
+	}
+}
+
+// fault is what goes wrong with a call.
+type fault int
+
+const (
+	none      fault = iota
+	notSent         // the call did not arrive
+	replyLost       // it took effect, and the caller saw an error
+)
+
+// client is one replica's way to the world; at decides the fate of each call by
+// its name and its count.
+type client struct {
+	*world
+	at func(call string, n int) fault
+
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+var errNotSent = fmt.Errorf("%w: connection refused", room.ErrAway)
+
+// through makes a call with the fate that at decides.
+func through[T any](c *client, call string, do func() (T, error)) (T, error) {
+	c.mu.Lock()
+	if c.counts == nil {
+		c.counts = map[string]int{}
+	}
+	c.counts[call]++
+	n := c.counts[call]
+	c.mu.Unlock()
+	var zero T
+	switch c.at(call, n) {
+	case notSent:
+		return zero, errNotSent
+	case replyLost:
+		if _, err := do(); err != nil {
+			return zero, err
+		}
+		return zero, errLost
+	}
+	return do()
+}
+
+func (c *client) Rooms(ctx context.Context) ([]room.Name, error) {
+	return through(c, "rooms", func() ([]room.Name, error) { return c.world.Rooms(ctx) })
+}
+
+func (c *client) Status(ctx context.Context, name room.Name) (room.Status, error) {
+	return through(c, "status", func() (room.Status, error) { return c.world.Status(ctx, name) })
+}
+
+func (c *client) Set(ctx context.Context, name room.Name, change room.Change) (room.Changed, error) {
+	return through(c, "set", func() (room.Changed, error) { return c.world.Set(ctx, name, change) })
+}
+
+func (c *client) Admit(ctx context.Context, name room.Name, caller room.Caller, limit int) (room.Round, error) {
+	return through(c, "admit", func() (room.Round, error) { return c.world.Admit(ctx, name, caller, limit) })
+}
+
+func (c *client) ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Admitted, error) {
+	return through(c, "read", func() ([]room.Admitted, error) { return c.world.ReadOutbox(ctx, name, most) })
+}
+
+func (c *client) Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []string) error {
+	_, err := through(c, "relayed", func() (struct{}, error) {
+		return struct{}{}, c.world.Relayed(ctx, name, caller, entries)
+	})
+	return err
+}
+
+func (c *client) Publish(ctx context.Context, records []events.Record) error {
+	_, err := through(c, "publish", func() (struct{}, error) { return struct{}{}, c.world.Publish(ctx, records) })
+	return err
+}
+
+// serve runs a replica until stop, which waits for its end.
+func serve(t *testing.T, config Config, line line, publisher publisher) (s *Service, logs *observer.ObservedLogs, stop func()) {
+	t.Helper()
+	core, logs := observer.New(zap.DebugLevel)
+	s, err := New(config, "test@host", line, publisher, zap.New(core), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: got %v, want nil", err)
+		}
+	})
+	t.Cleanup(stop)
+	return s, logs, stop
+}
+
+// eventually waits in the bubble's time, which costs none.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for range 100_000 {
+		if is() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
+}
+
+var errAny = errors.New("something else")

@@ -1,0 +1,76 @@
+package admission
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"waitroom/internal/room"
+)
+
+// metrics has labels room and cause only. Rooms are bounded by the registry and
+// a room's series go when it is no longer served.
+type metrics struct {
+	admitted, missed, lapsed, published *prometheus.CounterVec // room
+	rounds, facts                       *prometheus.CounterVec // room, cause
+	stopped                             *prometheus.GaugeVec   // room, cause
+	outbox, slots, waiting              *prometheus.GaugeVec   // room
+	publish, acked                      *prometheus.HistogramVec
+	served                              prometheus.Gauge
+	dead                                prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	// From a broker on the same machine (2 ms) to the publish timeout.
+	buckets := []float64{.001, .0025, .005, .0075, .01, .015, .02, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: name, Help: help, Buckets: buckets}, []string{"room"})
+		reg.MustRegister(v)
+		return v
+	}
+	m := &metrics{
+		admitted:  counter("admitted_total", "Visitors admitted by this replica's rounds.", "room"),
+		missed:    counter("missed_total", "Claims whose deadline passed, found by this replica's rounds.", "room"),
+		lapsed:    counter("lapsed_total", "Passes whose deadline passed, found by this replica's rounds.", "room"),
+		rounds:    counter("rounds_total", "Rounds, by why they stopped.", "room", "cause"),
+		stopped:   gauge("stopped", "1 for the reason why the room admits nobody at the moment.", "room", "cause"),
+		published: counter("published_total", "Admissions that Kafka acknowledged to this replica; repeats count again.", "room"),
+		outbox:    gauge("outbox_depth", "Admissions not yet acknowledged by Kafka.", "room"),
+		slots:     gauge("slots_taken", "Visitors inside, unclaimed and active together.", "room"),
+		waiting:   gauge("waiting", "Visitors waiting in the line.", "room"),
+		publish:   histogram("publish_seconds", "How long Kafka took to acknowledge a batch of admissions."),
+		acked:     histogram("acked_seconds", "From an admission, on the line's clock, to Kafka's acknowledgement, on this machine's."),
+		facts:     counter("facts_total", "Booking facts, by what they did.", "room", "cause"),
+		served: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: "rooms_served", Help: "Rooms this replica runs rounds for."}),
+		dead: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: "facts_dead_total", Help: "Booking records that could not be read and went to the dead letter topic."}),
+	}
+	reg.MustRegister(m.served, m.dead)
+	return m
+}
+
+// forget drops the series of a room that is no longer served.
+func (m *metrics) forget(name room.Name) {
+	label := prometheus.Labels{"room": string(name)}
+	for _, v := range []*prometheus.CounterVec{m.admitted, m.missed, m.lapsed, m.published, m.rounds} {
+		v.DeletePartialMatch(label)
+	}
+	for _, v := range []*prometheus.GaugeVec{m.stopped, m.outbox, m.slots, m.waiting} {
+		v.DeletePartialMatch(label)
+	}
+	for _, v := range []*prometheus.HistogramVec{m.publish, m.acked} {
+		v.DeletePartialMatch(label)
+	}
+}

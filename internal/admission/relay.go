@@ -1,0 +1,188 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+)
+
+const (
+	// relayBatch is how many admissions one publish carries at most.
+	relayBatch = 500
+	// stopGrace is what a stop leaves the relay to finish what it holds. What
+	// does not get through stays in the outbox, for another replica at once
+	// or for whoever comes after 30 s.
+	stopGrace  = 3 * time.Second
+	retryFirst = 50 * time.Millisecond
+	retryMost  = 2 * time.Second
+)
+
+// outbox is what the relay needs of the line. ReadOutbox hands every entry to
+// one reader; an entry whose reader never said Relayed is handed out again
+// after 30 s. Both are safe to repeat.
+type outbox interface {
+	ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Admitted, error)
+	Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []string) error
+}
+
+// publisher writes to Kafka and returns when all is acknowledged by all in-sync
+// replicas. After an error any part may have been written.
+type publisher interface {
+	Publish(context.Context, []events.Record) error
+}
+
+// relay brings one room's admissions from the outbox to Kafka: read, publish,
+// relayed, one batch at a time, beside the rounds so that a slow Kafka delays
+// none. An entry leaves the outbox only after Kafka has it, so a crash at any
+// step repeats an admission under its id and loses none. Owned by one
+// goroutine.
+type relay struct {
+	name      room.Name
+	line      outbox
+	publisher publisher
+	wake      <-chan struct{}
+	log       *zap.Logger
+	metrics   *metrics
+
+	trouble string // last logged; "" when all is well
+}
+
+// run works whenever it is woken, until wake is closed. A closed wake still
+// holds the last round's nudge, so a stop leaves nothing that was admitted; for
+// that, calls outlast ctx by stopGrace.
+func (r *relay) run(ctx context.Context) {
+	ctx, cancel := outlast(ctx, stopGrace)
+	defer cancel()
+	for range r.wake {
+		r.empty(ctx)
+	}
+}
+
+// empty moves batches until the outbox has no full one left. Entries that come
+// meanwhile have a wake of their own.
+func (r *relay) empty(ctx context.Context) {
+	for ctx.Err() == nil {
+		batch, err := r.line.ReadOutbox(ctx, r.name, relayBatch)
+		if err != nil {
+			// The next wake tries again: every round nudges while the outbox
+			// has something.
+			if !errors.Is(err, room.ErrUnknown) {
+				r.failed(ctx, "read the outbox", err)
+			}
+			return
+		}
+		if len(batch) == 0 {
+			return
+		}
+		if !r.move(ctx, batch) || len(batch) < relayBatch {
+			return
+		}
+	}
+}
+
+// move publishes one batch and takes it out of the outbox; false when it gave
+// the batch up, which then comes again.
+func (r *relay) move(ctx context.Context, batch []room.Admitted) bool {
+	records := make([]events.Record, len(batch))
+	entries := make([]string, len(batch))
+	// The entries themselves say which line they belong to, and how far it was.
+	caller := room.Caller{Epoch: batch[0].Epoch}
+	for i, admitted := range batch {
+		records[i] = events.EncodeAdmitted(r.name, admitted)
+		entries[i] = admitted.Entry
+		caller.Mark = max(caller.Mark, admitted.Number)
+	}
+	if !r.publish(ctx, records) {
+		return false
+	}
+	now := time.Now()
+	acked := r.metrics.acked.WithLabelValues(string(r.name))
+	for _, admitted := range batch {
+		acked.Observe(max(0, now.Sub(admitted.At).Seconds()))
+	}
+	r.metrics.published.WithLabelValues(string(r.name)).Add(float64(len(batch)))
+	return r.relayed(ctx, caller, entries)
+}
+
+// publish tries without bound until ctx ends: while Kafka is away the batch
+// waits here and the outbox grows until the line stops admitting.
+func (r *relay) publish(ctx context.Context, records []events.Record) bool {
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		started := time.Now()
+		err := r.publisher.Publish(ctx, records)
+		if err == nil {
+			r.metrics.publish.WithLabelValues(string(r.name)).Observe(time.Since(started).Seconds())
+			r.works()
+			return true
+		}
+		r.failed(ctx, "publish", err)
+		if !sleep(ctx, pause) {
+			return false
+		}
+	}
+}
+
+// relayed tries until the line has heard, since an entry published but not
+// acknowledged would be published again. A line that was deleted, or is another
+// one now, has no such entries.
+func (r *relay) relayed(ctx context.Context, caller room.Caller, entries []string) bool {
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		err := r.line.Relayed(ctx, r.name, caller, entries)
+		switch {
+		case err == nil:
+			r.works()
+			return true
+		case errors.Is(err, room.ErrEpoch), errors.Is(err, room.ErrUnknown), errors.Is(err, room.ErrRecovering):
+			r.failed(ctx, "acknowledge", err)
+			return false
+		}
+		r.failed(ctx, "acknowledge", err)
+		if !sleep(ctx, pause) {
+			return false
+		}
+	}
+}
+
+// failed logs trouble once per change. A stop is no trouble.
+func (r *relay) failed(ctx context.Context, what string, err error) {
+	if text := what + ": " + err.Error(); text != r.trouble && ctx.Err() == nil {
+		r.trouble = text
+		r.log.Warn("relay: admissions wait in the outbox, trying again without bound", zap.String("what", what), zap.Error(err))
+	}
+}
+
+func (r *relay) works() {
+	if r.trouble != "" {
+		r.trouble = ""
+		r.log.Info("relay: works again")
+	}
+}
+
+// outlast is ctx for d longer: work in progress may end well. Its goroutine, if
+// any, ends with cancel.
+func outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if sleep(out, d) {
+			cancel()
+		}
+	})
+	return out, func() { stop(); cancel() }
+}
+
+// sleep waits for d; false says that ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,164 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/room"
+)
+
+const (
+	// minRound and maxRound bound the time from one round to the next. Rounds
+	// of 10 ms are 0.1 % off the rate over 10 s, and a line's burst holds two
+	// of them at least; 100 ms is how soon a join, a freed slot or an
+	// operator's change is noticed.
+	minRound = 10 * time.Millisecond
+	maxRound = 100 * time.Millisecond
+	// callTimeout bounds one call to the line, which a stop does not cut short:
+	// a reply thrown away would be found in the outbox 30 s later.
+	callTimeout = 5 * time.Second
+)
+
+// rounder is what rounds need of the line. Its errors are room's sentinels;
+// a call that failed may have taken effect, and is safe to make again.
+type rounder interface {
+	Status(context.Context, room.Name) (room.Status, error)
+	Set(context.Context, room.Name, room.Change) (room.Changed, error)
+	Admit(ctx context.Context, name room.Name, caller room.Caller, limit int) (room.Round, error)
+}
+
+// rounds runs one room's rounds. Owned by one goroutine.
+type rounds struct {
+	name    room.Name
+	line    rounder
+	flags   room.Change // applied once per life of the room
+	given   bool        // whether there is any flag to apply
+	wake    chan<- struct{}
+	log     *zap.Logger
+	metrics *metrics
+
+	caller room.Caller // epoch "" until begin has read it
+	cause  *cause
+}
+
+// run makes rounds until ctx ends: one when the next visitor is due, never
+// sooner than minRound after the one before, never later than maxRound, and
+// again at once when the line has more than one call admits.
+func (r *rounds) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if ctx.Err() != nil { // both at once: a stop admits nobody any more
+			return
+		}
+		started := time.Now()
+		pause := r.round(ctx)
+		timer.Reset(max(0, pause-time.Since(started)))
+	}
+}
+
+// round makes one round and returns the time from its start to the next one's.
+func (r *rounds) round(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if r.caller.Epoch == "" {
+		if err := r.begin(ctx); err != nil {
+			r.cause.failed(err)
+			return maxRound
+		}
+	}
+	round, err := r.line.Admit(ctx, r.name, r.caller, room.MaxRound)
+	if err != nil {
+		// The call may have admitted all the same: the next round that
+		// succeeds sees it in the outbox.
+		r.cause.failed(err)
+		if errors.Is(err, room.ErrEpoch) || errors.Is(err, room.ErrUnknown) {
+			r.caller = room.Caller{} // deleted, and perhaps created anew: begin again
+		}
+		return maxRound
+	}
+	r.count(round)
+	r.cause.stopped(round.Stop)
+	r.caller.Mark = max(r.caller.Mark, round.Last)
+	if round.Admitted > 0 || round.Outbox > 0 {
+		r.nudge()
+	}
+	switch {
+	case round.Stop == room.StopMore:
+		return 0
+	case round.Stop == room.StopRate, round.Due > 0:
+		return min(max(round.Due, minRound), maxRound)
+	}
+	return maxRound
+}
+
+// nudge tells the relay that there may be something in the outbox. A nudge that
+// is already there is enough: the relay reads all there is.
+func (r *rounds) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// begin reads who the line is and applies the flags to it. It happens at the
+// start, and again when the room was deleted and created anew: that is a new
+// sale, whose line has never seen these flags.
+func (r *rounds) begin(ctx context.Context) error {
+	status, err := r.line.Status(ctx, r.name)
+	if err != nil {
+		return err
+	}
+	if r.given {
+		if err := r.apply(ctx); err != nil {
+			return err
+		}
+	}
+	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: status.Seq}
+	return nil
+}
+
+// apply sets the flags' values. Only what may pass by itself is an error to try
+// again: a value that this room refuses is logged, and the room is served as it
+// is rather than not at all.
+func (r *rounds) apply(ctx context.Context) error {
+	changed, err := r.line.Set(ctx, r.name, r.flags)
+	switch {
+	case errors.Is(err, room.ErrAway), errors.Is(err, room.ErrMemory), errors.Is(err, room.ErrRecovering),
+		errors.Is(err, room.ErrUnknown), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("apply flags: %w", err)
+	case err != nil:
+		r.log.Error("flags do not fit this room and are not applied", zap.Error(err))
+		return nil
+	}
+	for _, f := range changed.Fields {
+		r.log.Info("flag applied", zap.String("field", f.Name), zap.String("old", f.Old), zap.String("new", f.New))
+	}
+	if changed.BurstRaised != nil {
+		r.log.Warn("burst raised: a smaller one could not reach the rate", zap.Int64("burst", *changed.BurstRaised))
+	}
+	for _, f := range changed.Replaced {
+		r.log.Error("flag replaced another flag's value that was set a short while ago: do two admitters run with different flags?",
+			zap.String("field", f.Name), zap.String("old", f.Old), zap.String("new", f.New), zap.Duration("age", f.Age))
+	}
+	return nil
+}
+
+func (r *rounds) count(round room.Round) {
+	name := string(r.name)
+	r.metrics.admitted.WithLabelValues(name).Add(float64(round.Admitted))
+	r.metrics.missed.WithLabelValues(name).Add(float64(round.Missed))
+	r.metrics.lapsed.WithLabelValues(name).Add(float64(round.Lapsed))
+	r.metrics.outbox.WithLabelValues(name).Set(float64(round.Outbox))
+	r.metrics.slots.WithLabelValues(name).Set(float64(round.Slots))
+	r.metrics.waiting.WithLabelValues(name).Set(float64(round.Waiting))
+}

@@ -1,0 +1,283 @@
+package kafkaio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
+
+	"waitroom/internal/events"
+)
+
+const (
+	// sessionTimeout is how long the partitions of a killed member lie still.
+	// Brokers accept 6 s at least; 10 s outlasts a long garbage collection or
+	// a broker's restart.
+	sessionTimeout = 10 * time.Second
+	heartbeat      = time.Second // also how soon a member sees a rebalance
+	rejoinPause    = 500 * time.Millisecond
+
+	maxBatch   = 500 // records handed over at once
+	fetchWait  = 500 * time.Millisecond
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 5 * time.Second
+)
+
+// ConsumerConfig says what a member of a group reads. Log takes a line when the
+// member joins and when trouble begins, changes or ends; nil is silence.
+type ConsumerConfig struct {
+	Brokers  []string
+	Group    string
+	Topics   []string
+	ClientID string
+	Log      *zap.Logger
+
+	// sessionTimeout overrides the constant, for tests that kill a member.
+	sessionTimeout time.Duration
+}
+
+// Consumer is one member of a consumer group. A group starts at the earliest
+// offset.
+type Consumer struct {
+	config ConsumerConfig
+	dialer *kafka.Dialer
+}
+
+// NewConsumer makes a Consumer; Run joins the group.
+func NewConsumer(config ConsumerConfig) *Consumer {
+	if config.Log == nil {
+		config.Log = zap.NewNop()
+	}
+	if config.sessionTimeout == 0 {
+		config.sessionTimeout = sessionTimeout
+	}
+	config.Log = config.Log.With(zap.String("group", config.Group))
+	return &Consumer{config: config, dialer: &kafka.Dialer{ClientID: config.ClientID, Timeout: dialTimeout}}
+}
+
+// Handle takes records of one partition, in order. Its error, whatever it is,
+// means "not now": the same records come again after a pause that grows to 5 s,
+// without bound, and the offset stays. So it must deal with what can never
+// succeed itself. Its ctx ends when the partition is taken away or Run stops.
+// It is called for several partitions at once.
+type Handle func(ctx context.Context, records []events.Record) error
+
+// Run joins the group and hands records to handle until ctx ends; it returns
+// nil then, when every goroutine of it has ended and the group was left. A
+// Kafka that is away, or whose coordinator is not ready, is asked again without
+// bound.
+func (c *Consumer) Run(ctx context.Context, handle Handle) error {
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: c.config.Group, Brokers: c.config.Brokers, Topics: c.config.Topics, Dialer: c.dialer,
+		StartOffset: kafka.FirstOffset, GroupBalancers: []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
+		HeartbeatInterval: heartbeat, SessionTimeout: c.config.sessionTimeout, RebalanceTimeout: sessionTimeout,
+		JoinGroupBackoff: rejoinPause, WatchPartitionChanges: true,
+	})
+	if err != nil {
+		return fmt.Errorf("join group %s: %w", c.config.Group, err)
+	}
+	// Close ends the generation's goroutines, waits for them, and leaves the
+	// group, so that the other members need not wait for the session to end.
+	var readings sync.WaitGroup
+	defer readings.Wait() // a reading of a generation that ended at birth is not the group's to wait for
+	defer group.Close()
+
+	trouble := newTrouble(c.config.Log, "group", 0)
+	var last time.Time
+	for {
+		// A group whose generations end at once (its topic was deleted) must
+		// not spin: one generation per rejoinPause.
+		if !sleep(ctx, time.Until(last.Add(rejoinPause))) {
+			return nil
+		}
+		generation, err := group.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, kafka.ErrGroupClosed):
+			return err // only this function closes it
+		case err != nil:
+			// A fresh broker answers code 15, a restarted one an unexpected
+			// EOF; a rebalance is not even trouble. The group makes the next
+			// attempt after rejoinPause by itself.
+			if !errors.Is(err, kafka.RebalanceInProgress) {
+				trouble.is(err)
+			}
+			continue
+		}
+		trouble.over()
+		last = time.Now()
+		c.start(ctx, generation, handle, &readings)
+	}
+}
+
+// start begins one goroutine per assigned partition. The generation owns them:
+// when it ends, their context does, and the group makes no other before they
+// have returned.
+func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, handle Handle, readings *sync.WaitGroup) {
+	count := 0
+	for topic, assigned := range generation.Assignments {
+		for _, assignment := range assigned {
+			count++
+			readings.Add(1)
+			generation.Start(func(ended context.Context) {
+				defer readings.Done()
+				// Two ends in one context: the generation's and Run's.
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				defer context.AfterFunc(ended, cancel)()
+				p := &reading{consumer: c, generation: generation, topic: topic, id: assignment.ID}
+				p.run(ctx, assignment.Offset, handle)
+			})
+		}
+	}
+	c.config.Log.Info("joined the consumer group",
+		zap.Int32("generation", generation.ID), zap.Int("partitions", count))
+}
+
+// reading is one partition in one generation. If it returns before the
+// generation has ended, it ends the generation and the group joins anew.
+type reading struct {
+	consumer   *Consumer
+	generation *kafka.Generation
+	topic      string
+	id         int
+}
+
+func (p *reading) run(ctx context.Context, offset int64, handle Handle) {
+	config := p.consumer.config
+	log := config.Log.With(zap.String("topic", p.topic), zap.Int("partition", p.id))
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: config.Brokers, Topic: p.topic, Partition: p.id, Dialer: p.consumer.dialer,
+		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: fetchWait, QueueCapacity: maxBatch,
+		ReadBackoffMin: 5 * time.Millisecond, ReadBackoffMax: time.Second,
+	})
+	// The offsets a reader accepts are those of an assignment: a number, or
+	// "the first" for a group that has committed nothing yet.
+	if err := reader.SetOffset(offset); err != nil {
+		log.Error("set the offset", zap.Error(err))
+	}
+
+	// The pump ends with ctx, and this function waits for it; what it holds
+	// is bounded by the channel and the reader's queue, maxBatch each.
+	fetched := make(chan kafka.Message, maxBatch)
+	var pump sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer pump.Wait()
+	defer reader.Close()
+	defer cancel()
+	pump.Go(func() { p.pump(ctx, reader, fetched, log) })
+
+	for {
+		records, next := p.batch(ctx, fetched)
+		if len(records) == 0 {
+			return
+		}
+		if !p.handle(ctx, records, handle, log) {
+			return
+		}
+		err := p.generation.CommitOffsets(map[string]map[int]int64{p.topic: {p.id: next}})
+		if err != nil {
+			// A stale generation is refused, and what was handled here comes
+			// again to whoever holds the partition now. Every other reason is
+			// cured by joining anew from the offset that is committed.
+			if ctx.Err() == nil {
+				log.Warn("commit refused, joining the group anew", zap.Error(err))
+			}
+			return
+		}
+	}
+}
+
+// pump moves messages from the reader to fetched. Errors of a partition whose
+// broker is away are the reader's to retry; they are told when they change.
+func (p *reading) pump(ctx context.Context, reader *kafka.Reader, fetched chan<- kafka.Message, log *zap.Logger) {
+	// A topic just made has leaders that don't know it yet.
+	trouble := newTrouble(log, "fetch", time.Second)
+	for {
+		message, err := reader.FetchMessage(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			trouble.is(err)
+			if !sleep(ctx, retryPause) {
+				return
+			}
+			continue
+		}
+		trouble.over()
+		select {
+		case fetched <- message:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// batch waits for one message and takes with it what has arrived already. It
+// returns nothing when ctx has ended. next is the offset to commit.
+func (p *reading) batch(ctx context.Context, fetched <-chan kafka.Message) (records []events.Record, next int64) {
+	select {
+	case <-ctx.Done():
+		return nil, 0
+	case message := <-fetched:
+		records, next = append(records, fromKafka(message)), message.Offset+1
+	}
+	for len(records) < maxBatch {
+		select {
+		case message := <-fetched:
+			records, next = append(records, fromKafka(message)), message.Offset+1
+		default:
+			return records, next
+		}
+	}
+	return records, next
+}
+
+// handle repeats until handle succeeds (true) or ctx ends (false). A stale
+// generation whose handle succeeded tries to commit, and is refused.
+func (p *reading) handle(ctx context.Context, records []events.Record, handle Handle, log *zap.Logger) bool {
+	trouble := newTrouble(log, "handle", 0)
+	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+		err := handle(ctx, records)
+		if err == nil {
+			trouble.over()
+			return true // also when ctx has ended: what is done is committed
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		trouble.is(err)
+		if !sleep(ctx, pause) {
+			return false
+		}
+	}
+}
+
+func fromKafka(message kafka.Message) events.Record {
+	headers := make(map[string]string, len(message.Headers))
+	for _, header := range message.Headers {
+		headers[header.Key] = string(header.Value)
+	}
+	return events.Record{
+		Topic: message.Topic, Key: message.Key, Value: message.Value, Headers: headers,
+		Partition: message.Partition, Offset: message.Offset,
+	}
+}
+
+// sleep waits for d; false says that ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
