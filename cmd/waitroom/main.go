@@ -1,0 +1,68 @@
+// Command waitroom is one node of the fleet that visitors are connected to.
+// `waitroom keys new` makes the key that signs their places and passes.
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"waitroom/internal/gateway"
+	"waitroom/internal/line"
+	"waitroom/internal/process"
+	"waitroom/internal/sweep"
+	"waitroom/internal/token"
+	"waitroom/web"
+)
+
+const (
+	startWait = 15 * time.Second // for Redis to answer; then a supervisor tries again
+	farewell  = 10 * time.Second // beyond --drain: for close handshakes and requests in service
+)
+
+type cli struct {
+	process.Logging `embed:""`
+	Run             runCmd  `cmd:"" default:"withargs" help:"Serve visitors."`
+	Keys            keysCmd `cmd:"" help:"Keys that sign places and passes."`
+}
+
+func main() {
+	process.Main("waitroom", "A node of the waiting room: visitors join, watch their position and take their pass here.", &cli{})
+}
+
+type runCmd struct {
+	Redis     string         `help:"Redis that holds the line: redis://[user:password@]host:port[/db]." default:"redis://127.0.0.1:6379/0" env:"WAITROOM_REDIS"`
+	Keys      string         `help:"File with the private keys, made by waitroom keys new; the same on every node." required:"" type:"path" env:"WAITROOM_KEYS"`
+	Listen    string         `help:"Public address." default:":8080" env:"WAITROOM_LISTEN"`
+	OpsListen string         `help:"Address of /metrics, /healthz and /readyz; never public." default:"127.0.0.1:9180" env:"WAITROOM_OPS_LISTEN"`
+	Edge      gateway.Config `embed:""`
+}
+
+// Run opens Redis, listens, serves, and drains in this order: not ready, no new
+// connection, connections sent away, the ticks, Redis.
+func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
+	keys, err := token.LoadFile(c.Keys)
+	if err != nil {
+		return fmt.Errorf("--keys: %w", err)
+	}
+	rdb, err := line.Dial(c.Redis)
+	if err != nil {
+		return fmt.Errorf("--redis: %w", err)
+	}
+	defer rdb.Close()
+	start, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	if err := rdb.Ping(start).Err(); err != nil {
+		return fmt.Errorf("--redis %s: %w", process.Redact(c.Redis), err)
+	}
+	for _, warning := range line.Check(start, rdb) {
+		env.Log.Warn(warning)
+	}
+	crowds := sweep.New(line.New(rdb), keys, c.Edge.ShopURL, env.Log, env.Metrics)
+	edge, err := gateway.New(c.Edge, crowds, keys.Verifier(), env.Log, env.Metrics)
+	if err != nil {
+		return err
+	}
+	pages := web.Handler(web.Options{Page: web.Waiting, Prefix: c.Edge.Prefix})
+	return c.serve(ctx, env, crowds, edge, edge.Handler(keys.JWKS(), pages))
+}

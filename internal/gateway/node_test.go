@@ -1,0 +1,315 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"waitroom/internal/embedded"
+	"waitroom/internal/line"
+	"waitroom/internal/room"
+	"waitroom/internal/sweep"
+	"waitroom/internal/testenv"
+	"waitroom/internal/token"
+	"waitroom/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const wait = 15 * time.Second // for any one fact; nothing here takes a tenth of it
+
+// hall is a Redis with one room, and the keys that its nodes share.
+type hall struct {
+	url   string
+	lines *line.Lines
+	keys  *token.Keyring
+	room  room.Name
+	epoch room.Epoch
+}
+
+// node is a waitroom over real sockets.
+type node struct {
+	*hall
+	crowds *sweep.Crowds
+	edge   *Gateway
+	server *httptest.Server
+	stop   func() // ends the ticks and the janitor, and waits
+}
+
+// onBoth runs a test on miniredis and, where there is one, on the real Redis.
+func onBoth(t *testing.T, test func(*testing.T, *hall)) {
+	t.Parallel()
+	t.Run("miniredis", func(t *testing.T) {
+		t.Parallel()
+		_, addr, stop, err := embedded.Redis()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		test(t, newHall(t, "redis://"+addr+"/0"))
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		test(t, newHall(t, testenv.RedisURL(t)))
+	})
+}
+
+func dial(t testing.TB, url string) redis.UniversalClient {
+	t.Helper()
+	rdb, err := line.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+func newHall(t testing.TB, url string) *hall {
+	t.Helper()
+	key, err := token.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := token.NewKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hall{url: url, lines: line.New(dial(t, url)), keys: keys, room: room.Name(testenv.Room(t))}
+	h.create(t)
+	return h
+}
+
+// create makes the room, open, with a new epoch.
+func (h *hall) create(t testing.TB) {
+	t.Helper()
+	conf := room.DefaultConf()
+	h.epoch = room.NewEpoch()
+	conf.Epoch, conf.State, conf.Rate, conf.Burst = h.epoch, room.Open, room.MaxRate, room.MaxRate.MinBurst()
+	conf.Claim, conf.MaxActive = 5*time.Second, 100_000
+	if err := h.lines.Create(t.Context(), h.room, conf, "test"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// admit admits n visitors, as an admitter would.
+func (h *hall) admit(t testing.TB, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(wait); n > 0; {
+		r, err := h.lines.Admit(t.Context(), h.room, room.Caller{Epoch: h.epoch}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n -= r.Admitted; time.Now().After(deadline) {
+			t.Fatalf("%d are not admitted: %+v", n, r)
+		}
+	}
+}
+
+func (h *hall) set(t testing.TB, ch room.Change) {
+	t.Helper()
+	ch.Actor = "test"
+	if _, err := h.lines.Set(t.Context(), h.room, ch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *hall) node(t testing.TB, change func(*Config)) *node {
+	t.Helper()
+	conf := Config{MaxConnections: 100, Drain: 200 * time.Millisecond, ShopURL: "http://shop.example/rooms/{room}/shop"}
+	if change != nil {
+		change(&conf)
+	}
+	reg := prometheus.NewRegistry()
+	n := &node{hall: h, crowds: sweep.New(line.New(dial(t, h.url)), h.keys, conf.ShopURL, zap.NewNop(), reg)}
+	edge, err := New(conf, n.crowds, h.keys.Verifier(), zap.NewNop(), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.edge = edge
+	n.server = httptest.NewServer(edge.Handler(h.keys.JWKS(), nil))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{}, 2)
+	go func() { _ = n.crowds.Run(ctx); done <- struct{}{} }()
+	go func() { _ = edge.Run(ctx); done <- struct{}{} }()
+	n.stop = func() {
+		cancel()
+		<-done
+		<-done
+	}
+	t.Cleanup(func() {
+		n.server.Close()
+		edge.conf.Drain = 0
+		ended, end := context.WithCancel(context.Background())
+		end()
+		edge.Drain(ended)
+		n.stop()
+	})
+	select {
+	case <-n.crowds.Contact():
+	case <-time.After(wait):
+		t.Fatal("no contact with the line")
+	}
+	return n
+}
+
+func (n *node) url(name room.Name) string {
+	return strings.Replace(n.server.URL, "http", "ws", 1) + n.edge.conf.Prefix + "/rooms/" + string(name) + "/ws"
+}
+
+// client is a visitor's page.
+type client struct {
+	t  testing.TB
+	ws *websocket.Conn
+}
+
+// message is any message of the server.
+type message struct {
+	Type     wire.Type
+	Place    string
+	Number   room.Number
+	Epoch    room.Epoch
+	Position room.Position
+	Waiting  int64
+	ClaimMS  int64 `json:"claim_ms"`
+	Pass     string
+	URL      string
+	State    room.Shown
+	Notice   string
+	RetryMS  int64 `json:"retry_ms"`
+	Code     wire.Code
+}
+
+func (n *node) dial(t testing.TB, name room.Name) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, n.url(name), &websocket.DialOptions{Subprotocols: []string{wire.Subprotocol}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	if got := ws.Subprotocol(); got != wire.Subprotocol {
+		t.Errorf("got subprotocol %q, want %q", got, wire.Subprotocol)
+	}
+	return &client{t, ws}
+}
+
+func (c *client) say(r wire.Request) {
+	c.t.Helper()
+	b, err := json.Marshal(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.ws.Write(c.t.Context(), websocket.MessageText, b); err != nil {
+		c.t.Fatalf("say %s: %v", r.Type, err)
+	}
+}
+
+func (c *client) next() (message, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), wait)
+	defer cancel()
+	_, b, err := c.ws.Read(ctx)
+	var m message
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	return m, err
+}
+
+// hear waits for a message of a type, past those of others.
+func (c *client) hear(want wire.Type) message {
+	c.t.Helper()
+	for {
+		m, err := c.next()
+		if err != nil {
+			c.t.Fatalf("waiting for %s: %v", want, err)
+		}
+		if m.Type == want {
+			return m
+		}
+		if m.Type == wire.Error {
+			c.t.Fatalf("waiting for %s: got error %s", want, m.Code)
+		}
+	}
+}
+
+// until waits for a message that is right.
+func (c *client) until(what string, right func(message) bool) message {
+	c.t.Helper()
+	for {
+		m, err := c.next()
+		if err != nil {
+			c.t.Fatalf("waiting for %s: %v", what, err)
+		}
+		if right(m) {
+			return m
+		}
+	}
+}
+
+// ends waits for the close code, and returns the error told before it, if any.
+func (c *client) ends() (wire.Code, int) {
+	c.t.Helper()
+	var told wire.Code
+	for {
+		m, err := c.next()
+		if err != nil {
+			return told, int(websocket.CloseStatus(err))
+		}
+		if m.Type == wire.Error {
+			told = m.Code
+		}
+	}
+}
+
+func (n *node) join(t testing.TB) (*client, message) {
+	t.Helper()
+	c := n.dial(t, n.room)
+	c.say(wire.Request{Type: wire.Join})
+	return c, c.hear(wire.Joined)
+}
+
+func (n *node) back(t testing.TB, place string) *client {
+	t.Helper()
+	c := n.dial(t, n.room)
+	c.say(wire.Request{Type: wire.Join, Place: place})
+	return c
+}
+
+// raw opens the TCP connection of a visitor by hand.
+func (n *node) raw(t testing.TB) net.Conn {
+	t.Helper()
+	nc, err := net.Dial("tcp", n.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	return nc
+}
+
+func get(t testing.TB, url string, header http.Header) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	return resp
+}

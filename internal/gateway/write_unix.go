@@ -1,0 +1,23 @@
+//go:build unix
+
+package gateway
+
+import "syscall"
+
+// once is one write(2) of c.out that does not wait. It always returns true: the
+// runtime must not park us until the peer reads.
+func (c *conn) once(fd uintptr) bool {
+	for {
+		n, err := syscall.Write(int(fd), c.out)
+		switch err {
+		case nil:
+			c.wrote = n
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+		default:
+			c.failed = err
+		}
+		return true
+	}
+}

@@ -1,0 +1,234 @@
+package sweep
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"waitroom/internal/room"
+	"waitroom/internal/wire"
+)
+
+// ErrOverloaded refuses a join because MaxQueue others wait for the line.
+var ErrOverloaded = errors.New("too many joins wait for the line")
+
+const (
+	// PositionTick is the time between two reads of a room's line.
+	PositionTick = time.Second
+	// TurnTick is the time between two looks at the head: a quarter second from
+	// admitted to told leaves room for one late tick.
+	TurnTick = 100 * time.Millisecond
+	// Beat is how many ticks a visitor hears nothing before the last word is
+	// repeated: a page takes 15 s of silence for a dead connection.
+	Beat = 5
+	// MaxSinks is how many connections of one visitor are served; the oldest goes
+	// when one more comes.
+	MaxSinks = 8
+	// MaxQueue bounds the joins and returns of one room that wait for the line.
+	// Beyond it a join is refused at once: at 500,000/s it is a tenth of a second
+	// of work, so whoever meets the bound would wait for nothing.
+	MaxQueue = 50_000
+	// Patience is how long a visitor waits for the answer to a join.
+	Patience = 5 * time.Second
+	// collect is how long the first of a batch waits for others.
+	collect = time.Millisecond
+	// stalledAfter is how old the last good read may be before visitors are told:
+	// one blip of Redis is nobody's business.
+	stalledAfter = 2500 * time.Millisecond
+	// readLimit bounds one read or act, so that a hanging server costs a tick.
+	readLimit = time.Second
+	// registryGap is the least time between two looks at the registry for names
+	// that are not listed: strangers' names must not become load.
+	registryGap = 200 * time.Millisecond
+)
+
+// The line, in the three parts that this package needs; internal/line is the
+// real one. Errors are room's sentinels; whatever else comes counts as the line
+// being away.
+type (
+	registry interface {
+		Rooms(context.Context) ([]room.Name, error)
+	}
+	acts interface {
+		Join(context.Context, room.Name, room.Caller, room.Lane, []room.VisitorID) (room.Joined, error)
+		Rejoin(context.Context, room.Name, room.Caller, []room.Place) ([]room.Stand, error)
+		Claim(context.Context, room.Name, room.Caller, room.Place) (room.Stand, error)
+		Leave(context.Context, room.Name, room.Caller, room.Place) error
+	}
+	// A Snapshot's window begins at from, or at the head where that is before it; a
+	// Turn's begins at the head.
+	reads interface {
+		Snapshot(ctx context.Context, name room.Name, from int64) (room.Snapshot, error)
+		Turn(ctx context.Context, name room.Name, from int64) (room.Turn, error)
+		Stands(context.Context, room.Name, []room.Place) ([]room.Stand, error)
+	}
+	// Line is all of it.
+	Line interface {
+		registry
+		acts
+		reads
+	}
+)
+
+// Signer signs what visitors keep; token.Keyring is one.
+type Signer interface {
+	Place(room.Name, room.Epoch, room.Place) (string, error)
+	Pass(room.Admission, time.Time) (string, error)
+}
+
+// Crowds are this node's visitors of all rooms.
+type Crowds struct {
+	line    Line
+	signer  Signer
+	shopURL string // with {room}; for rooms whose conf names none
+	log     *zap.Logger
+	metrics *metrics
+	node    string        // random per process, so that lanes never meet
+	contact chan struct{} // closed at the first answer of the registry
+	wg      sync.WaitGroup
+	lanes   atomic.Int64
+
+	mu     sync.Mutex
+	ctx    context.Context // of Run; nil before it
+	ended  bool
+	listed map[room.Name]struct{}
+	asked  time.Time // last look at the registry
+	rooms  map[room.Name]*crowd
+}
+
+// New makes the crowds of a node; Run brings them to life. shopURL is where a
+// pass opens the shop when the room's conf does not say: {room} is replaced.
+func New(line Line, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Crowds {
+	var id [8]byte
+	rand.Read(id[:])
+	return &Crowds{line: line, signer: signer, shopURL: shopURL, log: log, metrics: newMetrics(reg),
+		node: hex.EncodeToString(id[:]), contact: make(chan struct{}),
+		listed: map[room.Name]struct{}{}, rooms: map[room.Name]*crowd{}}
+}
+
+// Contact is closed once the line has answered for the first time.
+func (c *Crowds) Contact() <-chan struct{} { return c.contact }
+
+// Run follows the registry and runs the ticks until ctx ends. It returns when
+// every goroutine has ended.
+func (c *Crowds) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.ctx = ctx
+	c.mu.Unlock()
+	tick := time.NewTicker(PositionTick)
+	defer tick.Stop()
+	away := false
+	for ctx.Err() == nil {
+		err := c.refresh(ctx)
+		if (err != nil) != away && ctx.Err() == nil {
+			away = err != nil
+			if away {
+				c.log.Warn("registry is out of reach; visitors keep their connections", zap.Error(err))
+			} else {
+				c.log.Info("registry is back")
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	cancel()
+	c.wg.Wait()
+	return nil
+}
+
+// refresh reads the registry and ends the crowds of rooms that are gone.
+func (c *Crowds) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	names, err := c.line.Rooms(ctx)
+	if err != nil {
+		c.metrics.failed("registry", err)
+		return err
+	}
+	var gone []*crowd
+	c.mu.Lock()
+	c.asked = time.Now()
+	clear(c.listed)
+	for _, n := range names {
+		c.listed[n] = struct{}{}
+	}
+	for n, r := range c.rooms {
+		if _, ok := c.listed[n]; !ok {
+			delete(c.rooms, n)
+			gone = append(gone, r)
+		}
+	}
+	select {
+	case <-c.contact:
+	default:
+		close(c.contact)
+	}
+	c.mu.Unlock()
+	for _, r := range gone {
+		c.log.Info("room is gone from the registry", zap.String("room", string(r.name)))
+		r.end(wire.RoomDeleted)
+	}
+	return nil
+}
+
+// crowd finds the crowd of a room, made with its first visitor.
+func (c *Crowds) crowd(ctx context.Context, name room.Name) (*crowd, error) {
+	r, look, err := c.find(name)
+	if look {
+		// A room may be younger than our last look.
+		if c.refresh(ctx) == nil {
+			r, _, err = c.find(name)
+		}
+	}
+	return r, err
+}
+
+func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx == nil || c.ended {
+		return nil, false, room.ErrAway
+	}
+	if r := c.rooms[name]; r != nil {
+		return r, false, nil
+	}
+	if _, ok := c.listed[name]; !ok {
+		select {
+		case <-c.contact:
+		default:
+			return nil, false, room.ErrAway
+		}
+		look = time.Since(c.asked) >= registryGap
+		if look {
+			c.asked = time.Now()
+		}
+		return nil, look, room.ErrUnknown
+	}
+	r = newCrowd(c, name)
+	c.rooms[name] = r
+	ctx, stop := context.WithCancel(c.ctx)
+	r.stop = stop
+	// They end with Run's context or with end; Run waits.
+	c.wg.Go(func() { r.batches(ctx) })
+	c.wg.Go(func() { r.each(ctx, PositionTick, r.positions) })
+	c.wg.Go(func() { r.each(ctx, TurnTick, r.turns) })
+	return r, false, nil
+}
+
+// lane names a lane that no batch has used.
+func (c *Crowds) lane() string { return fmt.Sprintf("%s-%d", c.node, c.lanes.Add(1)) }

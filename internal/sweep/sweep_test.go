@@ -1,0 +1,753 @@
+package sweep
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"waitroom/internal/room"
+	"waitroom/internal/wire"
+)
+
+// Promise 3: every position sent is the rank at the one read of its tick, while
+// people join, leave from anywhere, are admitted, part and come back.
+func TestEveryPositionIsTheRankAtItsRead(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		visits, sinks := b.join(300)
+		heard := 0
+		for range 40 {
+			more, sunk := b.join(rng.IntN(20))
+			visits, sinks = append(visits, more...), append(sinks, sunk...)
+			for range 5 {
+				v := visits[rng.IntN(len(visits))]
+				if v.standing() == waits {
+					if err := v.Leave(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			i := rng.IntN(len(visits))
+			if v := visits[i]; v.standing() == waits {
+				v.Part(sinks[i])
+				again, err := b.crowds.Return(b.Context(), show, v.epoch, v.place, sinks[i])
+				if err != nil {
+					b.Fatal(err)
+				}
+				visits[i] = again
+			}
+			b.line.admit(rng.IntN(8))
+			b.pass(time.Duration(rng.IntN(1500)) * time.Millisecond)
+		}
+		b.pass(2 * PositionTick)
+		for _, s := range sinks {
+			for _, w := range s.wrong {
+				b.Error(w)
+			}
+			heard += len(s.heard)
+		}
+		if heard < 5000 {
+			b.Errorf("got %d messages: too few to prove anything", heard)
+		}
+	})
+}
+
+// An unchanged position is silence, but for the beat.
+func TestUnchangedIsSilentButForTheBeat(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		_, sinks := b.join(2)
+		b.pass(PositionTick + PositionTick/2)
+		sinks[1].take()
+		b.pass(10 * PositionTick)
+		if got := types(sinks[1].take()); !slices.Equal(got, []string{"position", "position"}) {
+			b.Errorf("got %v in 10 ticks, want the beat twice", got)
+		}
+		b.line.admit(1)
+		b.pass(PositionTick)
+		heard := sinks[1].take()
+		if len(heard) != 1 || heard[0].Position != 1 || heard[0].Waiting != 1 {
+			b.Errorf("got %+v, want position 1 of 1", heard)
+		}
+	})
+}
+
+// A big crowd is told evenly over the tick, in order of number.
+func TestFramesAreSpreadOverTheTick(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		const n = 2000
+		_, sinks := b.join(n)
+		b.pass(2*PositionTick + PositionTick/2)
+		for _, s := range sinks {
+			s.take()
+		}
+		b.line.admit(1)
+		b.pass(2 * PositionTick)
+		perTenth := map[int64]int{}
+		var first time.Time
+		for _, s := range sinks[1:] {
+			heard := s.take()
+			if len(heard) != 1 {
+				b.Fatalf("got %v, want one position", types(heard))
+			}
+			if first.IsZero() {
+				first = heard[0].At
+			}
+			perTenth[heard[0].At.Sub(first).Milliseconds()/100]++
+		}
+		for at, count := range perTenth {
+			if count > n/7 || at < 0 || at > 9 {
+				b.Errorf("got %d frames in tenth %d of the tick, want about %d in each: %v", count, at, n/9, perTenth)
+			}
+		}
+	})
+}
+
+// Promise 7: the line is asked as often for many as for few.
+func TestReadsDoNotGrowWithVisitors(t *testing.T) {
+	counts := map[int][3]int{}
+	for _, n := range []int{10, 3000} {
+		inBubble(t, func(b *bench) {
+			b.join(n)
+			b.pass(PositionTick)
+			before := [3]int{b.line.count("snapshot"), b.line.count("turn"), b.line.count("stands")}
+			b.pass(10 * PositionTick)
+			counts[n] = [3]int{b.line.count("snapshot") - before[0], b.line.count("turn") - before[1], b.line.count("stands") - before[2]}
+		})
+	}
+	if counts[10] != counts[3000] || counts[10] != [3]int{10, 100, 0} {
+		t.Errorf("got %v reads in 10 s, want 10 snapshots, 100 turns and no look-up for both", counts)
+	}
+}
+
+// Who is admitted is told within two turn ticks, once, and the deadline is waited
+// out with one look.
+func TestTurnIsToldOnceAndMissedOnce(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.conf.Claim = 3 * time.Second
+		visits, sinks := b.join(5)
+		b.pass(PositionTick)
+		for _, s := range sinks {
+			s.take()
+		}
+		b.line.admit(2)
+		b.pass(2 * TurnTick)
+		for i, s := range sinks {
+			want := []string{"admitted"}
+			if i >= 2 {
+				want = nil
+			}
+			got := slices.DeleteFunc(types(s.take()), func(t string) bool { return t == "position" })
+			if !slices.Equal(got, want) {
+				b.Errorf("visitor %d: got %v, want %v", i, got, want)
+			}
+		}
+		looks := b.line.count("stands")
+		if err := visits[0].Claim(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.pass(2500 * time.Millisecond)
+		if got := b.line.count("stands"); got != looks {
+			b.Errorf("got %d look-ups before the deadline, want none", got-looks)
+		}
+		b.pass(time.Second)
+		if got := b.line.count("stands"); got != looks+1 {
+			b.Errorf("got %d look-ups at the deadline, want 1", got-looks)
+		}
+		if got := types(sinks[0].take()); !slices.Equal(got, []string{"pass"}) && !slices.Equal(got, []string{"pass", "room open"}) {
+			b.Errorf("who claimed: got %v, want the pass", got)
+		}
+		if got := types(sinks[1].take()); !slices.Contains(got, "missed") {
+			b.Errorf("who did not: got %v, want missed", got)
+		}
+		b.pass(b.line.conf.Pass)
+		if got := types(sinks[0].take()); !slices.Contains(got, "spent") {
+			b.Errorf("once the pass is over: got %v, want spent", got)
+		}
+	})
+}
+
+// A turn tick looks up at most 2,000; the others come with the next ticks, and
+// nobody is left out.
+func TestTurnIsBounded(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		const n = 4500
+		_, sinks := b.join(n)
+		b.pass(PositionTick)
+		b.line.admit(n)
+		b.pass(4 * TurnTick)
+		for _, asked := range b.line.asked {
+			if asked > room.MaxBatch {
+				b.Errorf("got %d places in one call, want at most %d", asked, room.MaxBatch)
+			}
+		}
+		told := 0
+		for _, s := range sinks {
+			for _, m := range s.take() {
+				if m.Type == wire.Admitted {
+					told++
+				}
+			}
+		}
+		if told != n {
+			b.Errorf("got %d told, want %d", told, n)
+		}
+	})
+}
+
+// Somebody who left from another node, far behind the window of the turn tick,
+// is found by the position tick.
+func TestFarGoneIsFound(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(1000)
+		b.pass(PositionTick)
+		b.line.set(func() { b.line.remove(visits[900].place) })
+		b.pass(2 * PositionTick)
+		if got := types(sinks[900].take()); !slices.Contains(got, "spent") {
+			b.Errorf("got %v, want spent", got)
+		}
+		if got := sinks[901].take(); got[len(got)-1].Position != 901 {
+			b.Errorf("the one behind: got %+v, want position 901", got[len(got)-1])
+		}
+	})
+}
+
+// Somebody who left from another node, near the head, is told by the turn tick.
+func TestNearGoneIsFound(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(5)
+		b.pass(PositionTick + TurnTick/2)
+		b.line.set(func() { b.line.remove(visits[2].place) })
+		b.pass(2 * TurnTick)
+		if got := types(sinks[2].take()); !slices.Contains(got, "spent") {
+			b.Errorf("got %v, want spent", got)
+		}
+	})
+}
+
+// A number that was given after the read waits for the next one, and is not taken
+// for one that left.
+func TestNumberAboveTheReadWaits(t *testing.T) {
+	c, s := full(20)
+	s.Seq = 10
+	c.place(s)
+	for _, p := range c.plan {
+		if told := p.position > 0; told != (p.visit.place.Number <= 10) {
+			t.Errorf("number %d of a read up to 10: got position %d", p.visit.place.Number, p.position)
+		}
+	}
+	if len(c.suspect) > 0 {
+		t.Errorf("got %d to look up, want none", len(c.suspect))
+	}
+}
+
+// A leave whose replies are lost for a while ends as left, though the turn tick
+// sees the place gone before.
+func TestLeaveIsNotCalledSpent(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(2)
+		b.pass(PositionTick)
+		sinks[0].take()
+		b.line.set(func() { b.line.lose = 1 })
+		b.line.set(func() { b.line.slow = time.Second })
+		if err := visits[0].Leave(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if got := types(sinks[0].take()); !slices.Equal(got, []string{"left"}) {
+			b.Errorf("got %v, want left only", got)
+		}
+	})
+}
+
+// A reply that is lost costs nobody a place and gives nobody two, for every act.
+func TestLostReplies(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.set(func() { b.line.lose = 3 })
+		visits, sinks := b.join(50)
+		for i, v := range visits {
+			if v.place.Number != room.Number(i+1) {
+				b.Errorf("got number %d, want %d", v.place.Number, i+1)
+			}
+		}
+		for _, lane := range b.line.joins {
+			if lane != b.line.joins[0] {
+				b.Errorf("got batch %+v after %+v, want the same sent again", lane, b.line.joins[0])
+			}
+		}
+		b.line.set(func() { b.line.lose = 1 })
+		if err := visits[7].Leave(b.Context()); err != nil {
+			b.Error(err)
+		}
+		if got := types(sinks[7].take()); !slices.Contains(got, "left") {
+			b.Errorf("leave: got %v, want left", got)
+		}
+		b.line.admit(1)
+		b.pass(2 * TurnTick)
+		b.line.set(func() { b.line.lose = 1 })
+		if err := visits[0].Claim(b.Context()); err != nil {
+			b.Error(err)
+		}
+		if got := types(sinks[0].take()); !slices.Contains(got, "pass") {
+			b.Errorf("claim: got %v, want the pass", got)
+		}
+	})
+}
+
+// A batch that is never answered is given up with its lane.
+func TestLaneIsGivenUp(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.join(1)
+		b.line.set(func() { b.line.away = true })
+		start := time.Now()
+		_, err := b.crowds.Join(b.Context(), show, &fakeSink{})
+		if took := time.Since(start); !errors.Is(err, room.ErrAway) || took < Patience-time.Second || took > Patience+time.Second {
+			b.Errorf("got %v after %s, want %v after %s", err, took, room.ErrAway, Patience)
+		}
+		b.line.set(func() { b.line.away = false })
+		_, err = b.crowds.Join(b.Context(), show, &fakeSink{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		joins := b.line.joins
+		if first, last := joins[0], joins[len(joins)-1]; last.Name == first.Name || last.Batch != 1 {
+			b.Errorf("got batch %+v after the lane %s was given up, want the first of another", last, first.Name)
+		}
+	})
+}
+
+func TestRefusedJoins(t *testing.T) {
+	for _, want := range []error{room.ErrClosed, room.ErrSoldOut, room.ErrMemory, room.ErrRecovering} {
+		inBubble(t, func(b *bench) {
+			b.line.set(func() { b.line.denied = want })
+			start := time.Now()
+			if _, err := b.crowds.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, want) || time.Since(start) > time.Second {
+				b.Errorf("got %v after %s, want %v at once", err, time.Since(start), want)
+			}
+		})
+	}
+	inBubble(t, func(b *bench) {
+		if _, err := b.crowds.Join(b.Context(), "other", &fakeSink{}); !errors.Is(err, room.ErrUnknown) {
+			b.Errorf("got %v, want %v", err, room.ErrUnknown)
+		}
+		if _, err := b.crowds.Return(b.Context(), show, "bbbbbbbb", room.Place{Visitor: room.NewVisitorID(), Number: 1}, &fakeSink{}); !errors.Is(err, room.ErrEpoch) {
+			b.Errorf("got %v, want %v", err, room.ErrEpoch)
+		}
+	})
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	q := &queue{kick: make(chan struct{}, 1)}
+	for range MaxQueue {
+		if err := q.put(&request{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := q.put(&request{}); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("got %v, want %v", err, ErrOverloaded)
+	}
+	if got := len(q.take(&q.joins)); got != room.MaxBatch {
+		t.Errorf("got a batch of %d, want %d", got, room.MaxBatch)
+	}
+	if err := q.put(&request{}); err != nil {
+		t.Errorf("got %v once there is room", err)
+	}
+}
+
+func TestNinthConnectionClosesTheOldest(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(1)
+		all := []*fakeSink{sinks[0]}
+		for range MaxSinks {
+			s := &fakeSink{line: b.line}
+			if v, err := b.crowds.Return(b.Context(), show, visits[0].epoch, visits[0].place, s); err != nil || v != visits[0] {
+				b.Fatalf("got %v, %v, want the same visit", v, err)
+			}
+			all = append(all, s)
+		}
+		if got := types(all[0].take()); !slices.Equal(got[len(got)-2:], []string{"error too_many_tabs", "close 4500"}) {
+			b.Errorf("the oldest: got %v", got)
+		}
+		visits[0].Part(all[0])
+		b.pass(PositionTick)
+		for i, s := range all[1:] {
+			if got := types(s.take()); !slices.Contains(got, "position") || slices.Contains(got, "close 4500") {
+				b.Errorf("connection %d: got %v", i+1, got)
+			}
+			visits[0].Part(s)
+		}
+		if !b.crowds.empty(show) {
+			b.Error("got a visit kept without a connection")
+		}
+	})
+}
+
+func (c *Crowds) empty(name room.Name) bool {
+	r, _, _ := c.find(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.visits) == 0 && r.people == 0
+}
+
+// Nobody here: nothing is read.
+func TestEmptyRoomRests(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(3)
+		b.pass(PositionTick)
+		for i, v := range visits {
+			v.Part(sinks[i])
+		}
+		b.pass(2 * PositionTick)
+		before := b.line.count("snapshot") + b.line.count("turn")
+		b.pass(time.Minute)
+		if got := b.line.count("snapshot") + b.line.count("turn"); got != before {
+			b.Errorf("got %d reads of an empty room", got-before)
+		}
+	})
+}
+
+// A busy connection gets the newest position once it is free, never an old one.
+func TestBusyGetsTheLatest(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		_, sinks := b.join(20)
+		b.pass(PositionTick)
+		s := sinks[19]
+		s.take()
+		s.mu.Lock()
+		s.busy = true
+		s.mu.Unlock()
+		for range 5 {
+			b.line.admit(2)
+			b.pass(PositionTick)
+		}
+		s.mu.Lock()
+		s.busy = false
+		s.mu.Unlock()
+		b.pass(PositionTick)
+		heard := s.take()
+		if len(heard) != 1 || heard[0].Position != 10 {
+			b.Errorf("got %+v, want position 10 only", heard)
+		}
+	})
+}
+
+// While the line is away connections stay and hear stalled; then it goes on.
+func TestAwayAndBack(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		_, sinks := b.join(3)
+		b.pass(PositionTick)
+		sinks[2].take()
+		b.line.set(func() { b.line.away = true })
+		b.pass(2 * PositionTick)
+		if got := types(sinks[2].take()); slices.Contains(got, "room stalled") {
+			b.Errorf("got %v after two seconds: a blip is nobody's business", got)
+		}
+		b.pass(13 * PositionTick)
+		got := types(sinks[2].take())
+		if len(got) < 3 || slices.ContainsFunc(got, func(t string) bool { return t != "room stalled" }) {
+			b.Errorf("got %v, want stalled as the beat", got)
+		}
+		b.line.set(func() { b.line.away = false })
+		b.line.admit(1)
+		b.pass(2 * PositionTick)
+		heard := sinks[2].take()
+		if got := types(heard); !slices.Equal(got, []string{"room open", "position"}) || heard[1].Position != 2 {
+			b.Errorf("got %v, want open and position 2", heard)
+		}
+	})
+}
+
+// A line that knows less than we do is not believed: no position, nobody spent.
+func TestLostWritesAreNotBelieved(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		_, sinks := b.join(10)
+		b.pass(PositionTick)
+		for _, s := range sinks {
+			s.take()
+		}
+		var seq room.Number
+		var queue []room.Place
+		b.line.set(func() {
+			seq, queue = b.line.seq, b.line.queue
+			b.line.seq, b.line.queue = 4, nil
+		})
+		b.pass(3 * PositionTick)
+		for i, s := range sinks {
+			if got := types(s.take()); !slices.Equal(got, []string{"room recovering"}) {
+				b.Errorf("visitor %d: got %v, want recovering only", i, got)
+			}
+		}
+		b.line.set(func() { b.line.seq, b.line.queue = seq, queue })
+		b.pass(6 * PositionTick)
+		for i, s := range sinks {
+			heard := s.take()
+			if got := types(heard); len(got) < 2 || got[0] != "room open" || heard[1].Position != room.Position(i+1) {
+				b.Errorf("visitor %d: got %v, want open and its position", i, heard)
+			}
+		}
+	})
+}
+
+func TestRoomMessages(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		opens := time.Now().Add(10 * time.Second)
+		b.line.set(func() { b.line.conf.State, b.line.conf.OpensAt = room.Opening, opens })
+		_, sinks := b.join(1)
+		b.pass(PositionTick)
+		if got := types(sinks[0].take()); !slices.Equal(got, []string{"room opening", "position"}) {
+			b.Errorf("got %v", got)
+		}
+		b.pass(10 * PositionTick)
+		if got := types(sinks[0].take()); !slices.Contains(got, "room open") {
+			b.Errorf("at its time: got %v, want open", got)
+		}
+		for _, c := range []struct {
+			change func()
+			want   string
+		}{
+			{func() { b.line.conf.State = room.Paused }, "room paused"},
+			{func() { b.line.conf.State, b.line.conf.MaxWaiting = room.Open, 1 }, "room full"},
+			{func() { b.line.conf.SoldOut = true }, "room sold_out"},
+			{func() { b.line.conf.State = room.Closed }, "room closed"},
+		} {
+			b.line.set(c.change)
+			b.pass(PositionTick + TurnTick)
+			if got := types(sinks[0].take()); !slices.Contains(got, c.want) {
+				b.Errorf("got %v, want %s", got, c.want)
+			}
+		}
+	})
+}
+
+func TestAnotherEpochAndDeletion(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(3)
+		b.pass(PositionTick)
+		sinks[0].take()
+		b.line.set(func() { b.line.conf.Epoch, b.line.seq, b.line.queue, b.line.gone = "bbbbbbbb", 0, nil, nil })
+		b.pass(2 * PositionTick)
+		if got := types(sinks[0].take()); !slices.Equal(got, []string{"error place_other_epoch", "close 4502"}) {
+			b.Errorf("got %v", got)
+		}
+		for i, v := range visits {
+			v.Part(sinks[i])
+		}
+		anew, sunk := b.join(2)
+		if anew[0].place.Number != 1 || anew[0].epoch != "bbbbbbbb" {
+			b.Errorf("got %+v of %s, want number 1 of the new line", anew[0].place, anew[0].epoch)
+		}
+		b.line.set(func() { b.line.listed = false })
+		b.pass(2 * PositionTick)
+		if got := types(sunk[0].take()); !slices.Contains(got, "error room_deleted") || got[len(got)-1] != "close 4501" {
+			b.Errorf("got %v, want room_deleted", got)
+		}
+		if _, err := b.crowds.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrUnknown) {
+			b.Errorf("got %v, want %v", err, room.ErrUnknown)
+		}
+		b.line.set(func() { b.line.listed = true })
+		b.pass(PositionTick)
+		b.join(1)
+	})
+}
+
+// Tabs come and go while ticks run and acts are under way; the race detector
+// looks on.
+func TestManyAtOnce(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		visits, sinks := b.join(50)
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for i, v := range visits {
+			wg.Go(func() {
+				<-start
+				for range 10 {
+					s := &fakeSink{}
+					w, err := b.crowds.Return(b.Context(), show, v.epoch, v.place, s)
+					if err != nil {
+						b.Errorf("return: %v", err)
+						return
+					}
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					if i%3 == 0 {
+						_ = w.Claim(b.Context()) // too early, or its turn
+					}
+					w.Part(s)
+				}
+				if i%5 == 0 {
+					_ = v.Leave(b.Context()) // or it was admitted and claimed
+				}
+				v.Part(sinks[i])
+			})
+		}
+		wg.Go(func() {
+			<-start
+			for range 20 {
+				b.line.admit(1)
+				time.Sleep(50 * time.Millisecond)
+			}
+		})
+		close(start)
+		wg.Wait()
+		b.pass(PositionTick)
+		if !b.crowds.empty(show) {
+			b.Error("got visits kept without a connection")
+		}
+	})
+}
+
+func TestETA(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	snap := func(s int, admitted int64, change func(*room.Snapshot)) room.Snapshot {
+		conf := room.DefaultConf()
+		conf.State, conf.Rate = room.Open, 10_000
+		r := room.Snapshot{Conf: conf, Now: start.Add(time.Duration(s) * time.Second), Waiting: 100, Admitted: admitted}
+		if change != nil {
+			change(&r)
+		}
+		return r
+	}
+	for _, c := range []struct {
+		name     string
+		speed    int64 // admitted per second
+		change   func(*room.Snapshot)
+		seconds  int
+		unknown  bool
+		low, hig int64 // at position 100
+	}{
+		{"nothing measured yet", 10, nil, 4, true, 0, 0},
+		{"at the set rate", 10, nil, 20, false, 10, 13},
+		{"half of it: the shop is slow", 5, nil, 20, false, 18, 25},
+		{"nobody moves", 0, nil, 20, true, 0, 0},
+		{"paused", 10, func(s *room.Snapshot) { s.Conf.State = room.Paused }, 20, true, 0, 0},
+		{"the line ran empty", 10, func(s *room.Snapshot) {
+			if s.Now.Equal(start.Add(18 * time.Second)) {
+				s.Waiting = 0
+			}
+		}, 20, true, 0, 0},
+		{"the rate was changed", 10, func(s *room.Snapshot) {
+			if s.Now.After(start.Add(18 * time.Second)) {
+				s.Conf.Rate = 20_000
+			}
+		}, 20, true, 0, 0},
+	} {
+		var o outflow
+		var f flow
+		for i := range c.seconds + 1 {
+			f = o.add(snap(i, int64(i)*c.speed, c.change))
+		}
+		low, high := f.eta(100)
+		if (low < 0) != c.unknown || (!c.unknown && (low != c.low || high != c.hig)) {
+			t.Errorf("%s: got %d to %d s, want %d to %d, unknown %t", c.name, low, high, c.low, c.hig, c.unknown)
+		}
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Offer([]byte) bool { return true }
+func (nothing) Tell([]byte)       {}
+func (nothing) Close(int)         {}
+
+// full is a crowd of n waiting visitors, every third place before them gone.
+func full(n int) (*crowd, room.Snapshot) {
+	c := &crowd{visits: map[room.VisitorID]*Visit{}}
+	s := room.Snapshot{Seq: room.Number(n * 3 / 2), Head: 1, Waiting: int64(n), Gone: make([]byte, n*3/2/8+1)}
+	for i := room.Number(1); i <= s.Seq; i++ {
+		if i%3 == 0 {
+			s.Gone[i>>3] |= 0x80 >> (i & 7)
+			continue
+		}
+		v := &Visit{crowd: c, place: room.Place{Number: i}, sinks: []Sink{nothing{}}}
+		c.waiting = append(c.waiting, item{i, v})
+	}
+	return c, s
+}
+
+func TestPositionsDoNotAllocate(t *testing.T) {
+	c, s := full(2000)
+	c.place(s)
+	var out sender
+	out.walk(t.Context(), c.plan[:1], 0, 1, time.Now(), 0, &news{exact: true})
+	n := news{exact: true, waiting: 2000, flow: flow{fast: 2, slow: 1}}
+	if got := testing.AllocsPerRun(20, func() {
+		c.plan = c.plan[:0]
+		c.place(s)
+		for i := range c.plan {
+			c.plan[i].visit.last = 0
+		}
+		out.sent = 0
+		out.walk(t.Context(), c.plan, 0, 1, time.Now(), 0, &n)
+	}); got != 0 {
+		t.Errorf("got %v allocations for 2,000 positions, want 0", got)
+	}
+	if want := len(c.plan); out.sent != want {
+		t.Errorf("got %d positions sent, want %d", out.sent, want)
+	}
+}
+
+func BenchmarkPlace(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			c, s := full(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				c.plan = c.plan[:0]
+				c.place(s)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/visitor")
+		})
+	}
+}
+
+func BenchmarkTell(b *testing.B) {
+	c, s := full(1000)
+	c.place(s)
+	n := news{exact: true, waiting: 1000, flow: flow{fast: 2, slow: 1}}
+	out := sender{buf: make([]byte, 0, 160)}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p := c.plan[i%len(c.plan)]
+		p.visit.last = 0
+		out.tell(p, &n)
+	}
+}
+
+// The order of numbers survives every merge.
+func TestSettleKeepsOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	c := &crowd{visits: map[room.VisitorID]*Visit{}}
+	want := map[room.Number]bool{}
+	for range 200 {
+		for range rng.IntN(10) {
+			n := room.Number(rng.IntN(5000) + 1)
+			if want[n] {
+				continue
+			}
+			want[n] = true
+			v := &Visit{crowd: c, place: room.Place{Number: n}}
+			c.move(v)
+		}
+		if len(c.waiting) > 0 && rng.IntN(2) == 0 {
+			v := c.waiting[rng.IntN(len(c.waiting))].visit
+			v.state.Store(over)
+			c.move(v)
+			delete(want, v.place.Number)
+		}
+		c.settle()
+		var got []string
+		for i, it := range c.waiting {
+			if i > 0 && c.waiting[i-1].number >= it.number {
+				t.Fatalf("got %d after %d", it.number, c.waiting[i-1].number)
+			}
+			if !want[it.number] {
+				got = append(got, fmt.Sprint(it.number))
+			}
+		}
+		if len(got) > 0 || len(c.waiting) != len(want) {
+			t.Fatalf("got %d waiting, want %d; too many: %s", len(c.waiting), len(want), strings.Join(got, " "))
+		}
+	}
+}
