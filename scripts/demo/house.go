@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"waitroom/internal/admission"
+	"waitroom/internal/booking"
+	"waitroom/internal/events"
+	"waitroom/internal/gateway"
+	"waitroom/internal/kafkaio"
+	"waitroom/internal/process"
+	"waitroom/internal/room"
+	"waitroom/internal/sweep"
+	"waitroom/internal/token"
+	"waitroom/web"
+)
+
+const (
+	drain    = 500 * time.Millisecond // nobody but the watcher's page has to be sent away gently
+	farewell = 5 * time.Second
+
+	// Consumer groups of their own: on a Kafka that a fleet uses, the demo reads
+	// along and takes no record away from it.
+	factsGroup      = "waitroom-demo-admitter"
+	admissionsGroup = "waitroom-demo-booker"
+)
+
+// house is the three roles, built and not running.
+type house struct {
+	env  *process.Env
+	on   addresses
+	room room.Name
+
+	crowds *sweep.Crowds // waitroom
+	edge   *gateway.Gateway
+	pages  http.Handler
+
+	admitter *admission.Service // admitter
+	facts    *kafkaio.Consumer
+
+	shop *booking.Booker // booker
+
+	bots *bots
+}
+
+// build makes the roles as their commands do, with three differences: the keys
+// are made here and last as long as the process, so the shop verifies with them
+// and asks nobody; one writer and one registry of metrics serve all three; and on
+// servers that others use too, only the demo's own room is served.
+func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on addresses) (*house, error) {
+	h := &house{env: env, on: on, room: room.Name(c.Room)}
+	key, err := token.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := token.NewKeyring(key)
+	if err != nil {
+		return nil, err
+	}
+	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: behind.brokers, ClientID: actor})
+	behind.stops = append(behind.stops, func() { _ = writer.Close() })
+
+	front := gateway.Config{MaxConnections: maxBots + 1_000, Drain: drain, ShopURL: url(on.shop) + "/rooms/{room}/shop"}
+	h.crowds = sweep.New(behind.lines, keys, front.ShopURL, env.Log.Named("waitroom"), env.Metrics)
+	if h.edge, err = gateway.New(front, h.crowds, keys.Verifier(), env.Log.Named("waitroom"), env.Metrics); err != nil {
+		return nil, err
+	}
+	h.pages = h.edge.Handler(keys.JWKS(), web.Handler(web.Options{Page: web.Waiting}))
+
+	if h.admitter, err = admission.New(admission.Config{Rooms: []string{c.Room}}, actor, behind.lines, writer, env.Log.Named("admitter"), env.Metrics); err != nil {
+		return nil, err
+	}
+	h.facts = kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: factsGroup,
+		Topics: []string{events.TopicBookings}, ClientID: actor, Log: env.Log.Named("admitter")})
+
+	members := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: admissionsGroup,
+		Topics: []string{events.TopicAdmitted}, ClientID: actor, Log: env.Log.Named("booker")})
+	start, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	rules := booking.Config{Hold: time.Minute, Grace: 2 * time.Second, MaxSeats: 6, Sweep: 500 * time.Millisecond,
+		Keep: 720 * time.Hour, MaxCalls: 256}
+	if err := rules.Check(); err != nil {
+		return nil, err
+	}
+	h.shop, err = booking.New(start, rules, booking.Parts{
+		DB: behind.db, Passes: keys.Verifier(), Publisher: writer, Gateway: booking.FreeGateway{},
+		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
+			return members.Run(ctx, handle)
+		},
+		Page: web.Handler(web.Options{Page: web.Seats, WaitingURL: url(on.line) + "/rooms/{room}"}),
+		Log:  env.Log.Named("booker"), Metrics: env.Metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--db: %w", err)
+	}
+	h.bots = newBots(c.Bots, url(on.line), h.room, behind.lines, env)
+	return h, nil
+}
+
+// serve runs until ctx ends or a part fails. Then it goes in this order: the
+// bots and the listeners, the sockets, the loops.
+func (h *house) serve(ctx context.Context) error {
+	last, stop := context.WithCancel(context.WithoutCancel(ctx)) // ends when the visitors are gone
+	defer stop()
+	var ready process.Ready
+	parts, ending := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{
+		h.crowds.Run, h.edge.Run, h.admitter.Run, h.shop.Run,
+		func(ctx context.Context) error { return h.facts.Run(ctx, h.admitter.Facts) },
+		func(ctx context.Context) error {
+			return process.Serve(ctx, h.on.ops, process.Ops(h.env.Metrics, &ready), farewell)
+		},
+	} {
+		parts.Go(func() error { return loop(last) })
+	}
+	var visitors sync.WaitGroup // and what faces them
+	for _, part := range []func(context.Context) error{
+		h.bots.run,
+		func(ctx context.Context) error { return process.Serve(ctx, h.on.line, h.pages, farewell) },
+		func(ctx context.Context) error { return process.Serve(ctx, h.on.shop, h.shop.Handler(), farewell) },
+	} {
+		visitors.Add(1)
+		parts.Go(func() error {
+			defer visitors.Done()
+			return part(ending)
+		})
+	}
+	parts.Go(func() error {
+		defer stop()
+		select {
+		case <-h.crowds.Contact():
+			ready.Set(true)
+		case <-ending.Done():
+		}
+		<-ending.Done()
+		ready.Set(false)
+		limit, cancel := context.WithTimeout(last, drain+farewell)
+		defer cancel()
+		h.edge.Drain(limit)
+		visitors.Wait()
+		return nil
+	})
+	began := time.Now()
+	err := parts.Wait()
+	h.env.Log.Info("the demo is over", zap.Duration("after", time.Since(began).Round(time.Second)))
+	return err
+}
