@@ -1,0 +1,419 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/segmentio/kafka-go"
+
+	"waitroom/internal/bot"
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+	"waitroom/internal/sqldb"
+)
+
+// books is where a sale is written down: the line, the topics, the database.
+type books struct {
+	t     *testing.T
+	room  room.Name
+	redis *redis.Client
+	kafka string
+	db    *sqldb.DB
+	from  map[string][]int64 // offsets of each topic before this sale
+}
+
+func (b *books) count(query string, args ...any) int {
+	b.t.Helper()
+	var n int
+	if err := b.db.GetContext(b.t.Context(), &n, query, args...); err != nil {
+		b.t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// booked is how many seats are booked.
+func (b *books) booked() int {
+	return b.count("SELECT COUNT(*) FROM seats WHERE room = ? AND state = 'booked'", b.room)
+}
+
+// line is everything the line knows at one moment.
+type line struct {
+	seq       int64
+	gone      []byte
+	waiting   map[string]int64 // visitor → number
+	unclaimed map[string]int64
+	active    map[string]int64
+	outbox    int64
+	stats     map[string]int64
+	conf      map[string]string
+}
+
+func (b *books) line() line {
+	b.t.Helper()
+	key := func(name string) string { return "wr1:{" + string(b.room) + "}:" + name }
+	var (
+		seq, gone                *redis.StringCmd
+		queue, unclaimed, active *redis.ZSliceCmd
+		stats, conf              *redis.MapStringStringCmd
+		outbox                   *redis.IntCmd
+		ctx                      = b.t.Context()
+		_, err                   = b.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			seq, gone = p.Get(ctx, key("seq")), p.Get(ctx, key("gone"))
+			queue = p.ZRangeWithScores(ctx, key("queue"), 0, -1)
+			unclaimed = p.ZRangeWithScores(ctx, key("unclaimed"), 0, -1)
+			active = p.ZRangeWithScores(ctx, key("active"), 0, -1)
+			stats, conf = p.HGetAll(ctx, key("stats")), p.HGetAll(ctx, key("conf"))
+			outbox = p.XLen(ctx, key("outbox"))
+			return nil
+		})
+	)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		b.t.Fatalf("read the line: %v", err)
+	}
+	l := line{waiting: scores(queue), unclaimed: scores(unclaimed), active: scores(active), outbox: outbox.Val(),
+		stats: map[string]int64{}, conf: conf.Val(), gone: []byte(gone.Val())}
+	l.seq, _ = seq.Int64()
+	for name, text := range stats.Val() {
+		l.stats[name], _ = strconv.ParseInt(text, 10, 64)
+	}
+	return l
+}
+
+func scores(z *redis.ZSliceCmd) map[string]int64 {
+	m := map[string]int64{}
+	for _, e := range z.Val() {
+		m[e.Member.(string)] = int64(e.Score)
+	}
+	return m
+}
+
+func (l line) isGone(n int64) bool {
+	return n>>3 < int64(len(l.gone)) && l.gone[n>>3]&(0x80>>(n&7)) != 0
+}
+
+// changedAt is when the rate was last changed, by the line's own clock, in µs.
+func (b *books) changedAt() int64 {
+	b.t.Helper()
+	acts, err := b.redis.XRange(b.t.Context(), "wr1:{"+string(b.room)+"}:acts", "-", "+").Result()
+	if err != nil {
+		b.t.Fatalf("read the acts: %v", err)
+	}
+	var last int64
+	for _, act := range acts {
+		if act.Values["act"] != "set" || act.Values["new:rate"] == nil {
+			continue
+		}
+		at, err := strconv.ParseInt(fmt.Sprint(act.Values["at"]), 10, 64)
+		if err != nil {
+			b.t.Fatalf("act %v: at: %v", act.Values, err)
+		}
+		last = max(last, at)
+	}
+	if last == 0 {
+		b.t.Error("the acts hold no change of the rate")
+	}
+	return last
+}
+
+// partitions reads each partition's end, and its messages from an offset on
+// when handle is given; a topic that does not exist yet has none.
+func (b *books) partitions(topic string, from []int64, handle func(kafka.Message)) (ends []int64) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	defer cancel()
+	ids, err := kafka.LookupPartitions(ctx, "tcp", b.kafka, topic)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		return nil
+	}
+	if err != nil {
+		b.t.Fatalf("partitions of %s: %v", topic, err)
+	}
+	for p := range len(ids) {
+		conn, err := kafka.DialLeader(ctx, "tcp", b.kafka, topic, p)
+		if err != nil {
+			b.t.Fatalf("partition %d of %s: %v", p, topic, err)
+		}
+		first, last, err := conn.ReadOffsets()
+		if err != nil {
+			b.t.Fatalf("offsets of partition %d of %s: %v", p, topic, err)
+		}
+		ends = append(ends, last)
+		at := first
+		if p < len(from) {
+			at = max(at, from[p])
+		}
+		if handle != nil && at < last {
+			read(b.t, conn, at, last, handle)
+		}
+		conn.Close()
+	}
+	return ends
+}
+
+func read(t *testing.T, conn *kafka.Conn, at, last int64, handle func(kafka.Message)) {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := conn.Seek(at, kafka.SeekAbsolute); err != nil {
+		t.Fatalf("seek: %v", err)
+	}
+	for at < last {
+		m, err := conn.ReadMessage(8 << 20)
+		if err != nil {
+			t.Fatalf("read offset %d of %d: %v", at, last, err)
+		}
+		at = m.Offset + 1
+		handle(m)
+	}
+}
+
+func headers(m kafka.Message) map[string]string {
+	h := map[string]string{}
+	for _, x := range m.Headers {
+		h[x.Key] = string(x.Value)
+	}
+	return h
+}
+
+// admitted reads this room's admissions out of Kafka, each once, by the line's
+// time. It also tells how many records there were.
+func (b *books) admitted() (list []events.Admitted, records int) {
+	b.t.Helper()
+	seen := map[string]events.Admitted{}
+	b.partitions(events.TopicAdmitted, b.from[events.TopicAdmitted], func(m kafka.Message) {
+		a, err := events.DecodeAdmitted(headers(m), m.Value)
+		if err != nil {
+			b.t.Errorf("a record of %s: %v", events.TopicAdmitted, err)
+			return
+		}
+		if a.Room != b.room {
+			return
+		}
+		records++
+		if before, repeated := seen[a.ID]; repeated && before != a {
+			b.t.Errorf("admission %s comes twice and differs: %+v, %+v", a.ID, before, a)
+		}
+		seen[a.ID] = a
+	})
+	list = slices.SortedFunc(maps.Values(seen), func(x, y events.Admitted) int {
+		return cmp.Or(cmp.Compare(x.AdmittedAtUS, y.AdmittedAtUS), cmp.Compare(x.Number, y.Number))
+	})
+	return list, records
+}
+
+// bookings reads this room's facts of the shop, each once.
+func (b *books) bookings() map[string]events.Booking {
+	b.t.Helper()
+	seen := map[string]events.Booking{}
+	b.partitions(events.TopicBookings, b.from[events.TopicBookings], func(m kafka.Message) {
+		fact, err := events.DecodeBooking(headers(m), m.Value)
+		if err != nil {
+			b.t.Errorf("a record of %s: %v", events.TopicBookings, err)
+			return
+		}
+		if fact.Room == b.room {
+			seen[fact.ID] = fact
+		}
+	})
+	return seen
+}
+
+// seats: 100 seats booked once each, and the visitors' own story is the same.
+func (b *books) seats(outcomes []bot.Outcome, want int) {
+	t := b.t
+	t.Helper()
+	if got := b.booked(); got != want {
+		t.Errorf("seats booked: got %d, want %d", got, want)
+	}
+	if got := b.count("SELECT COUNT(DISTINCT seat) FROM booked_seats WHERE room = ?", b.room); got != want {
+		t.Errorf("seats with a booking: got %d, want %d", got, want)
+	}
+	if got := b.count("SELECT COUNT(*) FROM booked_seats WHERE room = ?", b.room); got != want {
+		t.Errorf("bookings of seats: got %d, want %d, one each", got, want)
+	}
+	if got := b.count("SELECT COUNT(*) FROM holds WHERE room = ? AND state = 'live'", b.room); got != 0 {
+		t.Errorf("holds still live after the sale: got %d, want 0", got)
+	}
+	var told []string
+	for _, o := range outcomes {
+		for _, s := range o.Seats {
+			told = append(told, string(s))
+		}
+	}
+	var have []string
+	if err := b.db.SelectContext(t.Context(), &have, "SELECT seat FROM booked_seats WHERE room = ? ORDER BY seat", b.room); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(told)
+	slices.Sort(have)
+	if !slices.Equal(told, have) {
+		t.Errorf("seats that bots were told are theirs: %v\nseats booked in SQL: %v", told, have)
+	}
+}
+
+// facts: Kafka tells the same sale as SQL.
+func (b *books) facts(admitted []events.Admitted, want int) {
+	t := b.t
+	t.Helper()
+	holds, finished, soldOut := map[seat.ID]string{}, map[string]bool{}, 0
+	facts := b.bookings()
+	for _, f := range facts {
+		switch f.Type {
+		case events.TypeConfirmed:
+			for _, s := range f.Seats {
+				if other := holds[s]; other != "" {
+					t.Errorf("seat %s is confirmed to holds %s and %s", s, other, f.Hold)
+				}
+				holds[s] = f.Hold
+			}
+		case events.TypeFinished:
+			finished[f.Admission] = true
+		case events.TypeSoldOut:
+			soldOut++
+		}
+	}
+	if len(holds) != want {
+		t.Errorf("seats confirmed by facts: got %d, want %d", len(holds), want)
+	}
+	if soldOut == 0 {
+		t.Error("no fact says that the room is sold out")
+	}
+	for _, f := range facts {
+		if f.Type == events.TypeConfirmed && !finished[f.Admission] {
+			t.Errorf("admission %s booked, and no fact says that it finished", f.Admission)
+		}
+	}
+
+	var rows []string
+	if err := b.db.SelectContext(t.Context(), &rows, "SELECT id FROM admissions"); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for _, a := range admitted {
+		ids[a.ID] = true
+	}
+	for _, id := range rows {
+		if !ids[id] {
+			t.Errorf("admission %s is in SQL and not in Kafka", id)
+		}
+	}
+}
+
+// numbers: every number of the line is waiting, admitted or left.
+func (b *books) numbers(l line, admitted []events.Admitted, outcomes []bot.Outcome) {
+	t := b.t
+	t.Helper()
+	holder := map[int64]string{}
+	for visitor, n := range l.waiting {
+		if other := holder[n]; other != "" {
+			t.Errorf("number %d waits twice: %s, %s", n, other, visitor)
+		}
+		holder[n] = visitor
+	}
+	let := map[int64]string{}
+	for _, a := range admitted {
+		if other := let[int64(a.Number)]; other != "" {
+			t.Errorf("number %d was admitted twice: %s, %s", a.Number, other, a.Visitor)
+		}
+		let[int64(a.Number)] = string(a.Visitor)
+	}
+	left := int64(0)
+	for n := int64(1); n <= l.seq; n++ {
+		waits, was := holder[n] != "", let[n] != ""
+		switch {
+		case waits && (was || l.isGone(n)):
+			t.Errorf("number %d waits, and also: admitted %v, gone %v", n, was, l.isGone(n))
+		case !waits && !l.isGone(n):
+			t.Errorf("number %d does not wait and is not gone", n)
+		case !waits && !was:
+			left++
+		}
+	}
+	for n := l.seq + 1; n < int64(len(l.gone))*8; n++ {
+		if l.isGone(n) {
+			t.Errorf("number %d is gone and was never given: the last one is %d", n, l.seq)
+		}
+	}
+	s := l.stats
+	if s["joined"] != l.seq {
+		t.Errorf("joined: got %d, want %d, the last number", s["joined"], l.seq)
+	}
+	if s["admitted"] != int64(len(let)) {
+		t.Errorf("admitted: the line says %d, Kafka has %d", s["admitted"], len(let))
+	}
+	unclaimedLeft := s["left"] - left
+	if unclaimedLeft < 0 {
+		t.Errorf("numbers neither waiting nor admitted: %d, but only %d visitors left", left, s["left"])
+	}
+	if got, want := s["claimed"]+s["missed"]+unclaimedLeft+int64(len(l.unclaimed)), s["admitted"]; got != want {
+		t.Errorf("claimed %d + missed %d + left %d + unclaimed %d = %d, want %d, the admitted",
+			s["claimed"], s["missed"], unclaimedLeft, len(l.unclaimed), got, want)
+	}
+	// A finish may come before its claim is known here: then it counts in
+	// finished and not in claimed, which this sale does not do.
+	if got, want := s["finished"]+s["lapsed"]+int64(len(l.active)), s["claimed"]; got != want {
+		t.Errorf("finished %d + lapsed %d + active %d = %d, want %d, the claimed",
+			s["finished"], s["lapsed"], len(l.active), got, want)
+	}
+	b.stays(l, let, outcomes)
+}
+
+// stays: what visitors heard of their places is what the line knows.
+func (b *books) stays(l line, let map[int64]string, outcomes []bot.Outcome) {
+	t := b.t
+	t.Helper()
+	given := map[room.Number]room.VisitorID{}
+	for i, o := range outcomes {
+		for _, s := range o.Stays {
+			if other, twice := given[s.Number]; twice {
+				t.Errorf("number %d was given to %s and %s", s.Number, other, s.Visitor)
+			}
+			given[s.Number] = s.Visitor
+			switch {
+			case int64(s.Number) > l.seq || s.Number < 1:
+				t.Errorf("bot %d has number %d, the line's last is %d", i, s.Number, l.seq)
+			case s.Moves > 0:
+				t.Errorf("bot %d: its place changed %d times over reconnects", i, s.Moves)
+			case s.Rises > 0:
+				t.Errorf("bot %d: its position rose %d times", i, s.Rises)
+			case !s.Admitted.IsZero() && let[int64(s.Number)] != string(s.Visitor):
+				t.Errorf("bot %d was told that number %d is admitted; Kafka has %q for it", i, s.Number, let[int64(s.Number)])
+			}
+		}
+	}
+}
+
+// pace: admissions are in order of number, and over any interval t of the line's
+// own clock at most rate·t + burst, with the greatest rate and burst in force
+// during it: slow until changed, fast from then on.
+func pace(t *testing.T, admitted []events.Admitted, slow, fast room.Rate, burst, changed int64) {
+	t.Helper()
+	for i := 1; i < len(admitted); i++ {
+		if admitted[i].Number <= admitted[i-1].Number {
+			t.Errorf("number %d was admitted after %d", admitted[i].Number, admitted[i-1].Number)
+		}
+	}
+	for i, from := range admitted {
+		for j := i; j < len(admitted); j++ {
+			rate := slow
+			if admitted[j].AdmittedAtUS >= changed {
+				rate = fast
+			}
+			us := admitted[j].AdmittedAtUS - from.AdmittedAtUS
+			// In 1e-9 visitors, as the line counts: nothing is rounded.
+			if got, most := int64(j-i+1)*1e9, us*int64(rate)+burst*1e9; got > most {
+				t.Errorf("%d admissions within %d µs (numbers %d to %d); rate %s and burst %d allow %d",
+					j-i+1, us, from.Number, admitted[j].Number, rate, burst, most/1e9)
+				return
+			}
+		}
+	}
+}

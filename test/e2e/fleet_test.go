@@ -1,0 +1,274 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"waitroom/internal/bot"
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+	"waitroom/internal/sqldb"
+	"waitroom/internal/testenv"
+)
+
+const (
+	bots  = 300
+	seats = 100
+	// The sale is slow until every process was killed and restarted, so that
+	// all of it happens in the middle of the sale; then it is fast.
+	slowRate = "2"
+	fastRate = "25"
+	burst    = 2
+)
+
+// fleet is two of each binary.
+type fleet struct {
+	waitrooms, admitters, bookers [2]*child
+	nodes, shops                  []string
+}
+
+// TestFleet is a whole sale on two processes of each binary, of which one is
+// restarted in order and the other is killed and started again.
+func TestFleet(t *testing.T) {
+	enabled(t)
+	b, f, env := open(t)
+
+	crowd := make(chan []bot.Outcome, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	seed := rand.Uint64()
+	t.Logf("seed of the bots: %d", seed)
+	story := newStory(t)
+	go func() { // ends with its bots, which end with ctx
+		crowd <- bot.Crowd(ctx, bot.Config{
+			Nodes: f.nodes, Shops: f.shops, Room: b.room, Rand: rand.New(rand.NewPCG(seed, 1)), Log: story.line,
+			BackoffMin: 100 * time.Millisecond, BackoffMax: 2 * time.Second,
+			Plan: bot.Plan{Leave: 0.1, LeaveIn: 20 * time.Second, Drop: 0.3, DropIn: 20 * time.Second, Away: 2 * time.Second,
+				MissClaim: 0.03, LeaveShop: 0.05, Vanish: 0.02, Change: 0.1, MaxSeats: 2, Think: 300 * time.Millisecond},
+		}, bots, 2*time.Second)
+	}()
+	defer func() { cancel(); story.close() }()
+
+	// Each step waits for bookings, never for a time, and finds the sale still
+	// going on.
+	began := time.Now()
+	steps := []struct {
+		what string
+		do   func(*child)
+		who  *child
+	}{
+		{"SIGTERM", (*child).terminate, f.waitrooms[0]},
+		{"SIGTERM", (*child).terminate, f.admitters[0]},
+		{"SIGTERM", (*child).terminate, f.bookers[0]},
+		{"kill -9", (*child).kill, f.waitrooms[1]},
+		{"kill -9", (*child).kill, f.admitters[1]},
+		{"kill -9", (*child).kill, f.bookers[1]},
+	}
+	next := 4
+	for _, step := range steps {
+		await(t, time.Minute, fmt.Sprintf("%d seats are booked", next), func() (bool, string) {
+			return b.booked() >= next, fmt.Sprint(b.booked())
+		})
+		at := b.booked()
+		t.Logf("%5.1f s: %s to %s at %d seats booked", time.Since(began).Seconds(), step.what, step.who.name, at)
+		step.do(step.who)
+		step.who.start()
+		step.who.ready()
+		if at >= seats {
+			t.Fatalf("the sale was over before %s to %s", step.what, step.who.name)
+		}
+		next = b.booked() + 4 // the fleet, whole again, goes on selling
+	}
+	t.Logf("%5.1f s: every process is back, the rate goes up", time.Since(began).Seconds())
+	must(t, "admitter", env, "set", string(b.room), "--rate", fastRate)
+
+	var outcomes []bot.Outcome
+	select {
+	case outcomes = <-crowd:
+	case <-ctx.Done():
+		outcomes = <-crowd
+	}
+	t.Logf("%5.1f s: the last bot has ended: %s", time.Since(began).Seconds(), ends(outcomes))
+	for i, o := range outcomes {
+		switch o.End {
+		case bot.Booked, bot.SoldOut, bot.Left, bot.Missed:
+		default:
+			t.Errorf("bot %d: got %s (%v), want booked, sold out, or gone of its own will; dials %d, stays %d",
+				i, o.End, o.Err, o.Dials, len(o.Stays))
+		}
+	}
+	if t.Failed() {
+		story.tell()
+		return
+	}
+	balance(t, b, f, outcomes)
+	t.Logf("%5.1f s: the books balance", time.Since(began).Seconds())
+	stop(t, f)
+}
+
+// balance waits until what is on its way has arrived, and compares the books.
+func balance(t *testing.T, b *books, f *fleet, outcomes []bot.Outcome) {
+	// An admission that the killed admitter had read comes again after 30 s.
+	await(t, time.Minute, "the line's outbox is empty", func() (bool, string) {
+		n := b.line().outbox
+		return n == 0, fmt.Sprint(n)
+	})
+	await(t, 30*time.Second, "the booker's outbox is empty", func() (bool, string) {
+		n := b.count("SELECT COUNT(*) FROM outbox")
+		return n == 0, fmt.Sprint(n)
+	})
+	await(t, 30*time.Second, "the holds of those who vanished are over", func() (bool, string) {
+		n := b.count("SELECT COUNT(*) FROM holds WHERE state = 'live'")
+		return n == 0, fmt.Sprint(n)
+	})
+	admitted, records := b.admitted()
+	await(t, 40*time.Second, "every admission is in SQL", func() (bool, string) {
+		n := b.count("SELECT COUNT(*) FROM admissions")
+		return n >= len(admitted), fmt.Sprintf("%d of %d", n, len(admitted))
+	})
+	var l line
+	buyers := map[string]bool{}
+	for _, o := range outcomes {
+		if o.End == bot.Booked {
+			buyers[string(o.Place().Visitor)] = true
+		}
+	}
+	await(t, 40*time.Second, "the slots of all who booked are free", func() (bool, string) {
+		l = b.line()
+		inside := 0
+		for visitor := range l.active {
+			if buyers[visitor] {
+				inside++
+			}
+		}
+		return inside == 0 && l.conf["sold_out"] == "1", fmt.Sprintf("%d of %d inside, sold_out %q", inside, len(buyers), l.conf["sold_out"])
+	})
+	t.Logf("%d numbers, %d admitted (%d records), %d waiting; %v", l.seq, len(admitted), records, len(l.waiting), l.stats)
+
+	b.seats(outcomes, seats)
+	b.facts(admitted, seats)
+	b.numbers(l, admitted, outcomes)
+	slow, _ := room.ParseRate(slowRate)
+	fast, _ := room.ParseRate(fastRate)
+	pace(t, admitted, slow, fast, burst, b.changedAt())
+	if len(admitted) == 0 {
+		t.Error("Kafka has no admission of this room")
+	}
+}
+
+// open starts the fleet, and its room with its seats.
+func open(t *testing.T) (*books, *fleet, []string) {
+	t.Helper()
+	dsn := testenv.MySQL(t)
+	b := &books{t: t, room: room.Name(testenv.Room(t)), redis: testenv.Redis(t), kafka: testenv.Kafka(t), from: map[string][]int64{}}
+	db, err := sqldb.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	b.db = db
+	for _, topic := range []string{events.TopicAdmitted, events.TopicBookings} {
+		b.from[topic] = b.partitions(topic, nil, nil)
+	}
+
+	dir := t.TempDir()
+	keys := filepath.Join(dir, "keys.json")
+	env := []string{"WAITROOM_REDIS=" + testenv.RedisURL(t), "WAITROOM_KAFKA=" + b.kafka, "WAITROOM_DB=" + dsn}
+	must(t, "waitroom", nil, "keys", "new", "--file", keys)
+	must(t, "admitter", env, "room", "create", string(b.room), "--rate", slowRate, "--burst", fmt.Sprint(burst),
+		"--max-active", "60", "--claim", "8s", "--pass", "60s")
+	must(t, "booker", env, "seats", "--room", string(b.room), "--count", fmt.Sprint(seats))
+
+	f := &fleet{}
+	logs := filepath.Join(dir, "logs")
+	if err := os.Mkdir(logs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	jwks := ""
+	for i := range 2 {
+		listen, ops := address(t), address(t)
+		f.nodes = append(f.nodes, "http://"+listen)
+		f.waitrooms[i] = newChild(t, logs, fmt.Sprint("waitroom-", i+1), ops, env, "run",
+			"--listen", listen, "--ops-listen", ops, "--keys", keys, "--drain", "2s")
+		f.waitrooms[i].start()
+		jwks = "http://" + listen + "/.well-known/jwks.json"
+	}
+	for i := range 2 {
+		ops := address(t)
+		// Only this room: another test's may be in the same Redis.
+		f.admitters[i] = newChild(t, logs, fmt.Sprint("admitter-", i+1), ops, env, "run", "--ops-listen", ops, "--room", string(b.room))
+		f.admitters[i].start()
+	}
+	for i := range 2 {
+		listen, ops := address(t), address(t)
+		f.shops = append(f.shops, "http://"+listen)
+		f.bookers[i] = newChild(t, logs, fmt.Sprint("booker-", i+1), ops, env, "run",
+			"--listen", listen, "--ops-listen", ops, "--jwks", jwks, "--hold", "5s")
+		f.bookers[i].start()
+	}
+	for i := range 2 {
+		f.waitrooms[i].ready()
+		f.admitters[i].ready()
+		f.bookers[i].ready()
+	}
+	must(t, "admitter", env, "room", "open", string(b.room))
+	t.Cleanup(func() { quiet(t, logs, dsn) })
+	return b, f, env
+}
+
+// stop ends the fleet in order.
+func stop(t *testing.T, f *fleet) {
+	t.Helper()
+	for i := range 2 {
+		for _, c := range []*child{f.waitrooms[i], f.admitters[i], f.bookers[i]} {
+			c.terminate()
+		}
+	}
+}
+
+// quiet reads every log: no token, no private key, no password, no panic.
+func quiet(t *testing.T, logs, dsn string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(logs, "*.log"))
+	if err != nil || len(files) != 6 {
+		t.Errorf("logs: got %v, %v, want six", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		}
+		silent(t, filepath.Base(file), text, password(dsn))
+		if strings.Contains(string(text), "panic") || strings.Contains(string(text), "DATA RACE") {
+			t.Errorf("%s holds a panic or a race", filepath.Base(file))
+		}
+	}
+}
+
+// password is ":password@" of a URL, which no log may hold.
+func password(dsn string) string {
+	_, rest, _ := strings.Cut(dsn, "://")
+	user, _, found := strings.Cut(rest, "@")
+	_, word, has := strings.Cut(user, ":")
+	if !found || !has {
+		return ""
+	}
+	return ":" + word + "@"
+}
+
+func ends(outcomes []bot.Outcome) string {
+	count := map[bot.End]int{}
+	reconnects, drains := 0, 0
+	for _, o := range outcomes {
+		count[o.End]++
+		reconnects += o.Reconnects
+		drains += o.Drains
+	}
+	return fmt.Sprintf("%v; %d reconnects, %d drains heard", count, reconnects, drains)
+}
