@@ -1,0 +1,102 @@
+package internal_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows is what each package may import of this module, with the reason. What
+// is not here may import nothing of it.
+var arrows = map[string]struct {
+	may []string
+	why string
+}{
+	"internal/room":      {nil, "the words of the line"},
+	"internal/seat":      {nil, "the words of the shop"},
+	"internal/rank":      {[]string{"internal/room"}, "pure arithmetic over the line's words"},
+	"internal/wire":      {[]string{"internal/room", "internal/seat"}, "messages are made of words; the error table knows all sentinels"},
+	"internal/events":    {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
+	"internal/token":     {[]string{"internal/room"}, "a token proves a place or an admission"},
+	"internal/line":      {[]string{"internal/room"}, "the only one who speaks Redis"},
+	"internal/kafkaio":   {[]string{"internal/events"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
+	"internal/sqldb":     {nil, "connections and retries; knows no table"},
+	"internal/process":   {nil, "what binaries share; knows no domain"},
+	"internal/sweep":     {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
+	"internal/gateway":   {[]string{"internal/room", "internal/wire", "internal/token", "internal/sweep", "web"}, "the edge: tokens, sockets, pages"},
+	"internal/admission": {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
+	"internal/booking":   {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
+	"internal/bot":       {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
+	"internal/embedded":  {nil, "servers inside the demo"},
+	"internal/testenv":   {[]string{"internal/process"}, "servers for tests, and the README against the flags"},
+	"web":                {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
+}
+
+// clients are the drivers that only their adapter may link, directly or not.
+var clients = map[string]string{
+	"github.com/redis/go-redis/v9":   "internal/line",
+	"github.com/segmentio/kafka-go":  "internal/kafkaio",
+	"github.com/go-sql-driver/mysql": "internal/sqldb",
+}
+
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list %v: %v\n%s", args, err, out)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+func TestArrows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, row := range list(t, "-f", `{{.ImportPath}}|{{join .Imports " "}}`, "waitroom/internal/...", "waitroom/web/...") {
+		path, imports, _ := strings.Cut(row, "|")
+		pkg := strings.TrimPrefix(path, "waitroom/")
+		rule, ok := arrows[pkg]
+		if pkg == "internal" {
+			continue
+		}
+		if !ok {
+			t.Errorf("%s has no row in the table of arrows", pkg)
+		}
+		seen[pkg] = true
+		for _, imp := range strings.Fields(imports) {
+			if own, is := strings.CutPrefix(imp, "waitroom/"); is && !slices.Contains(rule.may, own) {
+				t.Errorf("%s imports %s; it may import %v (%s)", pkg, own, rule.may, rule.why)
+			}
+		}
+	}
+	for pkg := range arrows {
+		if !seen[pkg] {
+			t.Errorf("%s stands in the table of arrows but does not exist", pkg)
+		}
+	}
+}
+
+// The behaviours run under synctest and crash injection because no client hides
+// below them.
+func TestBehavioursLinkNoClient(t *testing.T) {
+	for _, pkg := range []string{"sweep", "gateway", "admission"} {
+		for _, dep := range list(t, "-deps", "waitroom/internal/"+pkg) {
+			for client, adapter := range clients {
+				if dep == client || dep == "waitroom/"+adapter {
+					t.Errorf("internal/%s links %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+func TestBinariesLinkNoTestServers(t *testing.T) {
+	for _, cmd := range []string{"waitroom", "admitter", "booker"} {
+		for _, dep := range list(t, "-deps", "waitroom/cmd/"+cmd) {
+			for _, bad := range []string{"github.com/alicebob/miniredis", "github.com/twmb/franz-go", "waitroom/internal/embedded", "waitroom/internal/testenv", "testing"} {
+				if dep == bad || strings.HasPrefix(dep, bad+"/") {
+					t.Errorf("cmd/%s links %s", cmd, dep)
+				}
+			}
+		}
+	}
+}

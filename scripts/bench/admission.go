@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"waitroom/internal/admission"
+	"waitroom/internal/events"
+	"waitroom/internal/kafkaio"
+	"waitroom/internal/line"
+	"waitroom/internal/room"
+)
+
+const rate = 200 // admissions per second in all that follows
+
+// publisher is where a relay publishes to.
+type publisher interface {
+	Publish(context.Context, []events.Record) error
+}
+
+// ledger keeps the admissions that a relay published, with the moment at which
+// its publisher had them all.
+type ledger struct {
+	next publisher // nil: nowhere
+
+	mu       sync.Mutex
+	admitted map[room.Number]entry // the first publish counts: a repeat is absorbed
+}
+
+type entry struct{ admittedUS, ackedUS int64 }
+
+func (l *ledger) Publish(ctx context.Context, records []events.Record) error {
+	if l.next != nil {
+		if err := l.next.Publish(ctx, records); err != nil {
+			return err
+		}
+	}
+	now := time.Now().UnixMicro()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.admitted == nil {
+		l.admitted = map[room.Number]entry{}
+	}
+	for _, r := range records {
+		a, err := events.DecodeAdmitted(r.Headers, r.Value)
+		if err != nil {
+			return err
+		}
+		if _, repeated := l.admitted[a.Number]; !repeated {
+			l.admitted[a.Number] = entry{a.AdmittedAtUS, now}
+		}
+	}
+	return nil
+}
+
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.admitted)
+}
+
+// admitters runs n replicas over the room until do returns. Each has its own
+// client of Redis, as processes have.
+func admitters(ctx context.Context, b *bench, g *ground, n int, l *ledger, do func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var all errgroup.Group
+	for range n {
+		rdb, err := client(b.redis)
+		if err != nil {
+			cancel()
+			return err
+		}
+		defer rdb.Close()
+		service, err := admission.New(admission.Config{Rooms: []string{string(g.name)}}, "bench", line.New(rdb), l, zap.NewNop(), prometheus.NewRegistry())
+		if err != nil {
+			cancel()
+			return err
+		}
+		all.Go(func() error { return service.Run(ctx) })
+	}
+	err := do()
+	cancel()
+	if end := all.Wait(); err == nil {
+		err = end
+	}
+	return err
+}
+
+func steady(c *room.Conf) {
+	c.Rate = rate * 1000
+	c.Burst = c.Rate.MinBurst()
+}
+
+// measureTold: from the line's time of an admission to the visitor's process
+// having read `admitted`, while everybody's position moves at each tick. All on
+// one machine, so both times are of one clock.
+func measureTold(ctx context.Context, b *bench) error {
+	n := b.scale(10_000)
+	seconds := time.Duration(b.scale(200)) * time.Second / 10
+	f := Figure{Name: "removed from the queue → visitor told, p99", Aim: "≤ 250 ms", Unit: "ms", Met: atMost(250)}
+	var notes []string
+	for range min(3, b.runs()) {
+		g, err := open(ctx, b, func(c *room.Conf) { steady(c); c.State = room.Paused })
+		if err != nil {
+			return err
+		}
+		err = func() error {
+			defer g.close()
+			s, err := newStand(ctx, b)
+			if err != nil {
+				return err
+			}
+			defer s.end()
+			if _, err := s.fill(ctx, g, n); err != nil {
+				return err
+			}
+			if err := pause(ctx, 3*time.Second); err != nil {
+				return err
+			}
+			state := room.Open
+			if _, err := g.lines.Set(ctx, g.name, room.Change{Actor: "bench", State: &state}); err != nil {
+				return err
+			}
+			l := &ledger{}
+			if err := admitters(ctx, b, g, 1, l, func() error { return pause(ctx, seconds) }); err != nil {
+				return err
+			}
+			if err := pause(ctx, 2*time.Second); err != nil { // the last are told
+				return err
+			}
+			h := hdrhistogram.New(1, 60_000_000, 3) // µs
+			for _, c := range s.clients {
+				var told []Told
+				if err := c.ask("told", &told); err != nil {
+					return err
+				}
+				for _, t := range told {
+					e, ok := l.admitted[t.Number]
+					if !ok {
+						return fmt.Errorf("number %d was told and is in no outbox", t.Number)
+					}
+					if err := h.RecordValue(max(1, t.AtUS-e.admittedUS)); err != nil {
+						return err
+					}
+				}
+			}
+			if int(h.TotalCount()) != len(l.admitted) || len(l.admitted) == 0 {
+				return fmt.Errorf("%d of %d admitted were told", h.TotalCount(), len(l.admitted))
+			}
+			f.Runs = append(f.Runs, float64(h.ValueAtQuantile(99))/1000)
+			notes = append(notes, fmt.Sprintf("%s/%s", number(float64(h.ValueAtQuantile(50))/1000), number(float64(h.Max())/1000)))
+			return nil
+		}()
+		if err != nil {
+			return err
+		}
+	}
+	f.Note = fmt.Sprintf("%s waiting, %d/s for %s a run; p50/max in ms: %s", number(float64(n)), rate, seconds, strings.Join(notes, ", "))
+	b.report(f)
+	return nil
+}
+
+// measureRelay: from the line's time of an admission to Kafka's acknowledgement
+// by all in-sync replicas. The floor is a bare publish of one record.
+func measureRelay(ctx context.Context, b *bench) error {
+	if b.kafka == "" {
+		return fmt.Errorf("WAITROOM_TEST_KAFKA is not set")
+	}
+	brokers := strings.Split(b.kafka, ",")
+	if err := kafkaio.EnsureTopics(ctx, brokers, 1, events.TopicAdmitted); err != nil {
+		return err
+	}
+	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: brokers, ClientID: "bench"})
+	defer writer.Close()
+	seconds := time.Duration(b.scale(200)) * time.Second / 10
+	f := Figure{Name: "admitted → Kafka acknowledged, acks=all, p99", Aim: "≤ 25 ms", Unit: "ms", Met: atMost(25)}
+	var notes []string
+	for range min(3, b.runs()) {
+		l := &ledger{next: writer}
+		if err := atRate(ctx, b, steady, 1, l, time.Second+seconds); err != nil {
+			return err
+		}
+		h := hdrhistogram.New(1, 60_000_000, 3)
+		first := l.first() + 1e6 // the first second opens connections
+		for _, e := range l.admitted {
+			if e.admittedUS < first {
+				continue
+			}
+			if err := h.RecordValue(max(1, e.ackedUS-e.admittedUS)); err != nil {
+				return err
+			}
+		}
+		f.Runs = append(f.Runs, float64(h.ValueAtQuantile(99))/1000)
+		notes = append(notes, fmt.Sprintf("%s/%s", number(float64(h.ValueAtQuantile(50))/1000), number(float64(h.Max())/1000)))
+
+		bare := hdrhistogram.New(1, 60_000_000, 3)
+		for i := range b.scale(1000) {
+			record := events.EncodeAdmitted("bench", room.Admitted{Visitor: room.NewVisitorID(), Number: room.Number(i + 1), At: time.Now(), Epoch: room.NewEpoch()})
+			start := time.Now()
+			if err := writer.Publish(ctx, []events.Record{record}); err != nil {
+				return err
+			}
+			if err := bare.RecordValue(max(1, time.Since(start).Microseconds())); err != nil {
+				return err
+			}
+		}
+		f.Floor = append(f.Floor, float64(bare.ValueAtQuantile(99))/1000)
+	}
+	f.Note = fmt.Sprintf("%d/s for %s a run, one broker; p50/max in ms: %s; floor: p99 of publishing one record", rate, seconds, strings.Join(notes, ", "))
+	b.report(f)
+	return nil
+}
+
+// atRate admits at the rate for some time, with everybody waiting before.
+func atRate(ctx context.Context, b *bench, conf func(*room.Conf), replicas int, l *ledger, d time.Duration) error {
+	g, err := open(ctx, b, conf)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	if err := g.join(ctx, crowd(int(d.Seconds()+5)*rate), joinBatch); err != nil {
+		return err
+	}
+	return admitters(ctx, b, g, replicas, l, func() error { return pause(ctx, d) })
+}
+
+func (l *ledger) first() int64 {
+	first := int64(math.MaxInt64)
+	for _, e := range l.admitted {
+		first = min(first, e.admittedUS)
+	}
+	return first
+}
+
+// measurePace: how far the count of admissions over any 10 s is from 200/s, with
+// three admitters; once with the least burst that the line accepts, which holds
+// two rounds, and once with a tenth of a second's worth, which makes up for a
+// machine that runs nobody for longer than that.
+func measurePace(ctx context.Context, b *bench) error {
+	least := room.Rate(rate * 1000).MinBurst()
+	for _, burst := range []int64{least, rate / 10} {
+		if err := paceOf(ctx, b, burst); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func paceOf(ctx context.Context, b *bench, burst int64) error {
+	d, window := time.Minute, int64(10_000_000)
+	if b.quick {
+		d, window = 6*time.Second, 1_000_000
+	}
+	want := float64(rate) * float64(window) / 1e6
+	const round = rate / 100 // of 10 ms
+	aim := round + 0.001*want
+	f := Figure{Name: fmt.Sprintf("error of the admitted count over any %d s of %s, three admitters, burst %d", window/1e6, d, burst),
+		Aim: fmt.Sprintf("≤ %s (a round of %d + 0.1 %%)", number(aim), round), Unit: "visitors", Met: atMost(aim)}
+	var notes []string
+	for range min(2, b.runs()) {
+		l := &ledger{}
+		conf := func(c *room.Conf) { steady(c); c.Burst = burst }
+		if err := atRate(ctx, b, conf, 3, l, d+2*time.Second); err != nil {
+			return err
+		}
+		var at []int64
+		for _, e := range l.admitted {
+			at = append(at, e.admittedUS)
+		}
+		slices.Sort(at)
+		// The first second has the replicas' start in it.
+		begin := at[0] + 1e6
+		f.Runs = append(f.Runs, windows(at, begin, begin+d.Microseconds(), window, want))
+		notes = append(notes, fmt.Sprintf("%d in %.2f s", len(at), float64(at[len(at)-1]-at[0])/1e6))
+	}
+	f.Note = fmt.Sprintf("%d/s; %s expected in a window; admitted in each run: %s", rate, number(want), strings.Join(notes, ", "))
+	b.report(f)
+	return nil
+}
+
+// windows is the worst error of any window that lies between begin and end. They
+// are looked at where the count changes: at each admission and right behind it.
+func windows(at []int64, begin, end, window int64, want float64) (worst float64) {
+	count := func(from, to int64) int { // in [from, to)
+		lo, _ := slices.BinarySearch(at, from)
+		hi, _ := slices.BinarySearch(at, to)
+		return hi - lo
+	}
+	for i, t := range at {
+		if i > 0 && at[i-1] == t {
+			continue
+		}
+		for _, from := range []int64{t, t + 1, t - window, t - window + 1} {
+			if from >= begin && from+window <= end {
+				worst = max(worst, math.Abs(float64(count(from, from+window))-want))
+			}
+		}
+	}
+	return worst
+}

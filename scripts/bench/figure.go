@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Figure is one row of the table.
+type Figure struct {
+	Name  string
+	Aim   string // as the issue names it; "report" has none
+	Unit  string
+	Met   func(median, floor float64) bool // nil: nothing to meet
+	Runs  []float64
+	Floor []float64 // the same work by the bare client or syscall, run by run
+	Note  string
+}
+
+// row is the figure in Markdown, its median and the whole spread.
+func (f Figure) row() string {
+	spread := "–"
+	if len(f.Runs) > 1 {
+		spread = fmt.Sprintf("%s – %s (%d runs)", number(slices.Min(f.Runs)), number(slices.Max(f.Runs)), len(f.Runs))
+	}
+	floor := "–"
+	if len(f.Floor) > 0 {
+		floor = fmt.Sprintf("%s (× %.2f)", number(median(f.Floor)), median(f.Runs)/median(f.Floor))
+	}
+	aim := f.Aim
+	if f.Met != nil {
+		if f.Met(median(f.Runs), median(f.Floor)) {
+			aim += ", met"
+		} else {
+			aim += ", **missed**"
+		}
+	}
+	return "| " + strings.Join([]string{f.Name, aim, number(median(f.Runs)) + " " + f.Unit, spread, floor, f.Note}, " | ") + " |"
+}
+
+func atLeast(aim float64) func(median, floor float64) bool {
+	return func(m, _ float64) bool { return m >= aim }
+}
+
+func atMost(aim float64) func(median, floor float64) bool {
+	return func(m, _ float64) bool { return m <= aim }
+}
+
+func median(xs []float64) float64 {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
+	s := slices.Sorted(slices.Values(xs))
+	if len(s)%2 == 1 {
+		return s[len(s)/2]
+	}
+	return (s[len(s)/2-1] + s[len(s)/2]) / 2
+}
+
+// number prints three or more digits that mean something, thousands apart.
+func number(x float64) string {
+	switch a := math.Abs(x); {
+	case a >= 1000:
+		s := strconv.FormatInt(int64(math.Round(x)), 10)
+		for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+			s = s[:i] + "," + s[i:]
+		}
+		return s
+	case a >= 100:
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	case a >= 10:
+		return strconv.FormatFloat(x, 'f', 1, 64)
+	case a >= 1 || a == 0:
+		return strconv.FormatFloat(x, 'f', 2, 64)
+	default:
+		return strconv.FormatFloat(x, 'f', 4, 64)
+	}
+}

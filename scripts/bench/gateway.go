@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// firstSource is the last byte of the first source address of clients: each of
+// their processes has one of its own, with its own 28,000 ports.
+const firstSource = 2
+
+// perProcess is how many connections one process of clients holds at most, below
+// the usual limit of 20,000 open files.
+const perProcess = 5000
+
+// stand is a node with its visitors, each in processes of their own.
+type stand struct {
+	node    *proc
+	address string
+	clients []*proc
+}
+
+func newStand(ctx context.Context, b *bench) (*stand, error) {
+	node, err := spawn(ctx, "node", b.redis)
+	if err != nil {
+		return nil, err
+	}
+	s := &stand{node: node}
+	if err := node.hear(&s.address); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+// fill connects n visitors and returns once all have joined.
+func (s *stand) fill(ctx context.Context, g *ground, n int) (took time.Duration, err error) {
+	began, joined := int64(1<<62), int64(0)
+	var all errgroup.Group
+	crowded := make([]Crowded, (n+perProcess-1)/perProcess)
+	for i := range crowded {
+		p, err := spawn(ctx, "clients", s.address, string(g.name), strconv.Itoa(min(perProcess, n-i*perProcess)), strconv.Itoa(firstSource+len(s.clients)))
+		if err != nil {
+			return 0, err
+		}
+		s.clients = append(s.clients, p)
+		all.Go(func() error { return p.hear(&crowded[i]) })
+	}
+	if err := all.Wait(); err != nil {
+		return 0, err
+	}
+	for _, c := range crowded {
+		began, joined = min(began, c.BeganUS), max(joined, c.JoinedUS)
+	}
+	return time.Duration(joined-began) * time.Microsecond, nil
+}
+
+func (s *stand) usage(question string) (u Usage, err error) {
+	err = s.node.ask(question, &u)
+	return u, err
+}
+
+func (s *stand) end() {
+	for _, c := range s.clients {
+		c.end()
+	}
+	s.node.end()
+}
+
+// with runs do for a fresh node in front of a fresh room.
+func with(ctx context.Context, b *bench, do func(*ground, *stand) error) error {
+	g, err := open(ctx, b, nil)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	s, err := newStand(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	return do(g, s)
+}
+
+// measureAllocations: what a position frame allocates in a whole node, out of two
+// stretches with the same ticks and different numbers of frames: one in which
+// every position changes at each tick, and one in which only beats go out. The
+// difference is the frames' alone.
+func measureAllocations(ctx context.Context, b *bench) error {
+	n := b.scale(10_000)
+	f := Figure{Name: "allocations per position sent", Aim: "0", Unit: "", Met: atMost(0.01),
+		Note: fmt.Sprintf("whole node, %s visitors over WebSocket; the ticks' own allocations taken off; met below one in a hundred frames", number(float64(n)))}
+	cpu := Figure{Name: "processor time per position frame in the paced sweep", Aim: "report", Unit: "µs", Note: "user and system, from the same stretches"}
+	err := with(ctx, b, func(g *ground, s *stand) error {
+		// Before the sockets, so that admitting these moves every socket's position.
+		if err := g.join(ctx, crowd(1000), joinBatch); err != nil {
+			return err
+		}
+		if _, err := s.fill(ctx, g, n); err != nil {
+			return err
+		}
+		const seconds = 10
+		stretch := func(moving bool) (u Usage, err error) {
+			before, err := s.usage("usage")
+			if err != nil {
+				return u, err
+			}
+			for range seconds {
+				if moving {
+					if _, err := g.lines.Admit(ctx, g.name, g.caller(), 1); err != nil {
+						return u, err
+					}
+				}
+				if err := pause(ctx, time.Second); err != nil {
+					return u, err
+				}
+			}
+			after, err := s.usage("usage")
+			return Usage{Mallocs: after.Mallocs - before.Mallocs, CPUUS: after.CPUUS - before.CPUUS, Sent: after.Sent - before.Sent}, err
+		}
+		if _, err := stretch(true); err != nil { // pools and maps reach their size
+			return err
+		}
+		for range min(3, b.runs()) {
+			moving, err := stretch(true)
+			if err != nil {
+				return err
+			}
+			still, err := stretch(false)
+			if err != nil {
+				return err
+			}
+			frames := moving.Sent - still.Sent
+			if frames < float64(n) {
+				return fmt.Errorf("%.0f frames while positions moved, %.0f while they did not", moving.Sent, still.Sent)
+			}
+			f.Runs = append(f.Runs, max(0, (moving.Mallocs-still.Mallocs)/frames))
+			cpu.Runs = append(cpu.Runs, (moving.CPUUS-still.CPUUS)/frames)
+		}
+		return nil
+	})
+	if err == nil {
+		b.report(f)
+		b.report(cpu)
+	}
+	return err
+}
+
+// measureMemory: the resident memory of a node per connected visitor, after a
+// garbage collection, clients in other processes.
+func measureMemory(ctx context.Context, b *bench) error {
+	n := b.scale(10_000)
+	f := Figure{Name: fmt.Sprintf("process memory per connected visitor at %s", number(float64(n))), Aim: "≤ 9 KB", Unit: "KB", Met: atMost(9),
+		Note: "growth of RSS after GC, from an empty node; KB is 1,000 bytes"}
+	for range min(3, b.runs()) {
+		err := with(ctx, b, func(g *ground, s *stand) error {
+			before, err := s.usage("settle")
+			if err != nil {
+				return err
+			}
+			if _, err := s.fill(ctx, g, n); err != nil {
+				return err
+			}
+			if err := pause(ctx, 3*time.Second); err != nil { // some ticks
+				return err
+			}
+			after, err := s.usage("settle")
+			f.Runs = append(f.Runs, (after.RSS-before.RSS)/float64(n)/1000)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.report(f)
+	return nil
+}
+
+// measureFrames: position frames per second through our connections against bare
+// write(2) of the same bytes to the same sockets, one sender per core.
+func measureFrames(ctx context.Context, b *bench) error {
+	n := b.scale(10_000)
+	f := Figure{Name: "position frames per second, unpaced", Aim: "≥ 0.7 of bare write(2)", Unit: "/s",
+		Met:  func(m, floor float64) bool { return m >= 0.7*floor },
+		Note: fmt.Sprintf("%s sockets, one sender per core, 10 sweeps a run; floor: write(2) of the same frames to the same sockets", number(float64(n)))}
+	err := with(ctx, b, func(g *ground, s *stand) error {
+		if _, err := s.fill(ctx, g, n); err != nil {
+			return err
+		}
+		for range b.runs() {
+			var r Rates
+			if err := s.node.ask("frames", &r); err != nil {
+				return err
+			}
+			f.Runs, f.Floor = append(f.Runs, r.Frames), append(f.Floor, r.Bare)
+		}
+		return nil
+	})
+	if err == nil {
+		b.report(f)
+	}
+	return err
+}
+
+// measureSockets: visitors per second who connect, upgrade, join and hear joined.
+func measureSockets(ctx context.Context, b *bench) error {
+	n := b.scale(10_000)
+	f := Figure{Name: "end-to-end joins over sockets", Aim: "report", Unit: "/s",
+		Note: fmt.Sprintf("TCP, upgrade, join, signed place; %s visitors from 2 processes, %d at a time in each, on the same cores as node and Redis", number(float64(n)), dialers)}
+	for range b.runs() {
+		err := with(ctx, b, func(g *ground, s *stand) error {
+			took, err := s.fill(ctx, g, n)
+			f.Runs = append(f.Runs, float64(n)/took.Seconds())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.report(f)
+	return nil
+}

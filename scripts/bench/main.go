@@ -1,0 +1,204 @@
+// Command bench measures the product on real servers and prints each figure,
+// beside its floor where one exists: the same work by the bare client or
+// syscall, in the same run. The table is Markdown, for BENCHMARKS.md.
+//
+//	go run ./scripts/bench [--only name,name] [--quick]
+//
+// It uses WAITROOM_TEST_REDIS and WAITROOM_TEST_KAFKA, and starts servers by
+// scripts/services where they are not set. Rooms are its own and are removed;
+// whatever else runs on these servers and on this machine is in the figures.
+//
+// Clients are processes of their own, since their sockets and their garbage are
+// not the server's: the program starts itself again with --role.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bench is what every figure is given.
+type bench struct {
+	quick  bool
+	redis  string
+	kafka  string
+	report func(Figure)
+}
+
+// scale is n, or a tenth of it in a quick run.
+func (b *bench) scale(n int) int {
+	if b.quick {
+		return n / 10
+	}
+	return n
+}
+
+// runs is how often a figure is measured.
+func (b *bench) runs() int {
+	if b.quick {
+		return 1
+	}
+	return 3
+}
+
+type measurement struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+// measurements in the order of BENCHMARKS.md.
+var measurements = []measurement{
+	{"joins", measureJoins},
+	{"admissions", measureAdmissions},
+	{"bytes", measureBytes},
+	{"round", measureRound},
+	{"commands", measureCommands},
+	{"arithmetic", measureArithmetic},
+	{"allocations", measureAllocations},
+	{"memory", measureMemory},
+	{"frames", measureFrames},
+	{"sockets", measureSockets},
+	{"told", measureTold},
+	{"relay", measureRelay},
+	{"pace", measurePace},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	only := flags.String("only", "", "names of figures, with commas: "+strings.Join(names(), " "))
+	quick := flags.Bool("quick", false, "a tenth of the sizes, once: to see that it works")
+	role := flags.String("role", "", "used by bench itself, for its other processes")
+	flags.Parse(args)
+	if *role != "" {
+		return play(ctx, *role, flags.Args())
+	}
+	wanted := names()
+	if *only != "" {
+		wanted = strings.Split(*only, ",")
+		for _, name := range wanted {
+			if !slices.Contains(names(), name) {
+				return fmt.Errorf("--only %q: want some of %s", name, strings.Join(names(), " "))
+			}
+		}
+	}
+	stopServers, err := servers(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopServers()
+
+	fmt.Printf("%s\n\n| figure | aim | median | least – greatest | floor | note |\n|---|---|---|---|---|---|\n", machine())
+	b := &bench{quick: *quick, redis: os.Getenv("WAITROOM_TEST_REDIS"), kafka: os.Getenv("WAITROOM_TEST_KAFKA"),
+		report: func(f Figure) { fmt.Println(f.row()) }}
+	var failed []error
+	for _, m := range measurements {
+		if !slices.Contains(wanted, m.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s (load %s)\n", m.name, load())
+		if err := m.run(ctx, b); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", m.name, err))
+			fmt.Fprintln(os.Stderr, "bench:", m.name, "failed:", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	fmt.Printf("\nLoad average at the end: %s.\n", load())
+	return errors.Join(failed...)
+}
+
+func names() (list []string) {
+	for _, m := range measurements {
+		list = append(list, m.name)
+	}
+	return list
+}
+
+// servers makes sure of Redis and Kafka; the function it returns stops what it
+// started.
+func servers(ctx context.Context) (stop func(), err error) {
+	if os.Getenv("WAITROOM_TEST_REDIS") != "" && os.Getenv("WAITROOM_TEST_KAFKA") != "" {
+		return func() {}, nil
+	}
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the module: %w", err)
+	}
+	script := filepath.Join(strings.TrimSpace(string(root)), "scripts", "services")
+	dir, err := os.MkdirTemp("", "waitroom-bench-")
+	if err != nil {
+		return nil, err
+	}
+	stop = func() {
+		// Its own context: the servers are stopped after a Ctrl-C as well.
+		end := exec.Command(script, "--dir", dir, "stop")
+		end.Stderr = os.Stderr
+		if end.Run() == nil {
+			os.RemoveAll(dir)
+		}
+	}
+	start := exec.CommandContext(ctx, script, "--dir", dir, "start", "redis", "kafka")
+	start.Stderr = os.Stderr
+	if err := start.Run(); err != nil {
+		stop()
+		return nil, fmt.Errorf("scripts/services start: %w", err)
+	}
+	out, err := exec.CommandContext(ctx, script, "--dir", dir, "env", "redis", "kafka").Output()
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("scripts/services env: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "="); ok {
+			os.Setenv(name, value)
+		}
+	}
+	return stop, nil
+}
+
+// machine describes where the figures are from.
+func machine() string {
+	model := "unknown processor"
+	if f, err := os.Open("/proc/cpuinfo"); err == nil {
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s: %d × %s, Linux %s, %s, load average %s at the start. Servers and clients run on the same machine.",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version(), load())
+}
+
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(b))[:2], " ")
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"waitroom/internal/gateway"
+	"waitroom/internal/line"
+	"waitroom/internal/room"
+	"waitroom/internal/sweep"
+	"waitroom/internal/token"
+	"waitroom/internal/wire"
+)
+
+// sinks passes every connection on to the crowds and keeps it, so that the bench
+// can send to it without the pace of the sweep.
+type sinks struct {
+	*sweep.Crowds
+	mu  sync.Mutex
+	all []sweep.Sink
+}
+
+func (s *sinks) Join(ctx context.Context, name room.Name, sink sweep.Sink) (*sweep.Visit, error) {
+	s.mu.Lock()
+	s.all = append(s.all, sink)
+	s.mu.Unlock()
+	return s.Crowds.Join(ctx, name, sink)
+}
+
+// Usage is what a node has used so far.
+type Usage struct {
+	RSS     float64 // bytes, after a collection that gave its pages back
+	Mallocs float64
+	CPUUS   float64 // user and system
+	Sent    float64 // position frames
+}
+
+// Rates are frames per second.
+type Rates struct{ Frames, Bare float64 }
+
+// playNode: URL of Redis. It is cmd/waitroom's wiring without its flags.
+func playNode(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("want a Redis URL")
+	}
+	key, err := token.NewKey()
+	if err != nil {
+		return err
+	}
+	keys, err := token.NewKeyring(key)
+	if err != nil {
+		return err
+	}
+	rdb, err := line.Dial(args[0])
+	if err != nil {
+		return err
+	}
+	defer rdb.Close()
+	log, reg := zap.NewNop(), prometheus.NewRegistry()
+	crowds := &sinks{Crowds: sweep.New(line.New(rdb), keys, "/shop", log, reg)}
+	edge, err := gateway.New(gateway.Config{MaxConnections: 100_000, ShopURL: "/shop"}, crowds, keys.Verifier(), log, reg)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	// Everything below ends with the process, which ends with its input.
+	go crowds.Run(ctx)
+	go edge.Run(ctx)
+	go http.Serve(l, edge.Handler(keys.JWKS(), nil))
+	select {
+	case <-crowds.Contact():
+	case <-time.After(10 * time.Second):
+		return errors.New("the line does not answer")
+	}
+	if err := say(l.Addr().String()); err != nil {
+		return err
+	}
+	return answer(map[string]func() (any, error){
+		"usage": func() (any, error) { return usage(reg) },
+		"settle": func() (any, error) {
+			debug.FreeOSMemory()
+			time.Sleep(100 * time.Millisecond) // the kernel takes the pages back
+			debug.FreeOSMemory()
+			return usage(reg)
+		},
+		"frames": func() (any, error) { return crowds.frames() },
+	})
+}
+
+func usage(reg *prometheus.Registry) (u Usage, err error) {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		return u, err
+	}
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return u, err
+	}
+	pages, err := strconv.ParseFloat(strings.Fields(string(statm))[1], 64)
+	if err != nil {
+		return u, err
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		return u, err
+	}
+	for _, f := range families {
+		if f.GetName() == "waitroom_positions_sent_total" {
+			for _, m := range f.GetMetric() {
+				u.Sent += m.GetCounter().GetValue()
+			}
+		}
+	}
+	u.RSS, u.Mallocs = pages*float64(os.Getpagesize()), float64(mem.Mallocs)
+	u.CPUUS = float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e3
+	return u, nil
+}
+
+// frames sends position frames to every connection as fast as it goes, one
+// sender per core, through the sinks; then the same bytes by bare write(2) to the
+// same sockets. Both run for some sweeps and count what was taken.
+func (s *sinks) frames() (r Rates, err error) {
+	s.mu.Lock()
+	all := s.all
+	s.mu.Unlock()
+	fds, err := sockets()
+	if err != nil {
+		return r, err
+	}
+	if len(fds) < len(all) {
+		return r, fmt.Errorf("%d sockets for %d sinks", len(fds), len(all))
+	}
+	const sweeps = 10
+	// In turn, so that both meet the same machine.
+	var took, sent [2]float64
+	var torn atomic.Bool
+	for range sweeps {
+		for i, one := range []func(k, of int) int{
+			func(k, of int) (n int) {
+				buf := make([]byte, 0, 160)
+				for j := k; j < len(all); j += of {
+					buf = wire.AppendPosition(buf[:0], room.Position(100_000+j), 1_000_000, 600, 900)
+					if all[j].Offer(buf) {
+						n++
+					}
+				}
+				return n
+			},
+			func(k, of int) (n int) {
+				buf := make([]byte, 0, 160)
+				for j := k; j < len(fds); j += of {
+					buf = wire.AppendPosition(append(buf[:0], 0x81, 0), room.Position(100_000+j), 1_000_000, 600, 900)
+					buf[1] = byte(len(buf) - 2) // below 126
+					m, err := syscall.Write(fds[j], buf)
+					if err == nil && m == len(buf) {
+						n++
+					} else if m > 0 {
+						torn.Store(true)
+					}
+				}
+				return n
+			},
+		} {
+			start := time.Now()
+			counts := make([]int, runtime.GOMAXPROCS(0))
+			var wait sync.WaitGroup
+			for k := range counts {
+				wait.Go(func() { counts[k] = one(k, len(counts)) })
+			}
+			wait.Wait()
+			took[i] += time.Since(start).Seconds()
+			for _, n := range counts {
+				sent[i] += float64(n)
+			}
+			time.Sleep(300 * time.Millisecond) // the clients read it all
+		}
+	}
+	if torn.Load() {
+		return r, errors.New("a bare write tore a frame: the clients do not read fast enough")
+	}
+	return Rates{sent[0] / took[0], sent[1] / took[1]}, nil
+}
+
+// sockets are the descriptors of this process that are visitors' connections:
+// TCP, with our own port on this side.
+func sockets() (fds []int, err error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		peer, err := syscall.Getpeername(fd)
+		if err != nil {
+			continue
+		}
+		// Visitors come from 127.0.0.2 and up; Redis answers on 127.0.0.1.
+		if a, ok := peer.(*syscall.SockaddrInet4); ok && a.Addr[3] >= firstSource {
+			fds = append(fds, fd)
+		}
+	}
+	return fds, nil
+}

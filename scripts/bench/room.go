@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"waitroom/internal/line"
+	"waitroom/internal/room"
+)
+
+// client is a client of the Redis under test.
+func client(url string) (*redis.Client, error) {
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	options.ReadTimeout = 30 * time.Second // a bench waits; it does not retry
+	return redis.NewClient(options), nil
+}
+
+// ground is a room of a bench with the client that made it.
+type ground struct {
+	rdb   *redis.Client
+	lines *line.Lines
+	name  room.Name
+	epoch room.Epoch
+	lanes atomic.Int64
+}
+
+// open makes a room that lets everybody in at once, unless change says
+// otherwise; close removes it.
+func open(ctx context.Context, b *bench, change func(*room.Conf)) (*ground, error) {
+	rdb, err := client(b.redis)
+	if err != nil {
+		return nil, err
+	}
+	g := &ground{rdb: rdb, lines: line.New(rdb), epoch: room.NewEpoch(),
+		name: room.Name("bench-" + strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(string(room.NewVisitorID()))))}
+	conf := room.DefaultConf()
+	conf.Epoch, conf.State = g.epoch, room.Open
+	conf.Rate, conf.Burst = room.MaxRate, room.MaxBurst
+	conf.MaxActive, conf.MaxWaiting = room.MaxActive, room.MaxWaiting
+	conf.Claim, conf.Pass = room.MaxClaim, room.MaxPass
+	if change != nil {
+		change(&conf)
+	}
+	if err := g.lines.Create(ctx, g.name, conf, "bench"); err != nil {
+		rdb.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *ground) close() {
+	// Its own context: the room goes after a Ctrl-C as well.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = g.lines.Delete(ctx, g.name, true, "bench")
+	keys := g.rdb.Scan(ctx, 0, "wr1:{"+string(g.name)+"}:*", 1000).Iterator()
+	for keys.Next(ctx) {
+		g.rdb.Unlink(ctx, keys.Val())
+	}
+	g.rdb.Close()
+}
+
+func (g *ground) key(part string) string { return "wr1:{" + string(g.name) + "}:" + part }
+
+func (g *ground) caller() room.Caller { return room.Caller{Epoch: g.epoch} }
+
+// join takes the visitors into the line in batches on one lane.
+func (g *ground) join(ctx context.Context, visitors []room.VisitorID, batch int) error {
+	lane := room.Lane{Name: fmt.Sprint("bench-", g.lanes.Add(1))}
+	for len(visitors) > 0 {
+		n := min(batch, len(visitors))
+		lane.Batch++
+		joined, err := g.lines.Join(ctx, g.name, g.caller(), lane, visitors[:n])
+		if err != nil {
+			return err
+		}
+		if joined.Granted != n {
+			return fmt.Errorf("%d of %d joined", joined.Granted, n)
+		}
+		visitors = visitors[n:]
+	}
+	return nil
+}
+
+// crowd makes n visitors.
+func crowd(n int) []room.VisitorID {
+	ids := make([]room.VisitorID, n)
+	for i := range ids {
+		ids[i] = room.NewVisitorID()
+	}
+	return ids
+}
