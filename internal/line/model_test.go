@@ -524,6 +524,7 @@ func (m *model) set(t *rapid.T) {
 	case "state": // mostly open, or nobody moves
 		ch.State = ptr(rapid.SampledFrom([]room.State{room.Open, room.Open, room.Open, room.Paused, room.Opening, room.Closed}).Draw(t, "state"))
 	case "opens":
+		ch.State = ptr(room.Opening)
 		ch.OpensAt = ptr(m.clock.at().Truncate(time.Millisecond).Add(time.Second))
 	case "sold out":
 		if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
