@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"waitroom/internal/gateway"
 	"waitroom/internal/line"
@@ -13,11 +12,6 @@ import (
 	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 	"waitroom/web"
-)
-
-const (
-	startWait = 15 * time.Second // for Redis to answer; then a supervisor tries again
-	farewell  = 10 * time.Second // beyond --drain: for close handshakes and requests in service
 )
 
 type cli struct {
@@ -45,19 +39,11 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return fmt.Errorf("--keys: %w", err)
 	}
-	rdb, err := line.Dial(c.Redis)
+	rdb, err := c.open(ctx, env)
 	if err != nil {
-		return fmt.Errorf("--redis: %w", err)
+		return err
 	}
 	defer rdb.Close()
-	start, cancel := context.WithTimeout(ctx, startWait)
-	defer cancel()
-	if err := rdb.Ping(start).Err(); err != nil {
-		return fmt.Errorf("--redis %s: %w", process.Redact(c.Redis), err)
-	}
-	for _, warning := range line.Check(start, rdb) {
-		env.Log.Warn(warning)
-	}
 	crowds := sweep.New(line.New(rdb), keys, c.Edge.ShopURL, env.Log, env.Metrics)
 	edge, err := gateway.New(c.Edge, crowds, keys.Verifier(), env.Log, env.Metrics)
 	if err != nil {

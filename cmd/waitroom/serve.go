@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -11,6 +12,9 @@ import (
 	"waitroom/internal/process"
 	"waitroom/internal/sweep"
 )
+
+// farewell is the time beyond --drain for close handshakes and requests in service.
+const farewell = 10 * time.Second
 
 // serve runs until ctx ends or a part fails, then drains.
 func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crowds, edge *gateway.Gateway, handler http.Handler) error {

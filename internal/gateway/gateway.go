@@ -161,16 +161,19 @@ func (h *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 func (g *Gateway) add(s *socket) {
 	g.mu.Lock()
+	if g.draining.Load() {
+		// Drain has taken its list, or is about to and would wait for a reader that
+		// is not there yet.
+		g.mu.Unlock()
+		s.sendAway()
+		_ = s.ws.CloseNow() // what was sent is in the kernel's hands
+		g.open.Add(-1)
+		return
+	}
 	s.index = len(g.sockets)
 	g.sockets = append(g.sockets, s)
-	draining := g.draining.Load()
-	// Under mu: Drain waits for the readers only after it has set draining and
-	// taken mu once.
 	g.wg.Add(1)
 	g.mu.Unlock()
-	if draining {
-		s.sendAway()
-	}
 	go func() { // ends with its connection, which Drain ends at the latest; Drain waits
 		defer g.wg.Done()
 		s.run()

@@ -2,9 +2,12 @@
 // proves a number in a line, and the pass, which opens the shop. Both are JWTs
 // (RFC 7519) signed with Ed25519 (RFC 8037) by a key that their `kid` names.
 //
-// The first key of a keyring signs, all of them verify. To rotate, put a new key
-// in front (`waitroom keys new`), and drop the oldest once no token of it can be
-// alive: a place lives as long as its epoch, a pass for pass_ms.
+// The first key of a keyring signs, all of them verify. To rotate in a fleet, add
+// a key that only verifies (`waitroom keys new --standby`), restart every node,
+// let it sign (`waitroom keys promote`), restart every node again: a node that met
+// a place of a key it does not know would call it foreign, and the page would drop
+// it. Drop the oldest once no token of it can be alive: a place lives as long as
+// its epoch, a pass for pass_ms.
 //
 // What verifies, keeps this order: size, form, signature, kind, room, time. So
 // nothing unsigned decides which error a stranger is told, but its form.

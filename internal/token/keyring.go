@@ -100,6 +100,23 @@ func (r *Keyring) Prepend(k Key) (*Keyring, error) {
 	return NewKeyring(append([]Key{k}, r.keys...)...)
 }
 
+// Standby returns a keyring in which k verifies and is next to sign: in a fleet
+// every node must know a key before any node signs with it.
+func (r *Keyring) Standby(k Key) (*Keyring, error) {
+	return NewKeyring(slices.Insert(slices.Clone(r.keys), 1, k)...)
+}
+
+// Promote returns a keyring in which the standby key signs; the one that signed
+// until now goes on verifying.
+func (r *Keyring) Promote() (*Keyring, error) {
+	if len(r.keys) < 2 {
+		return nil, errors.New("a keyring of one key has none to promote")
+	}
+	keys := slices.Clone(r.keys)
+	keys[0], keys[1] = keys[1], keys[0]
+	return NewKeyring(keys...)
+}
+
 // Drop returns a keyring without its n oldest keys; one stays.
 func (r *Keyring) Drop(n int) (*Keyring, error) {
 	if n >= len(r.keys) && n > 0 {

@@ -151,6 +151,44 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// In a fleet each step leaves old and new nodes able to read each other's tokens.
+func TestFleetRotation(t *testing.T) {
+	first := ring(t)
+	k, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	standby, err := first.Standby(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	promoted, err := standby.Promote()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped, err := promoted.Drop(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := []*Keyring{first, standby, promoted, dropped}
+	for i := 1; i < 3; i++ {
+		for _, pair := range [][2]*Keyring{{steps[i-1], steps[i]}, {steps[i], steps[i-1]}} {
+			if _, err := pair[0].Verifier().ParsePlace(t.Context(), must(t)(pair[1].Place("show", "abcdefgh", place)), "show"); err != nil {
+				t.Errorf("step %d: got %v between the nodes", i, err)
+			}
+		}
+	}
+	if standby.SigningID() != first.SigningID() || promoted.SigningID() != k.ID() || dropped.SigningID() != k.ID() {
+		t.Error("got another key signing than the steps say")
+	}
+	if _, err := first.Promote(); err == nil {
+		t.Error("promote without a standby: got no error")
+	}
+	if _, err := dropped.Drop(1); err == nil {
+		t.Error("drop of the last key: got no error")
+	}
+}
+
 func TestKeyFileIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	r := ring(t)
