@@ -1,6 +1,6 @@
 // @ts-check
 // Opens every state of both pages on scripted servers, in the looks named by its
-// arguments, and checks each; `quick` takes a few states only. WAITROOM_SHOTS=DIR
+// arguments, and checks each; on a desk, and with `quick`, a few states only. WAITROOM_SHOTS=DIR
 // keeps a picture of each, WAITROOM_ONLY=TEXT those whose name has the text.
 
 import { allow, check, DESK, finish, launch, open, PHONE, see, want } from './chromium.mjs';
@@ -55,10 +55,12 @@ const looks = [
 ].filter((look) => wanted.includes(look.name));
 
 for (const look of looks) {
+  // One page for all rooms: each keeps its place under a key of its own.
+  const page = await open(browser, look);
+  const few = quick || look.name.startsWith('desk');
   for (const [room, { see: pattern, not }] of Object.entries(waiting)) {
     const where = `${room}-${look.name}`;
-    if ((only && !where.includes(only)) || (quick && !['waiting', 'turn', 'inside'].includes(room))) continue;
-    const page = await open(browser, look);
+    if ((only && !where.includes(only)) || (few && !['waiting', 'paused', 'turn', 'inside', 'missed'].includes(room))) continue;
     await page.goto(`${base}/rooms/${room}`);
     const text = await see(page, where, pattern);
     if (not) want(!not.test(text), `${where}: got ${JSON.stringify(text)}, want no ${not}`);
@@ -66,8 +68,8 @@ for (const look of looks) {
     want(wide <= 0, `${where}: got a page ${wide} px too wide, want none`);
     await check(page, where);
     await keep(page, where);
-    await page.context().close();
   }
+  await page.context().close();
   if (!only || `shop-${look.name}`.includes(only)) await seats(look);
 }
 
