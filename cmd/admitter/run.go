@@ -21,7 +21,7 @@ import (
 const stopLimit = 15 * time.Second
 
 // group is the consumer group of booking facts, shared by all admitters.
-const group = "waitroom-admitter"
+const group = "waitroom.admitter"
 
 type runCmd struct {
 	Redis     redisFlags       `embed:""`

@@ -17,9 +17,8 @@ import (
 	"waitroom/internal/room"
 )
 
-// startWait is how long a start waits for a server that does not answer: long
-// enough for everything to be started at once, short enough for a person who
-// mistyped an address.
+// startWait is how long a start waits for a Kafka that does not answer, as
+// line.Open does for Redis.
 const startWait = 10 * time.Second
 
 type redisFlags struct {
@@ -36,37 +35,12 @@ func (f *redisFlags) Check() error {
 
 // open returns a client of a Redis that has answered.
 func (f *redisFlags) open(ctx context.Context) (redis.UniversalClient, error) {
-	redis.SetLogger(silent{})
-	rdb, err := line.Dial(f.Redis)
+	rdb, err := line.Open(ctx, f.Redis)
 	if err != nil {
-		return nil, fmt.Errorf("--redis: %w", err)
+		return nil, fmt.Errorf("redis at %s does not answer: %w", process.Redact(f.Redis), err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWait)
-	defer cancel()
-	var last error
-	for {
-		err := rdb.Ping(ctx).Err()
-		if err == nil {
-			return rdb, nil
-		}
-		if ctx.Err() == nil || last == nil {
-			last = err // "connection refused" says more than "deadline exceeded"
-		}
-		var refused redis.Error
-		final := errors.As(err, &refused) && !redis.HasErrorPrefix(err, "LOADING") // a wrong password, say
-		if !final && wait(ctx, 200*time.Millisecond) {
-			continue
-		}
-		rdb.Close()
-		return nil, fmt.Errorf("redis at %s does not answer: %w: %w", process.Redact(f.Redis), room.ErrAway, last)
-	}
+	return rdb, nil
 }
-
-// silent drops what the client prints by itself, once per failed dial: the same
-// errors are returned, and logged once per change.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
 
 type kafkaFlags struct {
 	Brokers     []string `name:"kafka" help:"Kafka brokers to ask first, host:port, separated by commas." default:"127.0.0.1:9092" env:"WAITROOM_KAFKA"`

@@ -45,14 +45,18 @@ func (l Logging) logging() Logging { return l }
 // flags are read; what it returns is reported together with everything else.
 type Checker interface{ Check() error }
 
+// secondSignal is how long after the first a signal is taken for the same one.
+const secondSignal = 500 * time.Millisecond
+
 // Main reads the flags into cli (a pointer to a kong struct that embeds Logging)
 // and runs the chosen command's Run(ctx, *Env). It does not return.
 //
-// The context ends at the first SIGINT or SIGTERM; a second one kills.
+// The context ends at the first SIGINT or SIGTERM; a second one kills, but not
+// within secondSignal: a supervisor may signal the process and its group at once.
 func Main(name, description string, cli interface{ logging() Logging }) {
 	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	// After the first signal the default handling is back, so a second one kills.
-	context.AfterFunc(ctx, release)
+	// Then the default handling is back. The timer ends with the process.
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, release) })
 	os.Exit(Run(ctx, name, description, cli, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"context"
+	"io"
+	"testing"
+
+	"waitroom/internal/process"
+	"waitroom/internal/testenv"
+)
+
+func TestComposeFits(t *testing.T) {
+	// A run whose context has ended reads its flags and opens nothing.
+	ended, end := context.WithCancel(t.Context())
+	end()
+	testenv.Compose(t, "admitter", &cli{}, func(args []string, errOut io.Writer) int {
+		return process.Run(ended, "admitter", "", &cli{}, args, io.Discard, errOut)
+	})
+}
