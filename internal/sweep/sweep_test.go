@@ -751,3 +751,54 @@ func TestSettleKeepsOrder(t *testing.T) {
 		}
 	}
 }
+
+// overSink notes when its visitor hears that the place is used up while a join
+// that follows at once would still be refused.
+type overSink struct {
+	*fakeSink
+	visit *Visit
+	early []string
+}
+
+func (s *overSink) Tell(text []byte) {
+	s.fakeSink.Tell(text)
+	for _, typ := range []string{"missed", "spent", "left"} {
+		if string(text) == `{"type":"`+typ+`"}` && !s.visit.Over() {
+			s.early = append(s.early, typ)
+		}
+	}
+}
+
+func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.conf.Claim = time.Second
+		var sinks []*overSink
+		for range 3 { // one misses, one is in the shop until the pass ends, one leaves
+			s := &overSink{fakeSink: &fakeSink{line: b.line}}
+			v, err := b.crowds.Join(b.Context(), show, s)
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.visit = v
+			sinks = append(sinks, s)
+		}
+		b.pass(PositionTick)
+		b.line.admit(2)
+		b.pass(2 * TurnTick)
+		if err := sinks[1].visit.Claim(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if err := sinks[2].visit.Leave(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.pass(2*time.Second + b.line.conf.Pass)
+		for i, want := range []string{"missed", "spent", "left"} {
+			if got := types(sinks[i].take()); !slices.Contains(got, want) {
+				b.Errorf("visitor %d: got %v, want %s among them", i, got, want)
+			}
+			if len(sinks[i].early) > 0 {
+				b.Errorf("visitor %d heard %v before it was over", i, sinks[i].early)
+			}
+		}
+	})
+}

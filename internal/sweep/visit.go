@@ -164,12 +164,14 @@ func (v *Visit) stand(st room.Stand, newcomer Sink) {
 		after = waits
 		v.last, v.quiet = 0, Beat
 	}
+	// Before it is told: who hears `missed` may join again at once, and Over is
+	// asked without mu.
+	v.state.Store(after)
 	if text != nil {
 		for _, s := range to {
 			s.Tell(text)
 		}
 	}
-	v.state.Store(after)
 	v.mu.Unlock()
 	if after != before {
 		v.crowd.move(v)
