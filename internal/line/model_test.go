@@ -594,12 +594,14 @@ func (m *model) check(t *rapid.T) {
 	var seq, gone *redis.StringCmd
 	var queue, unclaimed, active *redis.ZSliceCmd
 	var outbox *redis.XMessageSliceCmd
+	var bucket *redis.SliceCmd
 	_, err := m.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		seq, gone = p.Get(ctx, seqKey(m.name)), p.GetRange(ctx, goneKey(m.name), 0, -1)
 		queue = p.ZRangeWithScores(ctx, queueKey(m.name), 0, -1)
 		unclaimed = p.ZRangeWithScores(ctx, unclaimedKey(m.name), 0, -1)
 		active = p.ZRangeWithScores(ctx, activeKey(m.name), 0, -1)
 		outbox = p.XRange(ctx, outboxKey(m.name), "-", "+")
+		bucket = p.HMGet(ctx, bucketKey(m.name), "credit", "at", "rate")
 		return nil
 	})
 	if err != nil {
@@ -673,6 +675,19 @@ func (m *model) check(t *rapid.T) {
 	}
 	if !slices.IsSortedFunc(relayed, func(a, b room.Place) int { return cmp.Compare(a.Number, b.Number) }) {
 		t.Fatalf("admitted out of order: %v", relayed)
+	}
+
+	// The credit, were a round now.
+	var saved [3]int64
+	for i, v := range bucket.Val() {
+		if saved[i], err = strconv.ParseInt(fmt.Sprint(v), 10, 64); err != nil {
+			t.Fatalf("bucket: got %v", bucket.Val())
+		}
+	}
+	m.settle()
+	credit := min(saved[0]+(m.clock.now()-saved[1])*saved[2], m.conf.Burst*1_000_000_000)
+	if credit != m.credit || saved[2] != int64(m.conf.Rate) {
+		t.Fatalf("bucket %v: got credit %d, want %d at rate %d", bucket.Val(), credit, m.credit, m.conf.Rate)
 	}
 
 	// Never more than rate·t + burst, for an interval from any round to the last.

@@ -51,13 +51,14 @@ local greatest, admitted = 0, 0
 if most > 0 then
   local popped = redis.call('ZPOPMIN', queue, most)
   admitted = #popped / 2
-  local deadlines = {}
+  -- As text once: handed over as numbers, they were converted for each visitor.
+  local at, deadline, deadlines = text(now), text(now_ms + claim), {}
   for i = 1, admitted do
     local visitor, number = popped[2 * i - 1], popped[2 * i]
-    redis.call('SETBIT', gone, number, 1)
-    deadlines[2 * i - 1] = now_ms + claim
+    redis.call('SETBIT', gone, number, '1')
+    deadlines[2 * i - 1] = deadline
     deadlines[2 * i] = visitor
-    redis.call('XADD', outbox, '*', 'v', visitor, 'n', number, 'at', now, 'e', ARGV[1])
+    redis.call('XADD', outbox, '*', 'v', visitor, 'n', number, 'at', at, 'e', ARGV[1])
   end
   redis.call('ZADD', unclaimed, unpack(deadlines))
   redis.call('HINCRBY', stats, 'admitted', admitted)
