@@ -155,8 +155,9 @@ func (h *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, nc.Close())
 	}
+	c.ahead = bufio.NewReaderSize(c, 128)
 	h.conn = c
-	return c, bufio.NewReadWriter(bufio.NewReaderSize(c, 128), bufio.NewWriterSize(c, 128)), nil
+	return c, bufio.NewReadWriter(c.ahead, bufio.NewWriterSize(c, 128)), nil
 }
 
 func (g *Gateway) add(s *socket) {

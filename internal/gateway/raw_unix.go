@@ -21,3 +21,15 @@ func (c *conn) once(fd uintptr) bool {
 		return true
 	}
 }
+
+// readable reports that a read would not wait: there are bytes, the end or an
+// error. It takes nothing away.
+func readable(fd uintptr) bool {
+	var b [1]byte
+	for {
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
+		if err != syscall.EINTR {
+			return err != syscall.EAGAIN
+		}
+	}
+}

@@ -81,6 +81,7 @@ func (s *socket) run() {
 	s.within(firstWithin)
 	limit := wire.MaxFirst
 	for first := true; ; first = false {
+		s.conn.await()
 		req, err := s.read(limit)
 		if s.conn.isClosing() {
 			return
