@@ -33,7 +33,6 @@ type world struct {
 	sent   map[string]bool    // ids of it
 	broken []string           // promises broken
 	admits []time.Time        // when rounds were made
-	calls  []string           // every call that reached a server
 	admit  func() *room.Round // overrides the answer of Admit
 	block  time.Duration      // how long a publish takes
 	flying int                // publishes in progress

@@ -38,7 +38,6 @@ type fakeLine struct {
 	active   map[room.VisitorID]time.Time
 	lanes    map[string]fakeLane
 	admitted int64
-	missed   int64
 
 	away   bool
 	lose   int // so many replies of acts are lost after taking effect

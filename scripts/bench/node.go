@@ -45,6 +45,8 @@ func (s *sinks) Join(ctx context.Context, name room.Name, sink sweep.Sink) (*swe
 // Usage is what a node has used so far.
 type Usage struct {
 	RSS     float64 // bytes, after a collection that gave its pages back
+	Stacks  float64 // of it: the goroutines'
+	Heap    float64 // of it: spans with live objects
 	Mallocs float64
 	CPUUS   float64 // user and system
 	Sent    float64 // position frames
@@ -131,6 +133,7 @@ func usage(reg *prometheus.Registry) (u Usage, err error) {
 			}
 		}
 	}
+	u.Stacks, u.Heap = float64(mem.StackInuse), float64(mem.HeapInuse)
 	u.RSS, u.Mallocs = pages*float64(os.Getpagesize()), float64(mem.Mallocs)
 	u.CPUUS = float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e3
 	return u, nil
