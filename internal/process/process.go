@@ -85,7 +85,13 @@ func Run(ctx context.Context, name, description string, cli interface{ logging()
 	if err != nil {
 		wrong = append(wrong, err)
 	}
-	if kctx != nil && err == nil {
+	// A missing flag or a value outside its enum is found after all values were
+	// taken over, so the groups can say what else is wrong.
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Error == nil {
+		kctx = parse.Context
+	}
+	if kctx != nil && kctx.Error == nil {
 		wrong = append(wrong, check(reflect.ValueOf(cli).Elem(), selected(kctx))...)
 	}
 	if len(wrong) > 0 {

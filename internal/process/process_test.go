@@ -38,10 +38,18 @@ type otherCmd struct {
 func (o *otherCmd) Check() error { return errors.New("other was checked") }
 func (o *otherCmd) Run() error   { return errors.New("other ran") }
 
+type needCmd struct {
+	Group group  `embed:""`
+	Need  string `required:""`
+}
+
+func (n *needCmd) Run() error { return nil }
+
 type cli struct {
 	Logging `embed:""`
 	Run     runCmd   `cmd:"" default:"withargs"`
 	Other   otherCmd `cmd:""`
+	Need    needCmd  `cmd:""`
 }
 
 func TestRun(t *testing.T) {
@@ -60,6 +68,8 @@ func TestRun(t *testing.T) {
 		{"help", t.Context(), []string{"-h"}, 0, "Usage: x", nil},
 		{"all wrong values together", t.Context(), []string{"--count=many", "--wait=soon", "--listen=bad"}, 2, "",
 			[]string{`--count "many": want a whole number`, `--wait "soon": want a duration`, "--listen: bad", "nothing was changed"}},
+		{"a missing flag hides nothing", t.Context(), []string{"need", "--listen=bad", "--wait=soon"}, 2, "",
+			[]string{"missing flags: --need", "--listen: bad", `--wait "soon"`}},
 		{"unknown flag", t.Context(), []string{"--nope"}, 2, "", []string{"unknown flag --nope"}},
 		{"only the chosen command is checked", t.Context(), []string{"other"}, 2, "", []string{"other was checked"}},
 	} {
