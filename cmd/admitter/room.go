@@ -85,7 +85,6 @@ type createCmd struct {
 	One    one              `embed:""`
 	Values admission.Values `embed:""`
 	State  string           `help:"State to begin with: opening (visitors queue), open, paused or closed." default:"opening"`
-	Epoch  string           `help:"Bring this epoch back instead of minting one: places of that epoch are good again." placeholder:"EPOCH"`
 }
 
 func (c *createCmd) Check() error {
@@ -104,11 +103,6 @@ func (c *createCmd) conf() (room.Conf, error) {
 		errs = append(errs, fmt.Errorf("--state: %w", err))
 	}
 	conf.Epoch = room.NewEpoch()
-	if c.Epoch != "" {
-		if conf.Epoch, err = room.ParseEpoch(c.Epoch); err != nil {
-			errs = append(errs, fmt.Errorf("--epoch: %w", err))
-		}
-	}
 	return conf, errors.Join(errs...)
 }
 

@@ -17,8 +17,8 @@ import (
 // seat that was taken meanwhile is told so by the hold.
 const mapAge = 250 * time.Millisecond
 
-// mapRooms bounds the rooms remembered; further ones are read each time. A
-// remembered room exists, so strangers fill nothing.
+// mapRooms bounds the rooms remembered; further ones are read each time. A room
+// that can't be read is forgotten, so strangers fill nothing.
 const mapRooms = 1000
 
 // seatMap is one room's map as it is sent. A body is never changed.
@@ -46,10 +46,14 @@ func newSeatMaps(load func(context.Context, room.Name) ([]seat.Seat, error)) *se
 func (m *seatMaps) of(ctx context.Context, name room.Name) (body []byte, etag string, err error) {
 	m.mu.Lock()
 	s := m.rooms[name]
-	m.mu.Unlock()
 	if s == nil {
 		s = &seatMap{turn: make(chan struct{}, 1)}
+		if len(m.rooms) < mapRooms {
+			m.rooms[name] = s // now, so that everybody waits for one read
+		}
 	}
+	m.mu.Unlock()
+	arrived := time.Now()
 	select {
 	case <-ctx.Done():
 		return nil, "", ctx.Err()
@@ -58,11 +62,18 @@ func (m *seatMaps) of(ctx context.Context, name room.Name) (body []byte, etag st
 	defer func() { <-s.turn }()
 	// The age is this process's own, so it runs on the monotonic clock.
 	began := time.Now()
-	if began.Sub(s.read) < mapAge {
+	// A read that takes longer than mapAge is still the answer for everybody who
+	// came before it began; otherwise they would read one after another.
+	if s.body != nil && (began.Sub(s.read) < mapAge || !s.read.Before(arrived)) {
 		return s.body, s.etag, nil
 	}
 	seats, err := m.load(ctx, name)
 	if err != nil {
+		m.mu.Lock()
+		if s.body == nil && m.rooms[name] == s {
+			delete(m.rooms, name) // it may be a room that does not exist
+		}
+		m.mu.Unlock()
 		return nil, "", err
 	}
 	s.body, err = json.Marshal(struct {
@@ -73,10 +84,5 @@ func (m *seatMaps) of(ctx context.Context, name room.Name) (body []byte, etag st
 	}
 	sum := sha256.Sum256(s.body)
 	s.etag, s.read = `"`+hex.EncodeToString(sum[:12])+`"`, began
-	m.mu.Lock()
-	if len(m.rooms) < mapRooms && m.rooms[name] == nil {
-		m.rooms[name] = s
-	}
-	m.mu.Unlock()
 	return s.body, s.etag, nil
 }

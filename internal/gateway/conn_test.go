@@ -305,8 +305,8 @@ func TestFirstMessageIsAwaitedForAWhile(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *hall) {
 		n := h.node(t, nil)
 		c := n.dial(t, h.room)
-		if told, code := c.ends(); told != wire.NoHello || code != wire.CloseProtocol {
-			t.Errorf("got %s and %d, want %s and %d", told, code, wire.NoHello, wire.CloseProtocol)
+		if told, code := c.ends(); told != wire.NoHello || code != wire.CloseStalled {
+			t.Errorf("got %s and %d, want %s and %d", told, code, wire.NoHello, wire.CloseStalled)
 		}
 	})
 }

@@ -539,6 +539,9 @@ func (m *model) set(t *rapid.T) {
 	effect := func() {
 		m.settle()
 		m.conf = ch.On(m.conf)
+		if ch.State != nil && *ch.State == room.Open {
+			m.conf.SoldOut = false
+		}
 		m.conf.Burst = max(m.conf.Burst, m.conf.Rate.MinBurst())
 		m.credit = min(m.credit, m.conf.Burst*1_000_000_000)
 	}

@@ -31,11 +31,16 @@ func (l *Lines) Rooms(ctx context.Context) ([]room.Name, error) {
 			return nil, err
 		}
 	}
+	if len(expired) > 0 { // some of them may live: what the registry says now counts
+		if members, err = l.rdb.SMembers(ctx, roomsKey()).Result(); err != nil {
+			return nil, translate(err)
+		}
+	}
 	names := make([]room.Name, 0, len(members))
 	for _, member := range members {
 		// A name that no room can have was not put there by us; there is nothing
 		// to do for it.
-		if name, err := room.ParseName(member); err == nil && !slices.Contains(expired, member) {
+		if name, err := room.ParseName(member); err == nil {
 			names = append(names, name)
 		}
 	}
@@ -78,6 +83,12 @@ func (l *Lines) Create(ctx context.Context, name room.Name, conf room.Conf, acto
 	if answer.len() == 0 || answer.text(0) != "" {
 		if listErr := l.rdb.SAdd(ctx, roomsKey(), string(name)).Err(); listErr != nil {
 			return translate(listErr)
+		}
+		// The room of that name before may have left its end behind.
+		if answer.len() == 0 {
+			if zErr := l.rdb.ZRem(ctx, closingKey(), string(name)).Err(); zErr != nil {
+				return translate(zErr)
+			}
 		}
 	}
 	return err

@@ -109,7 +109,8 @@ func (c *crowd) each(ctx context.Context, period time.Duration, tick func(contex
 	}
 }
 
-// enter and exit count who keeps the ticks awake.
+// enter and exit count who keeps the ticks awake. exit reports whether the room
+// is still there; the metrics of one that is gone were dropped with it.
 func (c *crowd) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +124,7 @@ func (c *crowd) enter() error {
 	return nil
 }
 
-func (c *crowd) exit() {
+func (c *crowd) exit() (listed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.people--
@@ -131,6 +132,7 @@ func (c *crowd) exit() {
 		c.someone = make(chan struct{})
 		c.known = false
 	}
+	return !c.closed
 }
 
 func (c *crowd) caller() room.Caller {
@@ -251,18 +253,25 @@ func (c *crowd) dismiss(code wire.Code) {
 // settle brings waiting and rest up to date: sorts newcomers in, drops who left.
 // The caller holds mu.
 func (c *crowd) settle() {
-	if c.dirty {
-		c.dirty = false
-		c.waiting = slices.DeleteFunc(c.waiting, func(i item) bool {
-			i.visit.inWaiting = i.visit.standing() == waits
-			return !i.visit.inWaiting
-		})
-		c.rest = slices.DeleteFunc(c.rest, func(v *Visit) bool {
-			s := v.standing()
-			v.inRest = s != waits && s != parted
-			return !v.inRest
-		})
+	c.merge()
+	if !c.dirty {
+		return
 	}
+	c.dirty = false
+	c.waiting = slices.DeleteFunc(c.waiting, func(i item) bool {
+		i.visit.inWaiting = i.visit.standing() == waits
+		return !i.visit.inWaiting
+	})
+	c.rest = slices.DeleteFunc(c.rest, func(v *Visit) bool {
+		s := v.standing()
+		v.inRest = s != waits && s != parted
+		return !v.inRest
+	})
+}
+
+// merge sorts the newcomers into waiting. It comes before the filter, since one
+// of them may have been admitted or have parted already. The caller holds mu.
+func (c *crowd) merge() {
 	if len(c.fresh) == 0 {
 		return
 	}

@@ -27,7 +27,7 @@ const (
 	// admitted to told leaves room for one late tick.
 	TurnTick = 100 * time.Millisecond
 	// Beat is how many ticks a visitor hears nothing before the last word is
-	// repeated: a page takes 15 s of silence for a dead connection.
+	// repeated: a page takes 45 s of silence for a dead connection.
 	Beat = 5
 	// MaxSinks is how many connections of one visitor are served; the oldest goes
 	// when one more comes.

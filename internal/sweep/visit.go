@@ -72,8 +72,9 @@ func (v *Visit) Part(s Sink) {
 	v.mu.Unlock()
 	if ended {
 		v.crowd.move(v)
-		v.crowd.exit()
-		v.crowd.all.metrics.visitors.WithLabelValues(string(v.crowd.name)).Dec()
+		if v.crowd.exit() {
+			v.crowd.all.metrics.visitors.WithLabelValues(string(v.crowd.name)).Dec()
+		}
 	}
 }
 
@@ -241,9 +242,10 @@ func (v *Visit) Leave(ctx context.Context) error {
 	_, repeated, err := patiently(ctx, v.crowd, "leave", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, v.crowd.all.line.Leave(ctx, v.crowd.name, v.caller(), v.place)
 	})
-	// Spent at a second try: the first one's answer was lost.
-	done := err == nil || repeated && errors.Is(err, room.ErrSpent)
 	v.mu.Lock()
+	// Spent at a second try: the first one's answer was lost. The client library
+	// may have tried again unseen, and who waited and wanted to go is gone.
+	done := err == nil || errors.Is(err, room.ErrSpent) && (repeated || v.standing() == waits)
 	v.leaving = false
 	if done && v.standing() != parted {
 		v.state.Store(over)

@@ -30,36 +30,65 @@ type remote struct {
 	url    string
 	client *http.Client
 
-	mu     sync.Mutex // held during a fetch: the others wait for its answer
+	turn  sync.Mutex // held during a fetch: who needs a new key waits for its answer
+	asked time.Time  // last try; guarded by turn
+
+	mu     sync.Mutex // taken with or without turn, never around it
 	keys   publicKeys
 	loaded time.Time // of keys
-	asked  time.Time // last try
 }
 
 func newRemote(url string) *remote {
 	return &remote{url: url, client: &http.Client{Timeout: fetchLimit}}
 }
 
+// key answers a known kid at once, but for the one caller that refreshes keys
+// past their age: a URL that hangs must not hold everybody up.
 func (r *remote) key(ctx context.Context, kid string) (ed25519.PublicKey, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	_, known := r.keys[kid]
-	gap := refreshGap
-	if r.keys == nil {
-		gap = firstGap
-	}
-	if (!known || now.Sub(r.loaded) > maxAge) && (r.asked.IsZero() || now.Sub(r.asked) >= gap) {
-		r.asked = now
-		// The caller's end must not end what the others wait for.
-		if keys, err := r.fetch(context.WithoutCancel(ctx)); err == nil {
-			r.keys, r.loaded = keys, now
+	keys, fresh := r.have()
+	if _, known := keys[kid]; known {
+		if !fresh && r.turn.TryLock() {
+			r.refresh(ctx)
+			r.turn.Unlock()
 		}
+	} else {
+		r.turn.Lock()
+		if keys, _ = r.have(); keys[kid] == nil { // nobody brought it while we waited
+			r.refresh(ctx)
+		}
+		r.turn.Unlock()
 	}
-	if r.keys == nil {
+	if keys, _ = r.have(); keys == nil {
 		return nil, ErrKeysAway
 	}
-	return r.keys.key(ctx, kid)
+	return keys.key(ctx, kid)
+}
+
+func (r *remote) have() (keys publicKeys, fresh bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys, time.Since(r.loaded) <= maxAge
+}
+
+// refresh fetches, unless the last try is too young. The caller holds turn.
+func (r *remote) refresh(ctx context.Context) {
+	now := time.Now()
+	gap := refreshGap
+	if keys, _ := r.have(); keys == nil {
+		gap = firstGap
+	}
+	if !r.asked.IsZero() && now.Sub(r.asked) < gap {
+		return
+	}
+	r.asked = now
+	// The caller's end must not end what the others wait for.
+	keys, err := r.fetch(context.WithoutCancel(ctx))
+	if err != nil {
+		return // what was read last goes on verifying
+	}
+	r.mu.Lock()
+	r.keys, r.loaded = keys, now
+	r.mu.Unlock()
 }
 
 func (r *remote) fetch(ctx context.Context) (publicKeys, error) {

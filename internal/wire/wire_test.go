@@ -146,8 +146,8 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%s: got HTTP %d, text %q", code, m.HTTP, m.Text)
 		case m.Close != 0 && (m.Close < 4000 || m.Close > 4999):
 			t.Errorf("%s: got close code %d", code, m.Close)
-		case m.Close != 0 && m.Close < 4500 && !m.Retry:
-			t.Errorf("%s: close code %d says reconnect, the table says no retry", code, m.Close)
+		case m.Close != 0 && (m.Close < 4500) != m.Retry:
+			t.Errorf("%s: close code %d and retry %v contradict each other", code, m.Close, m.Retry)
 		}
 	}
 	for _, k := range known {

@@ -59,7 +59,7 @@ export const CODES = /** @type {Record<string, {text: string, then: 'say'|'again
   unknown_type: { text: 'error.protocol', then: 'stop' },
   unsupported: { text: 'error.protocol', then: 'stop' },
   too_fast: { text: 'error.too_fast', then: 'stop' },
-  no_join: { text: 'error.no_join', then: 'stop' },
+  no_join: { text: 'error.no_join', then: 'again' },
   not_joined: { text: 'error.not_joined', then: 'again' },
   bad_room: { text: 'error.unknown_room', then: 'stop' },
   unknown_room: { text: 'error.unknown_room', then: 'stop' },
@@ -84,7 +84,7 @@ export const CODES = /** @type {Record<string, {text: string, then: 'say'|'again
 });
 
 /** Codes after which a button may bring this page back. */
-export const RESUMABLE = new Set(['too_many_tabs', 'too_fast', 'no_join', 'bad_message', 'bad_request', 'too_long', 'unknown_type', 'unsupported']);
+export const RESUMABLE = new Set(['too_many_tabs', 'too_fast', 'bad_message', 'bad_request', 'too_long', 'unknown_type', 'unsupported']);
 
 // Waits in ms. A room that refuses is asked again within half a minute, which
 // keeps 50,000 pages below 2,000 questions a second.

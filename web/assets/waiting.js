@@ -20,7 +20,7 @@ const name = title(room);
 const store = kept('localStorage', 'waitroom:place:' + room);
 const socket = new Socket(
   location.origin.replace(/^http/, 'ws') + prefix + '/rooms/' + room + '/ws', happen,
-  () => ['joining', 'waiting'].includes(state.phase));
+  () => ['joining', 'waiting', 'turn', 'claiming', 'inside'].includes(state.phase));
 
 /** @type {State} */
 let state = start(readPlace());
@@ -40,13 +40,15 @@ function readPlace() {
 
 /** @param {import('./line.js').Happening} event */
 function happen(event) {
+  const before = state.place;
   const [next, effects] = step(state, { ...event, now: performance.now() });
   state = next;
   for (const effect of effects) {
     switch (effect.do) {
       case 'send': socket.send(effect.message); break;
       case 'keep': store.write(JSON.stringify({ place: effect.place, epoch: effect.epoch, from: effect.from })); break;
-      case 'forget': store.write(''); break;
+      // Another tab may have joined anew meanwhile: only our own place is dropped.
+      case 'forget': if (readPlace()?.place === before) store.write(''); break;
       case 'later':
         clearTimeout(later);
         later = setTimeout(happen, (0.1 + 0.9 * Math.random()) * effect.within, { type: 'again' });

@@ -55,6 +55,9 @@ if #order > 0 and tonumber(wanted.burst or old_burst) < least then
 end
 
 local changed, entry = {}, {}
+-- Opening the room by hand ends sold_out: the operator has added seats. If there
+-- are none, the next confirmed booking's fact says so again.
+local reopened = wanted.state == 'open' and redis.call('HGET', conf, 'sold_out') == '1'
 for _, field in ipairs(order) do
   local old = redis.call('HGET', conf, field) or ''
   if old ~= wanted[field] then
@@ -68,6 +71,11 @@ for _, field in ipairs(order) do
   else
     wanted[field] = nil
   end
+end
+
+if reopened then
+  for _, v in ipairs({'sold_out', '1', '0'}) do changed[#changed + 1] = v end
+  for _, v in ipairs({'old:sold_out', '1', 'new:sold_out', '0'}) do entry[#entry + 1] = v end
 end
 
 local state = redis.call('HGET', conf, 'state')
