@@ -802,3 +802,18 @@ func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A newcomer may have parted or been admitted before the first settle sees it.
+func TestSettleFiltersNewcomers(t *testing.T) {
+	c := newCrowd(&Crowds{node: "test"}, show)
+	for n, state := range []standing{waits, parted, admitted} {
+		v := &Visit{crowd: c, place: room.Place{Number: room.Number(n + 1)}, inWaiting: true}
+		v.state.Store(state)
+		c.fresh = append(c.fresh, item{v.place.Number, v})
+	}
+	c.dirty = true
+	c.settle()
+	if len(c.waiting) != 1 || c.waiting[0].number != 1 {
+		t.Errorf("got %d waiting, want number 1 alone", len(c.waiting))
+	}
+}
