@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -282,6 +283,60 @@ func TestRemoteKeys(t *testing.T) {
 		serving = nil
 		time.Sleep(maxAge + time.Second)
 		check("away later", nextPass, nil, 5)
+	})
+}
+
+// A URL that hangs delays the one caller that refreshes, not those whose key is
+// known.
+func TestHangingURLDelaysOneCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key, err := NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring, err := NewKeyring(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass, err := ring.Pass(room.Admission{Room: "show", Epoch: room.NewEpoch(), Number: 1, Visitor: room.NewVisitorID()}, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hangs := false
+		remote := newRemote("http://keys.test/")
+		remote.client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			if hangs {
+				<-r.Context().Done() // the client's own limit
+				return nil, r.Context().Err()
+			}
+			w := httptest.NewRecorder()
+			w.Write(ring.JWKS())
+			return w.Result(), nil
+		})
+		v := &Verifier{keys: remote}
+		ask := func() time.Duration {
+			start := time.Now()
+			if _, err := v.ParsePass(t.Context(), pass, "show", time.Now()); err != nil {
+				t.Errorf("got %v, want a good pass", err)
+			}
+			return time.Since(start)
+		}
+		ask()
+		hangs = true
+		time.Sleep(maxAge + time.Second)
+		var delayed atomic.Int64
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if ask() > 0 {
+					delayed.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if got := delayed.Load(); got != 1 {
+			t.Errorf("got %d of 10 callers delayed, want 1", got)
+		}
 	})
 }
 
