@@ -69,7 +69,7 @@ type shown struct {
 }
 
 func (s shown) frame(now time.Time) []byte {
-	m := wire.RoomMessage{Type: wire.Room, State: s.state, Notice: s.notice}
+	m := wire.RoomMessage{Type: wire.Room, State: s.state, Notice: s.notice, BeatMS: BeatMost.Milliseconds()}
 	if s.state == room.ShownOpening && !s.opens.IsZero() {
 		left := max(0, s.opens.Sub(now).Milliseconds())
 		m.OpensMS = &left

@@ -29,6 +29,9 @@ const (
 	// Beat is how many ticks a visitor hears nothing before the last word is
 	// repeated: a page takes 45 s of silence for a dead connection.
 	Beat = 5
+	// BeatMost is the longest silence towards a connection that reads, as visitors
+	// are told: Beat ticks, and one late.
+	BeatMost = 6 * time.Second
 	// MaxSinks is how many connections of one visitor are served; the oldest goes
 	// when one more comes.
 	MaxSinks = 8

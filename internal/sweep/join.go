@@ -119,7 +119,7 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	joined := wire.Encode(wire.JoinedMessage{Type: wire.Joined, Place: token, Number: a.place.Number, Epoch: a.epoch})
+	joined := wire.Encode(wire.JoinedMessage{Type: wire.Joined, Place: token, Number: a.place.Number, Epoch: a.epoch, BeatMS: BeatMost.Milliseconds()})
 
 	c.mu.Lock()
 	if c.closed || a.epoch != c.epoch {

@@ -98,6 +98,7 @@ type (
 		Place  string      `json:"place"`
 		Number room.Number `json:"number"` // for tools; a page never shows it
 		Epoch  room.Epoch  `json:"epoch"`
+		BeatMS int64       `json:"beat_ms"` // the longest silence of this server, until a later frame says otherwise
 	}
 	PositionMessage struct {
 		Type     Type          `json:"type"`
@@ -120,6 +121,7 @@ type (
 		State   room.Shown `json:"state"`
 		Notice  string     `json:"notice,omitempty"`
 		OpensMS *int64     `json:"opens_ms,omitempty"`
+		BeatMS  int64      `json:"beat_ms,omitempty"` // as in joined; who has no place hears no other
 	}
 	DrainMessage struct {
 		Type    Type  `json:"type"`

@@ -24,7 +24,7 @@ func ms(n int64) *int64 { return &n }
 // serverMessages are every shape that a server sends; the page's tests read the
 // same files.
 var serverMessages = map[string][]byte{
-	"joined":             Encode(JoinedMessage{Joined, "PLACE", 4711, "abcdefgh"}),
+	"joined":             Encode(JoinedMessage{Joined, "PLACE", 4711, "abcdefgh", 6000}),
 	"position":           AppendPosition(nil, 42, 1234, 60, 90),
 	"position_first":     AppendPosition(nil, 1, 1, 0, 5),
 	"position_no_eta":    AppendPosition(nil, 42, 1234, -1, 0),
@@ -34,14 +34,14 @@ var serverMessages = map[string][]byte{
 	"pass":               Encode(PassMessage{Pass, "PASS", 600000, "https://shop.example/rooms/show/shop"}),
 	"left":               Encode(PlainMessage{Left}),
 	"drain":              Encode(DrainMessage{Drain, 2500}),
-	"room_open":          Encode(RoomMessage{Room, room.ShownOpen, "", nil}),
-	"room_opening":       Encode(RoomMessage{Room, room.ShownOpening, "", ms(90000)}),
-	"room_paused_notice": Encode(RoomMessage{Room, room.ShownPaused, "Back in <5 min> & soon", nil}),
-	"room_full":          Encode(RoomMessage{Room, room.ShownFull, "", nil}),
-	"room_sold_out":      Encode(RoomMessage{Room, room.ShownSoldOut, "", nil}),
-	"room_closed":        Encode(RoomMessage{Room, room.ShownClosed, "", nil}),
-	"room_stalled":       Encode(RoomMessage{Room, room.ShownStalled, "", nil}),
-	"room_recovering":    Encode(RoomMessage{Room, room.ShownRecovering, "", nil}),
+	"room_open":          Encode(RoomMessage{Room, room.ShownOpen, "", nil, 6000}),
+	"room_opening":       Encode(RoomMessage{Room, room.ShownOpening, "", ms(90000), 6000}),
+	"room_paused_notice": Encode(RoomMessage{Room, room.ShownPaused, "Back in <5 min> & soon", nil, 6000}),
+	"room_full":          Encode(RoomMessage{Room, room.ShownFull, "", nil, 6000}),
+	"room_sold_out":      Encode(RoomMessage{Room, room.ShownSoldOut, "", nil, 6000}),
+	"room_closed":        Encode(RoomMessage{Room, room.ShownClosed, "", nil, 6000}),
+	"room_stalled":       Encode(RoomMessage{Room, room.ShownStalled, "", nil, 6000}),
+	"room_recovering":    Encode(RoomMessage{Room, room.ShownRecovering, "", nil, 6000}),
 	"error_place_epoch":  EncodeError(PlaceEpoch),
 	"error_unknown_room": EncodeError(UnknownRoom),
 }
