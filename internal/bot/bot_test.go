@@ -77,7 +77,7 @@ func (n *node) hear(want wire.Request) {
 		n.t.Errorf("node waits for %+v: %v", want, err)
 		return
 	}
-	got, err := wire.DecodeRequest(b, wire.MaxFirst)
+	got, err := wire.DecodeRequest(b)
 	if err != nil || got != want {
 		n.t.Errorf("node hears %+v, %v, want %+v", got, err, want)
 	}

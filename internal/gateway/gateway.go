@@ -33,6 +33,7 @@ const retrySpread = 5
 type visitors interface {
 	Join(context.Context, room.Name, sweep.Sink) (*sweep.Visit, error)
 	Return(context.Context, room.Name, room.Epoch, room.Place, sweep.Sink) (*sweep.Visit, error)
+	Watch(room.Name, sweep.Sink) *sweep.Visit
 }
 
 // places verifies the tokens that visitors bring back; token.Verifier is one.

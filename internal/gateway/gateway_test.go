@@ -9,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"waitroom/internal/embedded"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -189,7 +190,7 @@ func TestBadInput(t *testing.T) {
 			{"foreign place", h.room, text(`{"type":"join","place":"` + foreign + `"}`), wire.PlaceForeign},
 			{"place of an older epoch", h.room, text(`{"type":"join","place":"` + older + `"}`), wire.PlaceEpoch},
 			{"place of another room", h.room, text(`{"type":"join","place":"` + other + `"}`), wire.PlaceRoom},
-			{"too long", h.room, text(`{"type":"join","place":"` + strings.Repeat("x", wire.MaxFirst) + `"}`), wire.TooLong},
+			{"too long", h.room, text(`{"type":"join","place":"` + strings.Repeat("x", wire.MaxJoin) + `"}`), wire.TooLong},
 			{"far too long", h.room, text(strings.Repeat("x", 1<<20)), wire.TooLong},
 			{"malformed JSON", h.room, text(`{"type":`), wire.BadMessage},
 			{"unknown type", h.room, text(`{"type":"dance"}`), wire.UnknownType},
@@ -198,12 +199,8 @@ func TestBadInput(t *testing.T) {
 			{"long later message", h.room, func(c *client) {
 				text(`{"type":"join"}`)(c)
 				c.hear(wire.Joined)
-				text(`{"type":"claim","x":"` + strings.Repeat("x", wire.MaxLater) + `"}`)(c)
+				text(`{"type":"claim","x":"` + strings.Repeat("x", wire.MaxOther) + `"}`)(c)
 			}, wire.TooLong},
-			{"join twice", h.room, func(c *client) {
-				text(`{"type":"join"}`)(c)
-				text(`{"type":"join"}`)(c)
-			}, wire.BadMessage},
 			{"too fast", h.room, func(c *client) {
 				text(`{"type":"join"}`)(c)
 				for range 2 * messageBurst {
@@ -230,17 +227,105 @@ func TestBadInput(t *testing.T) {
 	})
 }
 
-// Who was refused and stays silent is sent to reconnect, not away for good.
+// Who was refused in a room that the node knows nothing of hears no beat; who
+// then stays silent is sent to reconnect, not away for good.
 func TestSilenceAfterRefusal(t *testing.T) {
+	// A Redis of its own, since its registry must be empty.
+	_, addr, stop, err := embedded.Redis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	h := newHall(t, "redis://"+addr+"/0")
+	if err := h.lines.Delete(t.Context(), h.room, true, "test"); err != nil {
+		t.Fatal(err)
+	}
+	n := h.node(t, nil)
+	n.edge.again = 50 * time.Millisecond
+	c := n.dial(t, "elsewhere")
+	c.say(wire.Request{Type: wire.Join})
+	if told, code := c.ends(); told != wire.Recovering || code != wire.CloseStalled {
+		t.Errorf("got %s and %d, want recovering and %d", told, code, wire.CloseStalled)
+	}
+}
+
+// Who is refused keeps the connection, hears why and how the room stands, and
+// joins on it once the room takes visitors again.
+func TestRefusedThenReopened(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *hall) {
 		n := h.node(t, nil)
-		n.edge.again = 50 * time.Millisecond
-		closed := room.Closed
-		h.set(t, room.Change{State: &closed})
-		c := n.dial(t, h.room)
-		c.say(wire.Request{Type: wire.Join})
-		if told, code := c.ends(); told != wire.RoomClosed || code != wire.CloseStalled {
-			t.Errorf("got %s and %d, want room_closed and %d", told, code, wire.CloseStalled)
+		n.edge.again = time.Millisecond // no such connection is ever sent away
+		first, _ := n.join(t)
+		closed, open, few, many := room.Closed, room.Open, int64(1), int64(1000)
+		for _, c := range []struct {
+			why    wire.Code
+			shown  room.Shown
+			shut   room.Change
+			reopen room.Change
+		}{
+			{wire.RoomClosed, room.ShownClosed, room.Change{State: &closed}, room.Change{State: &open}},
+			{wire.RoomFull, room.ShownFull, room.Change{MaxWaiting: &few}, room.Change{MaxWaiting: &many}},
+		} {
+			h.set(t, c.shut)
+			first.until("the node knows", func(m message) bool { return m.State == c.shown })
+			page := n.dial(t, h.room)
+			page.say(wire.Request{Type: wire.Join})
+			if m, err := page.next(); err != nil || m.Code != c.why {
+				t.Fatalf("got %+v, %v, want %s first", m, err, c.why)
+			}
+			page.until("its state", func(m message) bool { return m.State == c.shown })
+			page.until("a beat", func(m message) bool { return m.State == c.shown })
+			page.say(wire.Request{Type: wire.Claim})
+			page.until("not_joined", func(m message) bool { return m.Code == wire.NotJoined })
+			h.set(t, c.reopen)
+			page.until("open", func(m message) bool { return m.State == room.ShownOpen })
+			page.say(wire.Request{Type: wire.Join})
+			page.hear(wire.Joined)
+			page.until("a position", func(m message) bool { return m.Position > 0 })
+			page.say(wire.Request{Type: wire.Leave})
+			page.hear(wire.Left)
+		}
+	})
+}
+
+// A second join is a return, on the connection it comes on: the same place, and
+// where it stands. With the place of somebody else it moves there.
+func TestSecondJoin(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		n := h.node(t, nil)
+		a, joined := n.join(t)
+		a.say(wire.Request{Type: wire.Join})
+		if again := a.hear(wire.Joined); again.Number != joined.Number || again.Place != joined.Place {
+			t.Errorf("got number %d, want %d again", again.Number, joined.Number)
+		}
+		a.hear(wire.Position)
+		a.say(wire.Request{Type: wire.Join, Place: joined.Place})
+		if again := a.hear(wire.Joined); again.Number != joined.Number {
+			t.Errorf("with the place: got number %d, want %d again", again.Number, joined.Number)
+		}
+		h.admit(t, 1)
+		a.hear(wire.Admitted)
+		a.say(wire.Request{Type: wire.Join})
+		a.hear(wire.Joined)
+		if m := a.hear(wire.Admitted); m.ClaimMS <= 0 || m.ClaimMS > 5000 {
+			t.Errorf("got claim_ms %d, want what is left", m.ClaimMS)
+		}
+		a.say(wire.Request{Type: wire.Claim})
+		pass := a.hear(wire.Pass)
+		a.say(wire.Request{Type: wire.Join})
+		if m := a.hear(wire.Pass); m.Pass != pass.Pass {
+			t.Errorf("got another pass")
+		}
+
+		_, other := n.join(t)
+		a.say(wire.Request{Type: wire.Join, Place: other.Place})
+		if m := a.hear(wire.Joined); m.Number != other.Number {
+			t.Errorf("got number %d, want the other place %d", m.Number, other.Number)
+		}
+		a.hear(wire.Position)
+		status, err := h.lines.Status(t.Context(), h.room)
+		if err != nil || status.Waiting != 1 || status.Active != 1 {
+			t.Errorf("got %d waiting, %d active, %v, want one each: no join made a place", status.Waiting, status.Active, err)
 		}
 	})
 }

@@ -230,10 +230,10 @@ func (c *client) next() (message, error) {
 // hear waits for a message of a type, past those of others.
 func (c *client) hear(want wire.Type) message {
 	c.t.Helper()
-	for {
+	for end := time.Now().Add(wait); ; { // a beat comes for ever
 		m, err := c.next()
-		if err != nil {
-			c.t.Fatalf("waiting for %s: %v", want, err)
+		if err != nil || time.Now().After(end) {
+			c.t.Fatalf("waiting for %s: got %+v, %v", want, m, err)
 		}
 		if m.Type == want {
 			return m
@@ -247,10 +247,10 @@ func (c *client) hear(want wire.Type) message {
 // until waits for a message that is right.
 func (c *client) until(what string, right func(message) bool) message {
 	c.t.Helper()
-	for {
+	for end := time.Now().Add(wait); ; {
 		m, err := c.next()
-		if err != nil {
-			c.t.Fatalf("waiting for %s: %v", what, err)
+		if err != nil || time.Now().After(end) {
+			c.t.Fatalf("waiting for %s: got %+v, %v", what, m, err)
 		}
 		if right(m) {
 			return m
@@ -262,10 +262,13 @@ func (c *client) until(what string, right func(message) bool) message {
 func (c *client) ends() (wire.Code, int) {
 	c.t.Helper()
 	var told wire.Code
-	for {
+	for end := time.Now().Add(wait); ; {
 		m, err := c.next()
 		if err != nil {
 			return told, int(websocket.CloseStatus(err))
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("the connection stays open; last heard %+v", m)
 		}
 		if m.Type == wire.Error {
 			told = m.Code

@@ -20,8 +20,9 @@ import (
 const (
 	// firstWithin is how long a connection may stay silent at first.
 	firstWithin = 5 * time.Second
-	// againWithin is how long one without a place may stay, after a refusal it was
-	// told: nothing else would ever end it. It is then sent to reconnect.
+	// againWithin is how long one may stay that was refused in a room which this
+	// node knows nothing of, so that no beat keeps it: nothing else would ever end
+	// it. It is then sent to reconnect.
 	againWithin = time.Minute
 	// A visitor's messages: so many at once, and so many a second. A person sends
 	// three in an hour.
@@ -33,7 +34,7 @@ const (
 )
 
 // inbox lends a buffer while a message is read; a silent connection has none.
-var inbox = sync.Pool{New: func() any { b := make([]byte, wire.MaxFirst+1); return &b }}
+var inbox = sync.Pool{New: func() any { b := make([]byte, wire.MaxJoin+1); return &b }}
 
 // socket is one visitor's connection: a sweep.Sink, and the goroutine that reads.
 type socket struct {
@@ -79,10 +80,9 @@ func (s *socket) run() {
 		return
 	}
 	s.within(firstWithin)
-	limit := wire.MaxFirst
 	for first := true; ; first = false {
 		s.conn.await()
-		req, err := s.read(limit)
+		req, err := s.read()
 		if s.conn.isClosing() {
 			return
 		}
@@ -111,14 +111,15 @@ func (s *socket) run() {
 			if wire.Codes[code].Close != 0 {
 				return
 			}
+			if s.visit == nil && req.Type == wire.Join {
+				// It hears from now on how the room stands, after why it was refused.
+				s.visit = s.gateway.crowds.Watch(name, s)
+			}
 		}
 		if s.visit == nil {
-			// It may try again, with its place.
 			s.within(s.gateway.again)
-			limit = wire.MaxFirst
 		} else {
 			s.within(0)
-			limit = wire.MaxLater
 		}
 	}
 }
@@ -139,7 +140,7 @@ func (s *socket) within(d time.Duration) {
 }
 
 // read waits for one message. What is wrong with it is a *wire.DecodeError.
-func (s *socket) read(limit int) (wire.Request, error) {
+func (s *socket) read() (wire.Request, error) {
 	typ, r, err := s.ws.Reader(context.Background())
 	if err != nil {
 		return wire.Request{}, err
@@ -150,8 +151,8 @@ func (s *socket) read(limit int) (wire.Request, error) {
 	buf := inbox.Get().(*[]byte)
 	defer inbox.Put(buf)
 	n := 0
-	for n <= limit {
-		m, err := r.Read((*buf)[n : limit+1])
+	for n <= wire.MaxJoin {
+		m, err := r.Read((*buf)[n : wire.MaxJoin+1])
 		n += m
 		if errors.Is(err, io.EOF) {
 			break
@@ -160,13 +161,13 @@ func (s *socket) read(limit int) (wire.Request, error) {
 			return wire.Request{}, err
 		}
 	}
-	return wire.DecodeRequest((*buf)[:n], limit)
+	return wire.DecodeRequest((*buf)[:n])
 }
 
 // serve does what a message asks and returns what stood in the way, or "".
 func (s *socket) serve(name room.Name, req wire.Request) wire.Code {
 	g := s.gateway
-	if req.Type != wire.Join && s.visit == nil {
+	if req.Type != wire.Join && (s.visit == nil || s.visit.Placeless()) {
 		return wire.NotJoined
 	}
 	var err error
@@ -176,29 +177,43 @@ func (s *socket) serve(name room.Name, req wire.Request) wire.Code {
 	case wire.Leave:
 		err = s.visit.Leave(g.ctx)
 	case wire.Join:
-		if s.visit != nil && !s.visit.Over() {
-			return wire.BadMessage
-		}
-		if s.visit != nil {
-			s.visit.Part(s)
-			s.visit = nil
-		}
-		if req.Place == "" {
-			s.visit, err = g.crowds.Join(g.ctx, name, s)
-			if errors.Is(err, room.ErrEpoch) {
-				err = room.ErrAway // the line was made anew meanwhile: no fault of the visitor
-			}
-			break
-		}
-		var p token.Place
-		if p, err = g.places.ParsePlace(g.ctx, req.Place, name); err == nil {
-			s.visit, err = g.crowds.Return(g.ctx, name, p.Epoch, p.Place, s)
-		}
+		err = s.join(name, req.Place)
 	}
 	if err == nil {
 		return ""
 	}
 	return codeOf(err)
+}
+
+// join comes with a place ("": none). A connection that has one already is
+// answered as a return to it: a page that asks twice must not lose its turn. What
+// was there before stays until the new answer is.
+func (s *socket) join(name room.Name, place string) error {
+	g, before := s.gateway, s.visit
+	var now *sweep.Visit
+	var err error
+	switch {
+	case place != "":
+		var p token.Place
+		if p, err = g.places.ParsePlace(g.ctx, place, name); err == nil {
+			now, err = g.crowds.Return(g.ctx, name, p.Epoch, p.Place, s)
+		}
+	case before != nil && !before.Over():
+		return before.Again(g.ctx, s)
+	default:
+		now, err = g.crowds.Join(g.ctx, name, s)
+		if errors.Is(err, room.ErrEpoch) {
+			err = room.ErrAway // the line was made anew meanwhile: no fault of the visitor
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if before != nil && before != now {
+		before.Part(s)
+	}
+	s.visit = now
+	return nil
 }
 
 // codeOf adds to the table what wire does not know: errors of tokens and of the

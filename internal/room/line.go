@@ -9,6 +9,7 @@ import (
 // the border; the table in wire turns them into codes.
 var (
 	ErrUnknown    = errors.New("room is unknown")
+	ErrDeleted    = errors.New("room was deleted")
 	ErrExists     = errors.New("room exists already")
 	ErrEpoch      = errors.New("place or call is of another epoch")
 	ErrRecovering = errors.New("line is recovering: it knows less than the caller")

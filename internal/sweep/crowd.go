@@ -33,7 +33,7 @@ type crowd struct {
 	visits  map[room.VisitorID]*Visit
 	waiting []item   // in order of number
 	fresh   []item   // arrived since the last settle, in any order
-	rest    []*Visit // admitted, in the shop, or over
+	rest    []*Visit // admitted, in the shop, over, or without a place
 	dirty   bool     // somebody in waiting or rest is there no more
 	suspect []*Visit // the position tick found the bit of a waiting visit set
 	epoch   room.Epoch
@@ -239,8 +239,13 @@ func (c *crowd) dismiss(code wire.Code) {
 		visits = append(visits, v)
 	}
 	clear(c.visits)
+	// Who has no place stays with a line made anew, and goes with the room.
+	placeless := slices.DeleteFunc(slices.Clone(c.rest), func(v *Visit) bool { return !v.Placeless() })
 	c.waiting, c.fresh, c.suspect, c.dirty = nil, nil, nil, true
-	c.rest = append(c.rest[:0], visits...)
+	c.rest = append(append(c.rest[:0], visits...), placeless...)
+	if c.closed {
+		visits = append(visits, placeless...)
+	}
 	for _, v := range visits {
 		v.inWaiting, v.inRest = false, true
 	}

@@ -26,12 +26,13 @@ const (
 	// TurnTick is the time between two looks at the head: a quarter second from
 	// admitted to told leaves room for one late tick.
 	TurnTick = 100 * time.Millisecond
-	// Beat is how many ticks a visitor hears nothing before the last word is
-	// repeated: a page takes 45 s of silence for a dead connection.
-	Beat = 5
-	// BeatMost is the longest silence towards a connection that reads, as visitors
-	// are told: Beat ticks, and one late.
+	// BeatMost is the longest silence towards a connection that reads. Visitors
+	// are told it, and take twice of it for a dead connection.
 	BeatMost = 6 * time.Second
+	// beatAfter is the silence at which the last word is repeated: the fourth tick
+	// after it, and early enough for BeatMost with ticks of 2.5 s, as they are
+	// while the line hangs.
+	beatAfter = 3500 * time.Millisecond
 	// MaxSinks is how many connections of one visitor are served; the oldest goes
 	// when one more comes.
 	MaxSinks = 8
@@ -51,6 +52,9 @@ const (
 	// registryGap is the least time between two looks at the registry for names
 	// that are not listed: strangers' names must not become load.
 	registryGap = 200 * time.Millisecond
+	// maxKnown bounds the names once listed that a node remembers, ten registries'
+	// worth; the oldest are forgotten, and their rooms are then unknown.
+	maxKnown = 10 * room.MaxRooms
 )
 
 // The line, in the three parts that this package needs; internal/line is the
@@ -95,6 +99,7 @@ type Crowds struct {
 	log     *zap.Logger
 	metrics *metrics
 	node    string        // random per process, so that lanes never meet
+	began   time.Time     // the clock of beats counts from here
 	contact chan struct{} // closed at the first answer of the registry
 	wg      sync.WaitGroup
 	lanes   atomic.Int64
@@ -103,7 +108,9 @@ type Crowds struct {
 	ctx    context.Context // of Run; nil before it
 	ended  bool
 	listed map[room.Name]struct{}
-	asked  time.Time // last look at the registry
+	known  map[room.Name]struct{} // ever listed, at most maxKnown
+	order  []room.Name            // of known, the oldest first
+	asked  time.Time              // last look at the registry
 	rooms  map[room.Name]*crowd
 }
 
@@ -113,8 +120,8 @@ func New(line Line, signer Signer, shopURL string, log *zap.Logger, reg promethe
 	var id [8]byte
 	rand.Read(id[:])
 	return &Crowds{line: line, signer: signer, shopURL: shopURL, log: log, metrics: newMetrics(reg),
-		node: hex.EncodeToString(id[:]), contact: make(chan struct{}),
-		listed: map[room.Name]struct{}{}, rooms: map[room.Name]*crowd{}}
+		node: hex.EncodeToString(id[:]), began: time.Now(), contact: make(chan struct{}),
+		listed: map[room.Name]struct{}{}, known: map[room.Name]struct{}{}, rooms: map[room.Name]*crowd{}}
 }
 
 // Contact is closed once the line has answered for the first time.
@@ -169,6 +176,14 @@ func (c *Crowds) refresh(ctx context.Context) error {
 	clear(c.listed)
 	for _, n := range names {
 		c.listed[n] = struct{}{}
+		if _, ok := c.known[n]; !ok {
+			c.known[n] = struct{}{}
+			c.order = append(c.order, n)
+		}
+	}
+	for len(c.order) > maxKnown {
+		delete(c.known, c.order[0])
+		c.order = c.order[1:]
 	}
 	for n, r := range c.rooms {
 		if _, ok := c.listed[n]; !ok {
@@ -211,16 +226,11 @@ func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
 		return r, false, nil
 	}
 	if _, ok := c.listed[name]; !ok {
-		select {
-		case <-c.contact:
-		default:
-			return nil, false, room.ErrAway
-		}
 		look = time.Since(c.asked) >= registryGap
 		if look {
 			c.asked = time.Now()
 		}
-		return nil, look, room.ErrUnknown
+		return nil, look, c.missing(name)
 	}
 	r = newCrowd(c, name)
 	c.rooms[name] = r
@@ -231,6 +241,25 @@ func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
 	c.wg.Go(func() { r.each(ctx, PositionTick, r.positions) })
 	c.wg.Go(func() { r.each(ctx, TurnTick, r.turns) })
 	return r, false, nil
+}
+
+// missing says why a name that is not listed has no room. Only a registry that
+// was read and lists something can tell a stranger's name from a room of ours:
+// an empty one may have lost them all. The caller holds mu.
+func (c *Crowds) missing(name room.Name) error {
+	if _, ok := c.known[name]; ok {
+		return room.ErrDeleted
+	}
+	if len(c.listed) == 0 {
+		return room.ErrRecovering
+	}
+	return room.ErrUnknown
+}
+
+// clock is this node's time in ms, for beats: it never goes back, and 0 is long
+// ago. It comes round after 49 days, which brings one beat early.
+func (c *Crowds) clock() uint32 {
+	return uint32(time.Since(c.began).Milliseconds() + time.Hour.Milliseconds())
 }
 
 // lane names a lane that no batch has used.

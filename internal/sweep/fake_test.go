@@ -47,6 +47,7 @@ type fakeLine struct {
 	ranks  map[room.Number]room.Position // of the last Snapshot
 	denied error                         // of the next joins
 	slow   time.Duration                 // of the replies of leave
+	hangs  time.Duration                 // every read takes so long and fails
 }
 
 type fakeLane struct {
@@ -229,6 +230,13 @@ func (f *fakeLine) window(from int64, most int) []byte {
 
 func (f *fakeLine) Snapshot(_ context.Context, _ room.Name, from int64) (room.Snapshot, error) {
 	f.mu.Lock()
+	hangs := f.hangs
+	f.mu.Unlock()
+	if hangs > 0 {
+		time.Sleep(hangs)
+		return room.Snapshot{}, errNet
+	}
+	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.call("snapshot"); err != nil {
 		return room.Snapshot{}, err
@@ -305,6 +313,7 @@ type message struct {
 	State    room.Shown
 	Notice   string
 	Code     wire.Code
+	BeatMS   int64 `json:"beat_ms"`
 
 	At     time.Time `json:"-"`
 	Closed int       `json:"-"` // a close code

@@ -3,6 +3,7 @@ package sweep
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,6 +113,35 @@ func (c *Crowds) come(ctx context.Context, name room.Name, r *request, s Sink) (
 	}
 }
 
+// Watch shows a room to a connection without a place: who was refused hears now,
+// at each change and with the beat how the room stands, and so when to ask again.
+// nil: this node does not know the room. Their number is bounded by that of
+// connections.
+func (c *Crowds) Watch(name room.Name, s Sink) *Visit {
+	r, _, err := c.find(name)
+	if err != nil || r.enter() != nil {
+		return nil
+	}
+	v := &Visit{crowd: r, sinks: []Sink{s}, inRest: true, spoke: c.clock()}
+	v.state.Store(over)
+	r.mu.Lock()
+	shown := r.shown
+	v.rev = shown.rev
+	closed := r.closed
+	if !closed {
+		r.rest = append(r.rest, v)
+		if shown.state != "" {
+			s.Tell(shown.frame(time.Now())) // with mu held, or a change could be told before it
+		}
+	}
+	r.mu.Unlock()
+	if closed {
+		r.exit()
+		return nil
+	}
+	return v
+}
+
 // welcome registers a connection and tells it where it stands. On success the
 // crowd's people counts the visit, once.
 func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
@@ -141,7 +171,7 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 	}
 	fresh := v == nil
 	if fresh {
-		v = &Visit{crowd: c, place: a.place, epoch: a.epoch, rev: shown.rev}
+		v = &Visit{crowd: c, place: a.place, epoch: a.epoch, rev: shown.rev, spoke: c.all.clock()}
 		v.mu.Lock()
 		c.visits[a.place.Visitor] = v
 		v.inWaiting = true
@@ -149,7 +179,9 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 	}
 	c.mu.Unlock()
 
-	v.sinks = append(v.sinks, s)
+	if !slices.Contains(v.sinks, s) { // a second join on one connection
+		v.sinks = append(v.sinks, s)
+	}
 	if len(v.sinks) > MaxSinks {
 		oldest := v.sinks[0]
 		v.sinks = append(v.sinks[:0:0], v.sinks[1:]...)

@@ -46,6 +46,7 @@ type sender struct {
 	timer *time.Timer
 	sent  int
 	busy  int
+	now   uint32 // on the node's clock, read once per stride
 }
 
 // positions is one position tick.
@@ -154,6 +155,7 @@ func (s *sender) walk(ctx context.Context, plan []step, first, count int, from t
 					return
 				}
 			}
+			s.now = plan[i].visit.crowd.all.clock()
 		}
 		s.tell(plan[i], n)
 	}
@@ -169,6 +171,7 @@ func (s *sender) tell(p step, n *news) {
 		return
 	}
 	spoke, ok := false, true
+	due := s.now-v.spoke >= uint32(beatAfter/time.Millisecond)
 	if v.rev != n.rev {
 		spoke = true
 		if ok = v.offer(n.room); ok {
@@ -178,7 +181,7 @@ func (s *sender) tell(p step, n *news) {
 	state := v.standing()
 	switch {
 	case state == waits && p.position > 0 && n.exact:
-		if p.position == v.last && v.quiet < Beat-1 {
+		if p.position == v.last && !due {
 			break
 		}
 		low, high := n.flow.eta(p.position)
@@ -190,17 +193,14 @@ func (s *sender) tell(p step, n *news) {
 			s.sent++
 		}
 		ok = took && ok
-	case !spoke && v.quiet >= Beat-1:
+	case !spoke && due:
 		spoke = true
 		ok = v.offer(n.room)
 	}
 	switch {
 	case spoke && ok:
-		v.quiet = 0
+		v.spoke = s.now
 	case spoke:
-		v.quiet = Beat // again at the next tick
-		s.busy++
-	default:
-		v.quiet++
+		s.busy++ // what was not taken is due again at the next tick
 	}
 }

@@ -544,8 +544,8 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 		if got := types(sunk[0].take()); !slices.Contains(got, "error room_deleted") || got[len(got)-1] != "close 4501" {
 			b.Errorf("got %v, want room_deleted", got)
 		}
-		if _, err := b.crowds.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrUnknown) {
-			b.Errorf("got %v, want %v", err, room.ErrUnknown)
+		if _, err := b.crowds.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrDeleted) {
+			b.Errorf("got %v, want %v", err, room.ErrDeleted)
 		}
 		b.line.set(func() { b.line.listed = true })
 		b.pass(PositionTick)
@@ -653,7 +653,7 @@ func (nothing) Close(int)         {}
 
 // full is a crowd of n waiting visitors, every third place before them gone.
 func full(n int) (*crowd, room.Snapshot) {
-	c := &crowd{visits: map[room.VisitorID]*Visit{}}
+	c := &crowd{all: &Crowds{began: time.Now()}, visits: map[room.VisitorID]*Visit{}}
 	s := room.Snapshot{Seq: room.Number(n * 3 / 2), Head: 1, Waiting: int64(n), Gone: make([]byte, n*3/2/8+1)}
 	for i := room.Number(1); i <= s.Seq; i++ {
 		if i%3 == 0 {
@@ -718,7 +718,7 @@ func BenchmarkTell(b *testing.B) {
 // The order of numbers survives every merge.
 func TestSettleKeepsOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	c := &crowd{visits: map[room.VisitorID]*Visit{}}
+	c := &crowd{all: &Crowds{began: time.Now()}, visits: map[room.VisitorID]*Visit{}}
 	want := map[room.Number]bool{}
 	for range 200 {
 		for range rng.IntN(10) {

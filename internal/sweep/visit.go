@@ -33,11 +33,12 @@ const (
 	waits    standing = iota
 	admitted          // told `admitted`: until deadline the pass can be claimed
 	inside            // told `pass`: until deadline it opens the shop
-	over              // told missed, spent or left, or dismissed
+	over              // told missed, spent or left, or dismissed; or never had a place
 	parted            // no sink is left; the crowd forgets the visit
 )
 
-// Visit is one place with the connections that show it.
+// Visit is one place with the connections that show it; or, without a place, one
+// connection that was refused and hears how the room stands.
 type Visit struct {
 	crowd *crowd
 	place room.Place
@@ -52,14 +53,25 @@ type Visit struct {
 	deadline time.Time
 	last     room.Position // last told
 	rev      uint32        // of the room, last told
-	quiet    uint8         // ticks without a word
+	spoke    uint32        // when it last took a word, on the node's clock; 0: long ago
 	leaving  bool          // a leave is under way: its own answer tells
 }
 
 func (v *Visit) standing() standing { return v.state.Load() }
 
-// Over reports whether the visitor may join again: the place is used up.
+// Over reports whether the visitor may join again: the place is used up, or
+// there was none.
 func (v *Visit) Over() bool { return v.standing() == over }
+
+// Placeless reports a visit of Watch.
+func (v *Visit) Placeless() bool { return v.place.Number == 0 }
+
+// Again answers a second join on a connection as a return: what the visitor was
+// told already is told once more.
+func (v *Visit) Again(ctx context.Context, s Sink) error {
+	_, err := v.crowd.all.Return(ctx, v.crowd.name, v.epoch, v.place, s)
+	return err
+}
 
 // Part takes a connection away. The place stays in the line.
 func (v *Visit) Part(s Sink) {
@@ -72,7 +84,7 @@ func (v *Visit) Part(s Sink) {
 	v.mu.Unlock()
 	if ended {
 		v.crowd.move(v)
-		if v.crowd.exit() {
+		if v.crowd.exit() && !v.Placeless() {
 			v.crowd.all.metrics.visitors.WithLabelValues(string(v.crowd.name)).Dec()
 		}
 	}
@@ -83,7 +95,7 @@ func (v *Visit) tell(text []byte) {
 	for _, s := range v.sinks {
 		s.Tell(text)
 	}
-	v.quiet = 0
+	v.spoke = v.crowd.all.clock()
 }
 
 // offer gives a message to every connection; false if one did not take it. The
@@ -163,7 +175,7 @@ func (v *Visit) stand(st room.Stand, newcomer Sink) {
 	case st.Standing == room.Waiting && before != inside:
 		// From admitted: the line lost the admission; it will come again.
 		after = waits
-		v.last, v.quiet = 0, Beat
+		v.last, v.spoke = 0, 0
 	}
 	// Before it is told: who hears `missed` may join again at once, and Over is
 	// asked without mu.
@@ -273,7 +285,7 @@ func (v *Visit) caller() room.Caller {
 
 // definite reports that the line answered: asking again would not help.
 func definite(err error) bool {
-	for _, known := range []error{room.ErrUnknown, room.ErrEpoch, room.ErrRecovering, room.ErrClosed, room.ErrSoldOut,
+	for _, known := range []error{room.ErrUnknown, room.ErrDeleted, room.ErrEpoch, room.ErrRecovering, room.ErrClosed, room.ErrSoldOut,
 		room.ErrFull, room.ErrSpent, room.ErrActive, room.ErrMemory, room.ErrStaleBatch} {
 		if errors.Is(err, known) {
 			return true

@@ -141,7 +141,7 @@ var known = []struct {
 	err  error
 	code Code
 }{
-	{room.ErrName, BadRoom}, {room.ErrUnknown, UnknownRoom}, {room.ErrEpoch, PlaceEpoch},
+	{room.ErrName, BadRoom}, {room.ErrUnknown, UnknownRoom}, {room.ErrDeleted, RoomDeleted}, {room.ErrEpoch, PlaceEpoch},
 	{room.ErrRecovering, Recovering}, {room.ErrClosed, RoomClosed}, {room.ErrSoldOut, SoldOut},
 	{room.ErrFull, RoomFull}, {room.ErrMemory, RoomFull}, {room.ErrActive, NotYours},
 	{room.ErrAway, Stalled},

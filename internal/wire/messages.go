@@ -19,8 +19,8 @@ const Subprotocol = "waitroom.v1"
 
 // Bounds of a visitor's messages, in bytes.
 const (
-	MaxFirst = 4096 // a join with its place
-	MaxLater = 256
+	MaxJoin  = 4096 // a join with its place
+	MaxOther = 256
 )
 
 // Type of a message.
@@ -60,11 +60,12 @@ type DecodeError struct {
 func (e *DecodeError) Error() string { return string(e.Code) + ": " + e.cause.Error() }
 func (e *DecodeError) Unwrap() error { return e.cause }
 
-// DecodeRequest reads one message of at most limit bytes. Unknown fields are
-// ignored, unknown types refused; every error is a *DecodeError.
-func DecodeRequest(b []byte, limit int) (Request, error) {
-	if len(b) > limit {
-		return Request{}, &DecodeError{TooLong, fmt.Errorf("%d bytes, at most %d", len(b), limit)}
+// DecodeRequest reads one message. Unknown fields are ignored, unknown types
+// refused; every error is a *DecodeError.
+func DecodeRequest(b []byte) (Request, error) {
+	size := len(b)
+	if size > MaxJoin {
+		return Request{}, &DecodeError{TooLong, fmt.Errorf("%d bytes, at most %d", size, MaxJoin)}
 	}
 	if b = bytes.TrimSpace(b); len(b) == 0 || b[0] != '{' {
 		return Request{}, &DecodeError{BadMessage, errors.New("want a JSON object")}
@@ -79,6 +80,9 @@ func DecodeRequest(b []byte, limit int) (Request, error) {
 			return Request{}, &DecodeError{Unsupported, errors.New("identity")}
 		}
 	case Claim, Leave:
+		if size > MaxOther {
+			return Request{}, &DecodeError{TooLong, fmt.Errorf("%d bytes, at most %d for %s", size, MaxOther, r.Type)}
+		}
 	default:
 		return Request{}, &DecodeError{UnknownType, fmt.Errorf("type %q", string(r.Type))}
 	}

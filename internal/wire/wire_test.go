@@ -85,7 +85,7 @@ func TestVisitorMessagesAreGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodeRequest(b, MaxLater); err != nil || got != want {
+		if got, err := DecodeRequest(b); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
 		}
 	}
@@ -101,9 +101,10 @@ func TestBadRequests(t *testing.T) {
 		`{"type":"dance"}`:                 UnknownType,
 		`{"type":"position"}`:              UnknownType,
 		`{"type":"join","identity":"jwt"}`: Unsupported,
-		strings.Repeat(" ", MaxLater+1):    TooLong,
+		strings.Repeat(" ", MaxJoin+1):     TooLong,
+		`{"type":"claim"}` + strings.Repeat(" ", MaxOther): TooLong,
 	} {
-		_, err := DecodeRequest([]byte(in), MaxLater)
+		_, err := DecodeRequest([]byte(in))
 		var d *DecodeError
 		if !errors.As(err, &d) || d.Code != want {
 			t.Errorf("%q: got %v, want %s", in, err, want)
@@ -114,7 +115,7 @@ func TestBadRequests(t *testing.T) {
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add([]byte(`{"type":"join","place":"x"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := DecodeRequest(b, MaxFirst)
+		r, err := DecodeRequest(b)
 		var d *DecodeError
 		if err != nil && !errors.As(err, &d) {
 			t.Errorf("got %T, want a *DecodeError", err)
