@@ -49,6 +49,7 @@ type Gateway struct {
 	origins  *origins
 	again    time.Duration // againWithin, but in a test
 	log      *zap.Logger
+	advice   *advice
 	metrics  *metrics
 	draining atomic.Bool
 	open     atomic.Int64 // connections, from before the upgrade on
@@ -67,7 +68,7 @@ func New(conf Config, crowds visitors, places places, log *zap.Logger, reg prome
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{conf: conf, crowds: crowds, places: places, origins: origins, again: againWithin, log: log}
+	g := &Gateway{conf: conf, crowds: crowds, places: places, origins: origins, again: againWithin, log: log, advice: newAdvice(log)}
 	g.metrics = newMetrics(reg, func() float64 { return float64(g.open.Load()) })
 	g.ctx, g.end = context.WithCancel(context.Background())
 	return g, nil
@@ -99,8 +100,10 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		g.turnAway(w, wire.Draining)
 		return
 	}
-	if !g.origins.allow(asked{origin: r.Header.Get("Origin"), peer: r.RemoteAddr, host: r.Host,
-		forwardedHost: r.Header.Get("X-Forwarded-Host"), forwardedProto: r.Header.Get("X-Forwarded-Proto")}) {
+	from := asked{origin: r.Header.Get("Origin"), peer: r.RemoteAddr, host: r.Host,
+		forwardedHost: r.Header.Get("X-Forwarded-Host"), forwardedProto: r.Header.Get("X-Forwarded-Proto")}
+	if !g.origins.allow(from) {
+		g.advice.origin(from, g.origins.trusted(from.peer))
 		g.metrics.refused.WithLabelValues(string(wire.Origin)).Inc()
 		wire.WriteProblem(w, wire.Origin, 0)
 		return
@@ -122,6 +125,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 			_ = h.conn.Close() // the handshake failed after it became ours
 		}
 		g.open.Add(-1)
+		g.advice.handshake(r)
 		g.metrics.refused.WithLabelValues(string(wire.BadRequest)).Inc()
 		return
 	}

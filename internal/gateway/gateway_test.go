@@ -395,6 +395,15 @@ func TestUpgradeIsRefused(t *testing.T) {
 		if got := get(t, url, http.Header{}).StatusCode; got != http.StatusUpgradeRequired {
 			t.Errorf("no handshake: got %d, want 426", got)
 		}
+		stripped := with("")
+		stripped.Del("Upgrade")
+		stripped.Del("Connection")
+		if got := get(t, url, stripped).StatusCode; got != http.StatusUpgradeRequired {
+			t.Errorf("a proxy stripped Upgrade: got %d, want 426", got)
+		}
+		if got := len(n.edge.advice.said); got != 2 {
+			t.Errorf("got %d lines of advice, want one for the origin and one for the proxy", got)
+		}
 		first := n.dial(t, h.room)
 		first.say(wire.Request{Type: wire.Join})
 		first.hear(wire.Joined)
