@@ -72,5 +72,5 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return fmt.Errorf("--db: %w", err)
 	}
-	return c.serve(ctx, env, shop)
+	return c.serve(ctx, env, shop, verifier)
 }

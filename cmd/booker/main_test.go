@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,8 +170,10 @@ func testShop(t *testing.T, kafka, db string) {
 	if status, body := ask(t, "GET", base+"/shop", "", ""); status != 200 || !strings.Contains(body, "<html") {
 		t.Errorf("page: got %d %.80s, want a page", status, body)
 	}
-	if status, body := ask(t, "GET", s.ops+"/readyz", "", ""); status != 200 {
-		t.Errorf("readiness: got %d %s, want 200", status, body)
+	for status := 0; status != 200; status, _ = ask(t, "GET", s.ops+"/readyz", "", "") {
+		if t.Context().Err() != nil {
+			t.Fatal("never ready")
+		}
 	}
 	if status, _ := ask(t, "GET", base+"/seats", pass[:len(pass)-8]+"AAAAAAAA", ""); status != 403 {
 		t.Errorf("forged pass: got %d, want 403", status)
@@ -197,6 +201,87 @@ func testShop(t *testing.T, kafka, db string) {
 	again := run(t, "--db", db, "--kafka", kafka, "--jwks", jwks)
 	if status, body := ask(t, "GET", again.url+"/rooms/gig/pass", pass, ""); status != 200 || !strings.Contains(body, `"seats":["A-3","B-2"]`) {
 		t.Errorf("after a restart: got %d %s, want the booking", status, body)
+	}
+}
+
+// A booker without keys that verify passes would refuse everybody: it is not
+// ready, and its log says once what to do. Once it has read one, an outage of
+// the waiting room changes nothing.
+func TestNotReadyWithoutKeys(t *testing.T) {
+	kafka, stopKafka, err := embedded.Kafka()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stopKafka)
+	key, err := token.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := token.NewKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state atomic.Int32 // what the waiting room answers; 0: an error page
+	asked := make(chan struct{}, 100)
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		if state.Load() == 0 {
+			http.Error(w, "no such page", http.StatusNotFound)
+			return
+		}
+		w.Write(ring.JWKS())
+	}))
+	t.Cleanup(keys.Close)
+	url := strings.Replace(keys.URL, "http://", "http://user:hunter2@", 1) + "/jwks.json"
+	s := run(t, "--db", "sqlite:"+filepath.Join(t.TempDir(), "shop.db"), "--kafka", kafka, "--jwks", url)
+	<-asked
+	<-asked // the first was answered and read
+	if status, _ := ask(t, "GET", s.ops+"/readyz", "", ""); status != 503 {
+		t.Errorf("readiness without a key: got %d, want 503", status)
+	}
+	log := s.log.String()
+	if strings.Contains(log, "shop is open") || strings.Count(log, "not ready: no key that verifies passes") != 1 ||
+		!strings.Contains(log, "--jwks") || !strings.Contains(log, "status 404") {
+		t.Errorf("without a key: got %s, want what to do, once, and no open shop", log)
+	}
+	if strings.Contains(log, "hunter2") {
+		t.Errorf("the password is in %s", log)
+	}
+	state.Store(1)
+	for status := 0; status != 200; status, _ = ask(t, "GET", s.ops+"/readyz", "", "") {
+		if t.Context().Err() != nil {
+			t.Fatal("the keys are there: never ready")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if !strings.Contains(s.log.String(), "shop is open") {
+		t.Errorf("ready: got %s, want it said", s.log.String())
+	}
+	keys.Close()
+	if status, _ := ask(t, "GET", s.ops+"/readyz", "", ""); status != 200 {
+		t.Errorf("the waiting room is away later: got %d, want ready still", status)
+	}
+	if code := s.stop(); code != 0 {
+		t.Errorf("stop: got exit code %d, want 0 (%s)", code, s.log.String())
+	}
+}
+
+// Nobody answers at --jwks: a stop ends the asking too.
+func TestStopWithoutKeys(t *testing.T) {
+	kafka, stopKafka, err := embedded.Kafka()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stopKafka)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and answers none
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	s := run(t, "--db", "sqlite:"+filepath.Join(t.TempDir(), "shop.db"), "--kafka", kafka, "--jwks", "http://"+silent.Addr().String())
+	began := time.Now()
+	if code := s.stop(); code != 0 || time.Since(began) > 4*time.Second { // a fetch gives up after 5
+		t.Errorf("stop: got exit code %d after %s, want 0 at once (%s)", code, time.Since(began), s.log.String())
 	}
 }
 

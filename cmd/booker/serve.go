@@ -12,7 +12,7 @@ import (
 )
 
 // serve answers until ctx ends or a part fails, then drains.
-func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Booker) error {
+func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Booker, passes keys) error {
 	public, err := process.Listen("listen", c.Servers.Listen)
 	if err != nil {
 		return err
@@ -41,10 +41,16 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Book
 		return shop.Run(loops)
 	})
 	parts.Go(func() error { return process.Serve(ops, private, process.Ops(env.Metrics, &ready), drainGrace) })
-	ready.Set(true)
-	stopReady := context.AfterFunc(failed, func() { ready.Set(false) }) // before the listener closes
-	defer stopReady()
-	env.Log.Info("shop is open", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))
+	parts.Go(func() error {
+		if awaitKeys(failed, env.Log, c.Servers.JWKS, passes) {
+			ready.Set(true)
+			env.Log.Info("shop is open")
+		}
+		<-failed.Done()
+		ready.Set(false) // while the listener closes
+		return nil
+	})
+	env.Log.Info("listening", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))
 	err = parts.Wait()
 	env.Log.Info("shop is closed")
 	return err

@@ -70,6 +70,15 @@ func (r *remote) have() (keys publicKeys, fresh bool) {
 	return r.keys, time.Since(r.loaded) <= maxAge
 }
 
+func (r *remote) load(ctx context.Context) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	if keys, _ := r.have(); keys != nil {
+		return nil
+	}
+	return r.read(ctx)
+}
+
 // refresh fetches, unless the last try is too young. The caller holds turn.
 func (r *remote) refresh(ctx context.Context) {
 	now := time.Now()
@@ -80,15 +89,23 @@ func (r *remote) refresh(ctx context.Context) {
 	if !r.asked.IsZero() && now.Sub(r.asked) < gap {
 		return
 	}
+	// The caller's end must not end what the others wait for. After an error what
+	// was read last goes on verifying.
+	_ = r.read(context.WithoutCancel(ctx))
+}
+
+// read fetches and keeps what came. The caller holds turn.
+func (r *remote) read(ctx context.Context) error {
+	now := time.Now()
 	r.asked = now
-	// The caller's end must not end what the others wait for.
-	keys, err := r.fetch(context.WithoutCancel(ctx))
+	keys, err := r.fetch(ctx)
 	if err != nil {
-		return // what was read last goes on verifying
+		return fmt.Errorf("%w: %w", ErrKeysAway, err)
 	}
 	r.mu.Lock()
 	r.keys, r.loaded = keys, now
 	r.mu.Unlock()
+	return nil
 }
 
 func (r *remote) fetch(ctx context.Context) (publicKeys, error) {
@@ -102,7 +119,7 @@ func (r *remote) fetch(ctx context.Context) (publicKeys, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: status %d", r.url, resp.StatusCode)
+		return nil, fmt.Errorf("status %d", resp.StatusCode) // the URL may hold a password
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKSSize))
 	if err != nil {

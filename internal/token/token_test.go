@@ -286,6 +286,49 @@ func TestRemoteKeys(t *testing.T) {
 	})
 }
 
+// Load says why there is no key yet, pays no heed to who else asked lately, and
+// asks nobody once there is one.
+func TestLoad(t *testing.T) {
+	good := ring(t)
+	synctest.Test(t, func(t *testing.T) {
+		answer, asked := "", 0
+		remote := newRemote("http://keys.test/")
+		remote.client.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+			asked++
+			w := httptest.NewRecorder()
+			switch answer {
+			case "":
+				return nil, errors.New("refused")
+			case "404":
+				w.WriteHeader(http.StatusNotFound)
+			default:
+				w.WriteString(answer)
+			}
+			return w.Result(), nil
+		})
+		v := &Verifier{keys: remote}
+		for _, c := range []struct{ answer, want string }{
+			{"", "refused"}, {"404", "status 404"}, {"<html>", "not a JWK Set"}, {`{"keys":[]}`, "0 keys"}, {string(good.JWKS()), ""},
+		} {
+			answer = c.answer
+			err := v.Load(t.Context())
+			if c.want == "" && err == nil {
+				continue
+			}
+			if !errors.Is(err, ErrKeysAway) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the URL answers %q: got %v, want %v with %q", c.answer, err, ErrKeysAway, c.want)
+			}
+		}
+		answer = ""
+		if err := v.Load(t.Context()); err != nil || asked != 5 {
+			t.Errorf("away after a key was read: got %v and %d requests, want none of the two beyond 5", err, asked)
+		}
+	})
+	if err := good.Verifier().Load(t.Context()); err != nil {
+		t.Errorf("keys of its own: got %v, want them loaded", err)
+	}
+}
+
 // A URL that hangs delays the one caller that refreshes, not those whose key is
 // known.
 func TestHangingURLDelaysOneCaller(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 // ErrKeysAway when it cannot be known now.
 type source interface {
 	key(ctx context.Context, kid string) (ed25519.PublicKey, error)
+	load(ctx context.Context) error // nil once any key is known
 }
 
 type publicKeys map[string]ed25519.PublicKey
@@ -29,12 +30,14 @@ func (p publicKeys) key(_ context.Context, kid string) (ed25519.PublicKey, error
 	return nil, ErrForeign
 }
 
+func (p publicKeys) load(context.Context) error { return nil } // parsePublic wants one at least
+
 // Verifier verifies places and passes. It is safe for concurrent use.
 type Verifier struct{ keys source }
 
 // LoadVerifier verifies with the public keys of a JWK Set: an http(s) URL or a
-// file. A file must be readable now. A URL is first asked for when a token comes,
-// so that a shop starts before its waiting room.
+// file. A file must be readable now. A URL is first asked for by Load or when a
+// token comes, so that a shop starts before its waiting room.
 func LoadVerifier(where string) (*Verifier, error) {
 	if strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://") {
 		return &Verifier{keys: newRemote(where)}, nil
@@ -49,6 +52,11 @@ func LoadVerifier(where string) (*Verifier, error) {
 	}
 	return &Verifier{keys: keys}, nil
 }
+
+// Load returns nil once at least one key is known: without one every token is
+// answered with ErrKeysAway. Otherwise it asks now, however lately somebody else
+// did, and its error is ErrKeysAway with the reason. How often is the caller's.
+func (v *Verifier) Load(ctx context.Context) error { return v.keys.load(ctx) }
 
 var parser = jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 	jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
