@@ -10,22 +10,27 @@ import (
 )
 
 type keysCmd struct {
-	New     newKeyCmd  `cmd:"" help:"Make a new signing key in front of those of a file; the file is made if it is absent."`
+	New     newKeyCmd  `cmd:"" help:"Make a file with a signing key; for a file that exists say --standby, or --force."`
 	Promote promoteCmd `cmd:"" help:"Let the standby key sign, once every node has restarted with it."`
 }
 
 type newKeyCmd struct {
 	File    string `help:"The key file, mode 0600." required:"" type:"path" env:"WAITROOM_KEYS"`
 	Standby bool   `help:"The new key verifies only, until keys promote: with several nodes, each must know a key before one signs with it."`
+	Force   bool   `help:"The new key signs from each node's next start on, in a file that has keys: for a single node only, since the others call its tokens foreign."`
 	Drop    int    `help:"Also remove so many of the oldest keys; only once no token of theirs can be alive." default:"0"`
 }
 
 // Check reports a wrong value.
 func (c *newKeyCmd) Check() error {
+	var errs []error
 	if c.Drop < 0 {
-		return fmt.Errorf("--drop %d: want 0 or more", c.Drop)
+		errs = append(errs, fmt.Errorf("--drop %d: want 0 or more", c.Drop))
 	}
-	return nil
+	if c.Standby && c.Force {
+		errs = append(errs, errors.New("--standby, --force: want one of them: the new key either waits or signs"))
+	}
+	return errors.Join(errs...)
 }
 
 // Run makes the key and prints its kid; the private half goes to the file only.
@@ -38,6 +43,12 @@ func (c *newKeyCmd) Run(env *process.Env) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		ring, err := token.NewKeyring(key)
 		return save(env, ring, err, c.File, fmt.Sprintf("%s signs. Give the file to every node", key))
+	}
+	if err == nil && !c.Standby && !c.Force {
+		// Nodes that have not read it would call what it signs foreign, and pages
+		// would drop their places.
+		return fmt.Errorf("%s has keys: say --standby for a new key that verifies only, until keys promote, "+
+			"or --force for one that signs at once, which is for a single node", c.File)
 	}
 	if err == nil {
 		old, err = old.Drop(c.Drop)
@@ -68,6 +79,18 @@ func (c *promoteCmd) Run(env *process.Env) error {
 		return err
 	}
 	return save(env, ring, nil, c.File, fmt.Sprintf("key %s signs from the next start on", ring.SigningID()))
+}
+
+// loadKeys reads the keys of a node, which starts with them or not at all.
+func loadKeys(file string) (*token.Keyring, error) {
+	keys, err := token.LoadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--keys: %w; copy it from another node, or make the first one: waitroom keys new --file %s", err, file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--keys: %w", err)
+	}
+	return keys, nil
 }
 
 func save(env *process.Env, ring *token.Keyring, err error, file, done string) error {

@@ -40,7 +40,10 @@ func TestKeys(t *testing.T) {
 		{"promoted", []string{"keys", "promote"}, 0, false},
 		{"too many dropped", []string{"keys", "new", "--drop=2"}, 1, true},
 		{"drop below 0", []string{"keys", "new", "--drop=-1"}, 2, true},
-		{"in front, the oldest dropped", []string{"keys", "new", "--drop=1"}, 0, false},
+		{"a file that exists", []string{"keys", "new"}, 1, true},
+		{"a file that exists, the oldest dropped", []string{"keys", "new", "--drop=1"}, 1, true},
+		{"both ways", []string{"keys", "new", "--standby", "--force"}, 2, true},
+		{"in front, the oldest dropped", []string{"keys", "new", "--force", "--drop=1"}, 0, false},
 	} {
 		before := ""
 		if c.name != "made" {
@@ -57,6 +60,29 @@ func TestKeys(t *testing.T) {
 	b, err := os.ReadFile(file)
 	if err != nil || strings.Count(string(b), `"d"`) != 2 {
 		t.Errorf("got %d keys at the end, %v, want 2", strings.Count(string(b), `"d"`), err)
+	}
+}
+
+// Who makes a key for a file that holds keys is told both ways there are.
+func TestNewKeyForAnExistingFile(t *testing.T) {
+	t.Setenv("WAITROOM_KEYS", filepath.Join(t.TempDir(), "keys.json"))
+	if code, _, errOut := run(t, "keys", "new"); code != 0 {
+		t.Fatal(errOut)
+	}
+	_, _, errOut := run(t, "keys", "new")
+	for _, want := range []string{"--standby", "--force", "keys.json"} {
+		if !strings.Contains(errOut, want) {
+			t.Errorf("got %q, want %s named", errOut, want)
+		}
+	}
+}
+
+// A node without its keys does not start, and says how they are made.
+func TestRunWithoutKeys(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	code, _, errOut := run(t, "run", "--keys", file)
+	if code != 1 || !strings.Contains(errOut, "--keys") || !strings.Contains(errOut, "waitroom keys new --file "+file) {
+		t.Errorf("got %d and %q, want 1 and the command that makes the file", code, errOut)
 	}
 }
 

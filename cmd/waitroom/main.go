@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"waitroom/internal/gateway"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/sweep"
-	"waitroom/internal/token"
 	"waitroom/web"
 )
 
@@ -35,9 +33,9 @@ type runCmd struct {
 // Run opens Redis, listens, serves, and drains in this order: not ready, no new
 // connection, connections sent away, the ticks, Redis.
 func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
-	keys, err := token.LoadFile(c.Keys)
+	keys, err := loadKeys(c.Keys)
 	if err != nil {
-		return fmt.Errorf("--keys: %w", err)
+		return err
 	}
 	rdb, err := c.open(ctx, env)
 	if err != nil {
