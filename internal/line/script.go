@@ -73,8 +73,12 @@ func (l *Lines) run(ctx context.Context, s *redis.Script, name room.Name, keys [
 	if head == "ok" {
 		return newReply(values[1:]), nil
 	}
-	if head == "exists" { // create alone reads what is there
+	switch head { // what says more than its name
+	case "exists": // create alone reads what is there
 		return newReply(values[1:]), room.ErrExists
+	case "state":
+		is := newReply(values[1:])
+		return reply{}, fmt.Errorf("%w: %s", room.ErrState, is.text(0))
 	}
 	err, known := refusals[head]
 	switch {

@@ -14,6 +14,7 @@ import (
 )
 
 // Set changes some fields of a live room; rounds follow from the next one on.
+// A pause or a resume from a state that has none is room.ErrState and names it.
 // Closing lets the room's keys expire in 30 days, any other state keeps them.
 func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.Changed, error) {
 	// Raised before it is judged: the script raises it for the room's own rate.
@@ -23,7 +24,7 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	keys := []string{confKey(name), bucketKey(name), actsKey(name), seqKey(name), queueKey(name),
 		goneKey(name), unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name)}
 	args := append([]any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
-		room.RecentFlag.Milliseconds(), closedLife.Milliseconds()}, changeArgs(ch)...)
+		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch)}, changeArgs(ch)...)
 	answer, err := l.run(ctx, setScript, name, keys, args...)
 	if err != nil {
 		return room.Changed{}, err
@@ -57,6 +58,17 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 		err = l.rdb.ZRem(ctx, closingKey(), string(name)).Err()
 	}
 	return changed, translate(err)
+}
+
+// step is how set.lua takes a pause and a resume.
+func step(ch room.Change) string {
+	switch {
+	case ch.Pause:
+		return "pause"
+	case ch.Resume:
+		return "resume"
+	}
+	return ""
 }
 
 func readField(r reply, i int) room.Field {

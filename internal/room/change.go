@@ -42,6 +42,19 @@ type Change struct {
 	OpensAt    *time.Time // the zero time: only an operator opens
 	Notice     *string
 	ShopURL    *string
+
+	// Pause and Resume are steps whose end depends on where the room stands, so
+	// the line takes them in the same act as it looks; from any other state they
+	// are ErrState. A Notice given with a pause is that pause's: it goes with it,
+	// unless another one was set meanwhile.
+	//
+	//	open ⇄ paused ⇄ opening
+	//
+	// A resume leads to opening when opens_at lies ahead, unless the room was open
+	// when it was paused and opens_at is still the one it had then; and when the
+	// room waited for an operator to open it. Else it leads to open.
+	Pause  bool
+	Resume bool
 }
 
 // On returns c with the change's fields in place, as if none came from a flag.
@@ -70,6 +83,9 @@ func (ch Change) Valid() error {
 	var err error
 	if ch.Actor == "" || len(ch.Actor) > MaxActor {
 		err = fmt.Errorf("actor: want 1 to %d bytes", MaxActor)
+	}
+	if ch.Pause && ch.Resume || (ch.Pause || ch.Resume) && ch.State != nil {
+		err = errors.Join(err, errors.New("state: want one of a pause, a resume and a state"))
 	}
 	return errors.Join(err, ch.On(DefaultConf()).Valid())
 }

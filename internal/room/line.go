@@ -13,6 +13,7 @@ var (
 	ErrExists     = errors.New("room exists already")
 	ErrEpoch      = errors.New("place or call is of another epoch")
 	ErrRecovering = errors.New("line is recovering: it knows less than the caller")
+	ErrState      = errors.New("room is in another state")
 	ErrClosed     = errors.New("room is closed")
 	ErrSoldOut    = errors.New("room is sold out")
 	ErrFull       = errors.New("room is full")

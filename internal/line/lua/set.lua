@@ -4,9 +4,9 @@
 --       8 active  9 outbox  10 stats
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
 --       from flags  5 ms below which a flag's value is recent  6 ms until a
---       closed room's keys expire
+--       closed room's keys expire  7 'pause', 'resume' or ''
 --       then fields: name, value, …
--- reply {'absent'}
+-- reply {'absent'} | {'state', the state that 7 does not begin from}
 --     | {'ok', rev, burst raised to or 0, state,
 --        {field, old, new, …}, {field, old, new, age in ms, …}}
 
@@ -17,7 +17,19 @@ local now_ms = math.floor(now / 1000)
 local flags = ARGV[4] == '1'
 local wanted, order, replaced = {}, {}, {}
 
-for i = 7, #ARGV, 2 do
+-- A pause keeps in conf where it began (paused_from: open or opening) and the
+-- notice that came with it (pause_notice). A pause by an older version, or by
+-- `create`, keeps neither.
+local step = ARGV[7]
+local had = redis.call('HMGET', conf, 'state', 'opens_at', 'paused_from', 'notice', 'pause_notice', 'sold_out')
+local state, opens_ms = had[1], tonumber(had[2] or '0')
+local shown = state -- an opening room whose time has come is open, and nobody has written it
+if state == 'opening' and opens_ms > 0 and now_ms >= opens_ms then shown = 'open' end
+if step == 'pause' and shown == 'closed' or step == 'resume' and shown ~= 'paused' and shown ~= 'open' then
+  return {'state', shown}
+end
+
+for i = 8, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   local apply = true
   if flags then
@@ -41,6 +53,39 @@ for i = 7, #ARGV, 2 do
   end
 end
 
+local given_notice = wanted.notice
+if step == 'pause' then
+  wanted.state = 'paused'
+  order[#order + 1] = 'state'
+elseif step == 'resume' and state == 'paused' then
+  wanted.state = 'open'
+  if opens_ms > now_ms and had[3] ~= 'open' or opens_ms == 0 and had[3] == 'opening' then
+    wanted.state = 'opening'
+  end
+  order[#order + 1] = 'state'
+end
+if state == 'paused' and (wanted.state == 'open' or wanted.state == 'opening')
+  and had[5] and had[5] == had[4] and not given_notice then
+  wanted.notice = ''
+  order[#order + 1] = 'notice'
+end
+
+-- What the next resume has to know. It is no change of the room by itself.
+if wanted.state == 'paused' then
+  if state ~= 'paused' then
+    redis.call('HSET', conf, 'paused_from', shown)
+    redis.call('HDEL', conf, 'pause_notice')
+  end
+  if step == 'pause' and given_notice then redis.call('HSET', conf, 'pause_notice', given_notice) end
+elseif state == 'paused' then
+  if wanted.state then
+    redis.call('HDEL', conf, 'paused_from', 'pause_notice')
+  elseif tonumber(wanted.opens_at or '0') > now_ms then
+    redis.call('HSET', conf, 'paused_from', 'opening') -- postponed: a resume must let nobody in before
+  end
+end
+if given_notice and step ~= 'pause' then redis.call('HDEL', conf, 'pause_notice') end
+
 -- Rounds of 10 ms reach the rate only when the burst holds two of them. The
 -- bound of the rate keeps the raised burst far below its own bound.
 local old_rate = tonumber(redis.call('HGET', conf, 'rate'))
@@ -57,7 +102,7 @@ end
 local changed, entry = {}, {}
 -- Opening the room by hand ends sold_out: the operator has added seats. If there
 -- are none, the next confirmed booking's fact says so again.
-local reopened = wanted.state == 'open' and redis.call('HGET', conf, 'sold_out') == '1'
+local reopened = wanted.state == 'open' and step ~= 'resume' and had[6] == '1'
 for _, field in ipairs(order) do
   local old = redis.call('HGET', conf, field) or ''
   if old ~= wanted[field] then
@@ -78,7 +123,6 @@ if reopened then
   for _, v in ipairs({'old:sold_out', '1', 'new:sold_out', '0'}) do entry[#entry + 1] = v end
 end
 
-local state = redis.call('HGET', conf, 'state')
 if #changed > 0 then
   -- Until now the old rate and burst held: what the bucket gained is counted
   -- by them, so that no order of changes admits more than rate·t + burst.
