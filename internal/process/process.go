@@ -81,7 +81,7 @@ func Run(ctx context.Context, name, description string, cli interface{ logging()
 			code = exited
 		}
 	}()
-	kctx, err := parser.Parse(args)
+	kctx, err := parser.Parse(joinNegative(parser.Model.Node, args))
 	if err != nil {
 		wrong = append(wrong, err)
 	}

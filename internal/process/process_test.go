@@ -70,6 +70,11 @@ func TestRun(t *testing.T) {
 			[]string{`--count "many": want a whole number`, `--wait "soon": want a duration`, "--listen: bad", "nothing was changed"}},
 		{"a missing flag hides nothing", t.Context(), []string{"need", "--listen=bad", "--wait=soon"}, 2, "",
 			[]string{"missing flags: --need", "--listen: bad", `--wait "soon"`}},
+		{"a negative number hides nothing", t.Context(), []string{"run", "--count", "-5x", "--wait", "-.x", "--listen", "bad"}, 2, "",
+			[]string{`--count "-5x": want a whole number`, `--wait "-.x": want a duration`, "--listen: bad"}},
+		{"a negative number", t.Context(), []string{"run", "--count", "-5", "--wait", "-5s"}, 0, "ran\n", nil},
+		{"no flag takes it", t.Context(), []string{"other", "--fail", "-5"}, 2, "", []string{"-5"}},
+		{"after the end of flags", t.Context(), []string{"run", "--", "--count", "-5"}, 2, "", []string{"--count"}},
 		{"unknown flag", t.Context(), []string{"--nope"}, 2, "", []string{"unknown flag --nope"}},
 		{"only the chosen command is checked", t.Context(), []string{"other"}, 2, "", []string{"other was checked"}},
 	} {
