@@ -87,20 +87,40 @@ func TestOperator(t *testing.T) {
 		{"room create sale", 1, ``, `room_exists: room sale`},
 		{"room list", 0, `sale\n`, ``},
 		{"resume sale", 1, ``, `wrong_state: .*opening, want paused`},
+		{"pause sale", 0, `state: opening -> paused\n`, ``},
+		{"resume sale", 0, `state: paused -> opening\n`, ``},
+		{"set sale --opens-at 2031-06-01T12:00:00Z --claim 45s", 0,
+			`(?s)claim: 30s -> 45s\n.*opens_at: 2030-01-01T00:00:00Z -> 2031-06-01T12:00:00Z\n`, ``},
+		{"set sale --opens-at never", 0, `opens_at: 2031-06-01T12:00:00Z -> never\n`, ``},
+		{"set sale --opens-at 2020-01-01T00:00:00Z --rate 0", 2, ``, `(?s)rate 0.*--opens-at 2020-01-01T00:00:00Z has passed.*room open`},
 		{"room open sale", 0, `state: opening -> open\n`, ``},
 		{"pause sale --actor bob", 0, `state: open -> paused\n`, ``},
 		{"pause sale", 0, `nothing to change\n`, ``},
 		{"resume sale", 0, `state: paused -> open\n`, ``},
+		{"pause sale --notice shortly", 0, `notice: soon -> shortly\nstate: open -> paused\n`, ``},
+		{"resume sale", 0, `state: paused -> open\nnotice: shortly -> ""\n`, ``},
+		{"pause sale --notice " + strings.Repeat("x", 281), 2, ``, `notice: want at most 280`},
 		{"set sale --rate 7.5", 0, `rate: 20 -> 7.5\n`, ``},
 		{"set sale --rate 1000", 0, `(?s)rate: 7.5 -> 1000\n.*`, `burst raised.*20`},
 		{"set sale", 2, ``, `no value given`},
 		{"set other --rate 5", 1, ``, `unknown_room: room other`},
+		{"set slae --rate 5", 1, ``, `unknown_room: room slae: .*; did you mean sale\?`},
+		{"room open sal", 1, ``, `did you mean sale\?`},
+		{"room close ssale", 1, ``, `did you mean sale\?`},
+		{"room delete salle", 1, ``, `did you mean sale\?`},
+		{"pause sales", 1, ``, `did you mean sale\?`},
+		{"resume sole", 1, ``, `did you mean sale\?`},
+		{"pause opera", 1, ``, `admitter room list`},
+		{"room create old --opens-at 2020-01-01T00:00:00Z", 2, ``, `--opens-at 2020-01-01T00:00:00Z has passed.*--state open`},
+		{"room create old --opens-at 2020-01-01T00:00:00Z --state paused --rate 0", 2, ``, `(?s)rate 0.*has passed`},
+		{"room create old --opens-at 2020-01-01T00:00:00Z --state open", 0, `[a-z2-7]{8}\n`, ``},
+		{"room delete old", 0, ``, ``},
 		{"set Sale --rate 0 --claim 5 --opens-at soon --max-active=0 --shop-url ftp://x", 2, ``,
 			`(?s)--claim "5".*rate 0 is refused.*--opens-at "soon".*max-active 0.*shop url.*room name must.*nothing was changed`},
 		{"room create other --rate 5 --state ajar --claim 0s", 2, ``, `(?s)claim.*state "ajar"|state "ajar".*claim`},
 		{"status sale", 0, `(?s)sale\n.*state +open .*epoch [a-z2-7]{8}.*rate +1000 per second, burst 20\n.*`, ``},
 		{"room close sale", 0, `state: open -> closed\n`, ``},
-		{"pause sale", 1, ``, `wrong_state: .*closed, want open`},
+		{"pause sale", 1, ``, `wrong_state: .*closed, want open or opening`},
 		{"room delete sale", 0, ``, ``},
 		{"room delete sale", 1, ``, `unknown_room`},
 		{"-h", 0, `(?s)Usage: admitter.*room create.*`, ``},
@@ -134,9 +154,22 @@ func TestOperator(t *testing.T) {
 					ann++
 				}
 			}
-			if bob != 1 || ann != 6 {
-				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 6: %v", bob, ann, acts)
+			if bob != 1 || ann != 12 {
+				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 12: %v", bob, ann, acts)
 			}
+		}
+	}
+}
+
+// A negative number is a wrong value among others, and hides none of them.
+func TestNegativeNumbers(t *testing.T) {
+	code, _, errOut := run(t, "set", "sale", "--rate", "-5", "--burst", "-1", "--max-active", "0", "--claim", "-3s", "--max-waiting=-7", "--opens-at", "soon")
+	if code != 2 {
+		t.Errorf("got exit code %d, want 2", code)
+	}
+	for _, want := range []string{`rate "-5"`, "burst -1", "max-active 0", "claim ms -3000", "max-waiting -7", `--opens-at "soon"`} {
+		if strings.Count(errOut, want) != 1 {
+			t.Errorf("got %q, want %s once", errOut, want)
 		}
 	}
 }
@@ -152,8 +185,8 @@ func TestDelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, errOut := run(t, "room", "delete", "sale", "--redis", url)
-	if code != 1 || !strings.Contains(errOut, "room_busy") {
-		t.Errorf("delete: got %d, %q, want 1 and room_busy", code, errOut)
+	if code != 1 || !strings.Contains(errOut, "room_busy") || !strings.Contains(errOut, "--force") {
+		t.Errorf("delete: got %d, %q, want 1, room_busy and --force", code, errOut)
 	}
 	if code, _, errOut = run(t, "room", "delete", "sale", "--force", "--redis", url); code != 0 {
 		t.Errorf("delete --force: got %d, %q, want 0", code, errOut)

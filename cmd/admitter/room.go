@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -42,11 +43,32 @@ func (o *one) name() room.Name { return room.Name(o.Name) }
 // with calls do with the line, and gives its error a stable code.
 func (o *one) with(ctx context.Context, do func(*line.Lines) error) error {
 	return withLine(ctx, &o.Redis, func(lines *line.Lines) error {
-		if err := do(lines); err != nil {
-			return fmt.Errorf("room %s: %w", o.Name, err)
-		}
-		return nil
+		return named(ctx, lines, o.name(), do(lines))
 	})
+}
+
+// named puts the room before err, and what to do behind it when there is no such
+// room: a name is mistyped more often than a room is missing.
+func named(ctx context.Context, lines *line.Lines, name room.Name, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("room %s: %w", name, err)
+	if !errors.Is(err, room.ErrUnknown) {
+		return err
+	}
+	names, listErr := lines.Rooms(ctx)
+	if listErr != nil {
+		return err // the one to tell
+	}
+	switch near := room.Nearest(string(name), names); len(near) {
+	case 0:
+		return fmt.Errorf("%w; admitter room list prints the %d there are", err, len(names))
+	case 1:
+		return fmt.Errorf("%w; did you mean %s?", err, near[0])
+	default:
+		return fmt.Errorf("%w; did you mean %s or %s?", err, near[0], near[1])
+	}
 }
 
 func withLine(ctx context.Context, flags *redisFlags, do func(*line.Lines) error) error {
@@ -65,7 +87,7 @@ var operatorCodes = []struct {
 	code string
 }{
 	{room.ErrExists, "room_exists"}, {room.ErrBusy, "room_busy"}, {room.ErrTooMany, "too_many_rooms"},
-	{room.ErrMemory, "memory_full"}, {room.ErrAway, "unavailable"}, {kafkaio.ErrAway, "unavailable"}, {errState, "wrong_state"}, {errNothing, "nothing_to_set"},
+	{room.ErrMemory, "memory_full"}, {room.ErrAway, "unavailable"}, {kafkaio.ErrAway, "unavailable"}, {room.ErrState, "wrong_state"}, {errNothing, "nothing_to_set"},
 }
 
 // coded puts a stable code before the text, for scripts.
@@ -101,9 +123,17 @@ func (c *createCmd) conf() (room.Conf, error) {
 	}
 	if conf.State, err = room.ParseState(c.State); err != nil {
 		errs = append(errs, fmt.Errorf("--state: %w", err))
+	} else if passed(change) && conf.State != room.Open {
+		errs = append(errs, fmt.Errorf("--opens-at %s has passed: a room that is open from now on wants --state open", *c.Values.OpensAt))
 	}
 	conf.Epoch = room.NewEpoch()
 	return conf, errors.Join(errs...)
+}
+
+// passed says whether opens_at lies in the past, by this machine's clock: it is
+// there to find a slip of the finger, and the line's own clock decides the opening.
+func passed(change room.Change) bool {
+	return change.OpensAt != nil && !change.OpensAt.IsZero() && change.OpensAt.Before(time.Now())
 }
 
 func (c *createCmd) Run(ctx context.Context, env *process.Env) error {
@@ -147,7 +177,11 @@ type deleteCmd struct {
 
 func (c *deleteCmd) Run(ctx context.Context, env *process.Env) error {
 	return c.One.with(ctx, func(lines *line.Lines) error {
-		return lines.Delete(ctx, c.One.name(), c.Force, c.One.Actor.name())
+		err := lines.Delete(ctx, c.One.name(), c.Force, c.One.Actor.name())
+		if errors.Is(err, room.ErrBusy) {
+			return fmt.Errorf("%w; --force deletes the room all the same, and they are lost", err)
+		}
+		return err
 	})
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,10 +16,7 @@ import (
 	"waitroom/internal/room"
 )
 
-var (
-	errState   = errors.New("room is in another state")
-	errNothing = errors.New("no value given: name at least one, see --help")
-)
+var errNothing = errors.New("no value given: name at least one, see --help")
 
 type setCmd struct {
 	One    one              `embed:""`
@@ -25,9 +24,12 @@ type setCmd struct {
 }
 
 func (c *setCmd) Check() error {
-	_, err := c.Values.Change("check")
+	change, err := c.Values.Change("check")
 	if err == nil && !c.Values.Given() {
 		return errNothing
+	}
+	if passed(change) {
+		err = errors.Join(err, fmt.Errorf("--opens-at %s has passed: want a time ahead, or never; admitter room open opens a room now", *c.Values.OpensAt))
 	}
 	return err
 }
@@ -37,17 +39,26 @@ func (c *setCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	return c.One.set(ctx, env, change, nil)
+	return c.One.set(ctx, env, change, "")
 }
 
 type pauseCmd struct {
-	One one `embed:""`
+	One    one     `embed:""`
+	Notice *string `help:"A sentence for everybody who waits, until the room is resumed; at most 280 characters." placeholder:"TEXT"`
 }
 
-// A pause is for a room that admits: pausing a closed one would let visitors
-// join again, and resuming one that never opened would open it.
+func (c *pauseCmd) change() room.Change { return room.Change{Pause: true, Notice: c.Notice} }
+
+func (c *pauseCmd) Check() error {
+	change := c.change()
+	change.Actor = "check"
+	return change.Valid()
+}
+
+// A pause is for a room that admits or will: pausing a closed one would let
+// visitors join again.
 func (c *pauseCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.setState(ctx, env, room.Paused, room.Open, room.Paused)
+	return c.One.set(ctx, env, c.change(), "open or opening")
 }
 
 type resumeCmd struct {
@@ -55,33 +66,27 @@ type resumeCmd struct {
 }
 
 func (c *resumeCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.setState(ctx, env, room.Open, room.Paused, room.Open)
+	return c.One.set(ctx, env, room.Change{Resume: true}, "paused")
 }
 
-// setState sets the state; from, if any, are the states it may be set from.
-func (o *one) setState(ctx context.Context, env *process.Env, to room.State, from ...room.State) error {
-	return o.set(ctx, env, room.Change{Actor: o.Actor.name(), State: &to}, from)
+func (o *one) setState(ctx context.Context, env *process.Env, to room.State) error {
+	return o.set(ctx, env, room.Change{State: &to}, "")
 }
 
-func (o *one) set(ctx context.Context, env *process.Env, change room.Change, from []room.State) error {
+// set changes the room and prints what changed. from names the states that the
+// change can begin from.
+func (o *one) set(ctx context.Context, env *process.Env, change room.Change, from string) error {
+	change.Actor = o.Actor.name()
 	return o.with(ctx, func(lines *line.Lines) error {
-		if len(from) > 0 {
-			// Two operators at once may slip through between this look and
-			// the change; the audit stream shows both.
-			status, err := lines.Status(ctx, o.name())
-			if err != nil {
-				return err
-			}
-			if is := shownState(status); is != from[0] && is != from[1] {
-				return fmt.Errorf("%w: %s, want %s", errState, is, from[0])
-			}
-		}
 		changed, err := lines.Set(ctx, o.name(), change)
+		if errors.Is(err, room.ErrState) {
+			return fmt.Errorf("%w, want %s", err, from)
+		}
 		if err != nil {
 			return err
 		}
 		for _, f := range changed.Fields {
-			fmt.Fprintf(env.Out, "%s: %s -> %s\n", f.Name, forPeople(f.Name, f.Old), forPeople(f.Name, f.New))
+			fmt.Fprintf(env.Out, "%s: %s -> %s\n", strings.TrimSuffix(f.Name, "_ms"), forPeople(f.Name, f.Old), forPeople(f.Name, f.New))
 		}
 		if len(changed.Fields) == 0 {
 			fmt.Fprintln(env.Out, "nothing to change")
@@ -93,23 +98,23 @@ func (o *one) set(ctx context.Context, env *process.Env, change room.Change, fro
 	})
 }
 
-// shownState is the stored state, or open once opens_at has passed.
-func shownState(status room.Status) room.State {
-	conf := status.Conf
-	if conf.State == room.Opening && !conf.OpensAt.IsZero() && !status.Now.Before(conf.OpensAt) {
-		return room.Open
-	}
-	return conf.State
-}
-
-// forPeople shows a rate as the operator writes it, per second and not in
-// thousandths.
+// forPeople shows a field as its flag takes it: the line keeps a rate in
+// thousandths, durations and times in ms.
 func forPeople(field, value string) string {
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && field == "rate" {
-		return room.Rate(n).String()
-	}
-	if value == "" {
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case value == "":
 		return `""`
+	case err != nil:
+		return value
+	case field == "rate":
+		return room.Rate(n).String()
+	case strings.HasSuffix(field, "_ms"):
+		return (time.Duration(n) * time.Millisecond).String()
+	case field == "opens_at" && n == 0:
+		return "never"
+	case field == "opens_at":
+		return time.UnixMilli(n).UTC().Format(time.RFC3339Nano)
 	}
 	return value
 }

@@ -130,6 +130,8 @@ func shown(field, value string) string {
 		return value
 	case field == fieldRate:
 		return room.Rate(n).String() + "/s"
+	case field == fieldClaim || field == fieldPass:
+		return (time.Duration(n) * time.Millisecond).String()
 	case field == fieldOpensAt && n == 0:
 		return "never"
 	case field == fieldOpensAt:
