@@ -24,7 +24,7 @@ const (
 type cli struct {
 	process.Logging `embed:""`
 	Run             runCmd   `cmd:"" default:"withargs" help:"Serve the shop."`
-	Seats           seatsCmd `cmd:"" help:"Add the seats of a room; those it has stay as they are."`
+	Seats           seatsCmd `cmd:"" help:"Add the seats of a room; those it has stay as they are. Its first ones ask for --new."`
 }
 
 func main() {

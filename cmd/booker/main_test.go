@@ -124,9 +124,28 @@ func TestShop(t *testing.T) {
 
 func testShop(t *testing.T, kafka, db string) {
 	const name = room.Name("gig")
-	for _, want := range []string{"room gig: 5 of 5 seats added\n", "room gig: 0 of 5 seats added\n"} {
-		if code, out, errs := booker(t.Context(), "seats", "--db", db, "--room", "gig", "--count", "5", "--per-row", "3"); code != 0 || out != want {
-			t.Fatalf("seats: got %d %q %s, want 0 %q", code, out, errs, want)
+	for _, c := range []struct {
+		args string
+		code int
+		out  string
+		err  []string // each within the errors
+	}{
+		{"--room gig --count 5 --per-row 3", 1, "", []string{"room gig has no seats", "--new"}},
+		{"--room gig --count 4 --per-row 3 --new", 0, "room gig: 4 of 4 seats added\n", nil},
+		{"--room gig --count 4 --per-row 3 --new", 0, "room gig: 0 of 4 seats added\n", nil}, // a lost answer
+		{"--room gig --count 5 --per-row 3 --new", 1, "", []string{"room gig has 4 seats already", "without --new"}},
+		{"--room gig --count 5 --per-row 3", 0, "room gig: 1 of 5 seats added\n", nil},
+		{"--room gig --count 5 --per-row 3", 0, "room gig: 0 of 5 seats added\n", nil},
+		{"--room gog --count 5", 1, "", []string{"room gog has no seats", "did you mean gig?", "--new"}},
+	} {
+		code, out, errs := booker(t.Context(), append([]string{"seats", "--db", db}, strings.Fields(c.args)...)...)
+		if code != c.code || out != c.out {
+			t.Fatalf("seats %s: got %d %q %s, want %d %q", c.args, code, out, errs, c.code, c.out)
+		}
+		for _, want := range c.err {
+			if !strings.Contains(errs, want) {
+				t.Errorf("seats %s: got %q, want %q in it", c.args, errs, want)
+			}
 		}
 	}
 	key, err := token.NewKey()

@@ -17,6 +17,7 @@ type seatsCmd struct {
 	Room     string   `help:"Name of the room." required:""`
 	Count    int      `help:"Seats that the room shall have." required:""`
 	PerRow   int      `help:"Seats in each row." default:"20"`
+	New      bool     `help:"The room has no seats yet: without it a mistyped name is refused, and with it a room that has others."`
 }
 
 // Check reports a bad name and bad numbers together.
@@ -48,10 +49,47 @@ func (c *seatsCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
+	if err := c.meant(ctx, store, seats); err != nil {
+		return err
+	}
 	added, err := store.AddSeats(ctx, room.Name(c.Room), seats)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Out, "room %s: %d of %d seats added\n", c.Room, added, len(seats))
 	return nil
+}
+
+// meant refuses a room whose first seats these would be without --new, and a sale
+// that goes on with it. It is a question to a person who types: two who type at
+// once may both be let through, and AddSeats then adds each seat once.
+func (c *seatsCmd) meant(ctx context.Context, store *booking.Store, asked []seat.ID) error {
+	has, err := store.Seats(ctx, room.Name(c.Room))
+	if errors.Is(err, seat.ErrNoRoom) {
+		if c.New {
+			return nil
+		}
+		rooms, err := store.Rooms(ctx)
+		if err != nil {
+			return err
+		}
+		text := fmt.Sprintf("room %s has no seats yet: --new makes its first", c.Room)
+		if near := room.Nearest(c.Room, rooms); len(near) > 0 {
+			text += fmt.Sprintf("; or did you mean %s?", near[0])
+		}
+		return errors.New(text)
+	}
+	if err != nil || !c.New {
+		return err
+	}
+	exists := make(map[seat.ID]bool, len(has))
+	for _, s := range has {
+		exists[s.ID] = true
+	}
+	for _, id := range asked {
+		if !exists[id] {
+			return fmt.Errorf("room %s has %d seats already: without --new the missing ones are added", c.Room, len(has))
+		}
+	}
+	return nil // the same again, after an answer that was lost
 }

@@ -64,6 +64,13 @@ func (s *Store) AddSeats(ctx context.Context, name room.Name, seats []seat.ID) (
 	return added, err
 }
 
+// Rooms names the rooms that have seats, in order, room.MaxRooms at most: what an
+// operator may have meant. Whether one has seats is Seats' to say.
+func (s *Store) Rooms(ctx context.Context) (names []room.Name, err error) {
+	err = s.db.SelectContext(ctx, &names, "SELECT room FROM stock WHERE seats > 0 ORDER BY room LIMIT ?", room.MaxRooms)
+	return names, err
+}
+
 // Seats reads every seat of a room in the order of rows and numbers;
 // seat.ErrNoRoom when there are none.
 func (s *Store) Seats(ctx context.Context, name room.Name) ([]seat.Seat, error) {

@@ -188,7 +188,7 @@ func open(t *testing.T) (*books, *fleet, []string) {
 	must(t, "waitroom", nil, "keys", "new", "--file", keys)
 	must(t, "admitter", env, "room", "create", string(b.room), "--rate", slowRate, "--burst", fmt.Sprint(burst),
 		"--max-active", "60", "--claim", "8s", "--pass", "60s")
-	must(t, "booker", env, "seats", "--room", string(b.room), "--count", fmt.Sprint(seats))
+	must(t, "booker", env, "seats", "--room", string(b.room), "--count", fmt.Sprint(seats), "--new")
 
 	f := &fleet{}
 	logs := filepath.Join(dir, "logs")

@@ -60,7 +60,7 @@ func TestServerAway(t *testing.T) {
 		{"admitter", "kafka", []string{"WAITROOM_REDIS=" + redis, "WAITROOM_KAFKA=" + away}, []string{"run", "--room", "nobodys-room"}},
 		{"booker", "kafka", []string{"WAITROOM_KAFKA=" + away, "WAITROOM_DB=" + dsn}, []string{"run"}},
 		{"booker", "--db", []string{"WAITROOM_KAFKA=" + kafka, "WAITROOM_DB=" + awayDB}, []string{"run"}},
-		{"booker", "--db", []string{"WAITROOM_DB=" + awayDB}, []string{"seats", "--room", "a", "--count", "1"}},
+		{"booker", "--db", []string{"WAITROOM_DB=" + awayDB}, []string{"seats", "--room", "a", "--count", "1", "--new"}},
 		{"admitter", "redis", []string{"WAITROOM_REDIS=" + awayRedis}, []string{"status"}},
 	} {
 		t.Run(c.binary+" "+c.args[0]+" without "+strings.Trim(c.server, "-"), func(t *testing.T) {
