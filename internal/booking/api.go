@@ -100,10 +100,28 @@ func (b *Booker) serve(w http.ResponseWriter, r *http.Request, act act) {
 	}
 	cause, err := act.serve(visit{w, r.WithContext(ctx), pass})
 	if err != nil {
+		if errors.Is(err, seat.ErrNoRoom) {
+			b.noteBare(pass.Room)
+		}
 		cause = string(b.refuse(w, err))
 	}
 	if cause != "" {
 		b.met.acts.WithLabelValues(string(pass.Room), cause).Inc()
+	}
+}
+
+// noteBare logs a room whose visitors find no seats, once per process: the pass is
+// verified, so the line lets people into it. Rooms beyond mapRooms are not logged.
+func (b *Booker) noteBare(name room.Name) {
+	b.mu.Lock()
+	said := b.bare[name] || len(b.bare) >= mapRooms
+	if !said {
+		b.bare[name] = true
+	}
+	b.mu.Unlock()
+	if !said {
+		b.log.Warn("visitors with a pass find no seats in this room: make them with booker seats --new, or close the room",
+			zap.String("room", string(name)))
 	}
 }
 

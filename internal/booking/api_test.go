@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
@@ -115,6 +118,29 @@ func TestVisit(t *testing.T) {
 		}
 		wantProblem(t, "left", c.do("POST", "/rooms/gig/holds", bearer(other), `{"seats":["A-1"]}`), wire.PassSpent)
 	})
+}
+
+// Visitors with a pass for a room without seats: each is told, the operator once.
+func TestRoomWithoutSeats(t *testing.T) {
+	core, logged := observer.New(zap.WarnLevel)
+	b := newBooker(t, sqliteDSN(t), 0, func(p *Parts) { p.Log = zap.New(core) })
+	c := client{t, b.Handler()}
+	for range 3 {
+		p := newPass()
+		wantProblem(t, "seats", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.UnknownRoom)
+		wantProblem(t, "hold", c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`), wire.UnknownRoom)
+		if got := want[passAnswer](t, c.do("GET", "/rooms/gig/pass", bearer(p), ""), 200); got.Spent {
+			t.Errorf("got a spent pass: %+v", got)
+		}
+	}
+	said := logged.FilterField(zap.String("room", "gig")).FilterMessageSnippet("booker seats --new").Len()
+	if said != 1 || logged.Len() != 1 {
+		t.Errorf("got %d lines that name the room and the command, of %d, want 1", said, logged.Len())
+	}
+	addSeats(t, b.store, 2)
+	if w := c.do("GET", "/rooms/gig/seats", bearer(newPass()), ""); w.Code != 200 {
+		t.Errorf("seats were added: got %d %s, want them", w.Code, w.Body)
+	}
 }
 
 func TestSeatMap(t *testing.T) {

@@ -57,6 +57,9 @@ type Booker struct {
 	log     *zap.Logger
 	met     *metrics
 	calls   chan struct{} // one token per request in service
+
+	mu   sync.Mutex
+	bare map[room.Name]bool // rooms without seats that were logged, mapRooms at most; guarded by mu
 }
 
 // New migrates the database and checks the clock against it: a skew above 2 s is
@@ -81,7 +84,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 		config: config, store: store, clock: clock, passes: p.Passes, publish: p.Publisher, consume: p.Consume,
 		gateway: p.Gateway, page: p.Page, prefix: p.Prefix, log: p.Log, met: met,
 		outbox: &outbox{store: store, to: p.Publisher, log: p.Log, met: met, news: make(chan struct{}, 1)},
-		maps:   newSeatMaps(store.Seats), calls: make(chan struct{}, config.MaxCalls),
+		maps:   newSeatMaps(store.Seats), calls: make(chan struct{}, config.MaxCalls), bare: map[room.Name]bool{},
 	}
 	store.wrote = b.outbox.poke
 	return b, nil
