@@ -23,10 +23,23 @@ const (
 	fieldSoldOut    = "sold_out"
 	fieldNotice     = "notice"
 	fieldShopURL    = "shop_url"
+	fieldEventRev   = "event_rev"
+	fieldCreated    = "created_ms"
+)
+
+// Names of the event's fields, in the same way.
+const (
+	fieldTitle    = "title"
+	fieldVenue    = "venue"
+	fieldStartsAt = "starts_at" // RFC 3339 in UTC, "" for none
+	fieldAccent   = "accent"
+	fieldLogo     = "logo"       // Brand.LogoSum
+	fieldBytes    = "logo_bytes" // never in the audit stream
 )
 
 var fieldOrder = []string{fieldRate, fieldBurst, fieldMaxActive, fieldMaxWaiting, fieldClaim,
-	fieldPass, fieldState, fieldOpensAt, fieldSoldOut, fieldNotice, fieldShopURL}
+	fieldPass, fieldState, fieldOpensAt, fieldSoldOut, fieldNotice, fieldShopURL,
+	fieldTitle, fieldVenue, fieldStartsAt, fieldAccent, fieldLogo}
 
 // changeArgs are a change's fields as a script takes them: name, value, …
 func changeArgs(ch room.Change) []any {
@@ -89,6 +102,9 @@ func parseConf(fields map[string]string) (room.Conf, error) {
 		Notice:     fields[fieldNotice],
 		ShopURL:    fields[fieldShopURL],
 		Rev:        whole("rev"),
+	}
+	if _, told := fields[fieldEventRev]; told { // a line made by an older version has none
+		c.EventRev = whole(fieldEventRev)
 	}
 	if ms := whole(fieldOpensAt); ms != 0 {
 		c.OpensAt = time.UnixMilli(ms).UTC()

@@ -48,13 +48,18 @@ func bucketKey(name room.Name) string { return key(name, "bucket") }
 // statsKey is a hash of counters.
 func statsKey(name room.Name) string { return key(name, "stats") }
 
+// eventKey is a hash: what the sale is for, as visitors read it, at most some 34 KB
+// with its logo. It is there once something of it was set.
+func eventKey(name room.Name) string { return key(name, "event") }
+
 // laneKey is a string: the last join batch of a lane and its numbers. It
 // expires laneLife after that batch.
 func laneKey(name room.Name, lane string) string { return key(name, "lane:"+lane) }
 
 // others are the keys of a room beside conf and the lanes. With them a room is
-// created, expires and is deleted.
+// created, expires and is deleted. The event is the last: alone of them it does not
+// stand in the way of a new line.
 func others(name room.Name) []string {
 	return []string{seqKey(name), bucketKey(name), actsKey(name), queueKey(name), goneKey(name),
-		unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name)}
+		unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name), eventKey(name)}
 }

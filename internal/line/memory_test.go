@@ -34,6 +34,15 @@ func TestFullMemory(t *testing.T) {
 	if _, err := l.Set(ctx, name, room.Change{Actor: "test", Notice: ptr("x")}); !errors.Is(err, room.ErrMemory) {
 		t.Errorf("set: got %v, want %v", err, room.ErrMemory)
 	}
+	if _, err := l.Set(ctx, name, room.Change{Actor: "test", Event: room.EventChange{Title: ptr("x")}}); !errors.Is(err, room.ErrMemory) {
+		t.Errorf("set of the event: got %v, want %v", err, room.ErrMemory)
+	}
+	if e, err := l.Event(ctx, name); err != nil || e.Title != "" {
+		t.Errorf("event after the refusal: got %+v, %v, want it empty", e, err)
+	}
+	if revs, err := l.EventRevs(ctx, []room.Name{name}); err != nil || len(revs) != 1 {
+		t.Errorf("event revs: got %v, %v, want those of one room", revs, err)
+	}
 	if err := l.Create(ctx, roomName(t), openConf(), "test"); !errors.Is(err, room.ErrMemory) {
 		t.Errorf("create: got %v, want %v", err, room.ErrMemory)
 	}

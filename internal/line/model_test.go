@@ -92,6 +92,7 @@ type model struct {
 	name  room.Name
 
 	conf      room.Conf
+	event     room.Event
 	seq       room.Number
 	places    []room.Place // every place ever given
 	waiting   []room.Place // in order of number
@@ -512,7 +513,7 @@ func (m *model) relay(t *rapid.T) {
 
 func (m *model) set(t *rapid.T) {
 	ch := room.Change{Actor: "model"}
-	switch rapid.SampledFrom([]string{"rate", "burst", "cap", "waiting", "state", "opens", "sold out"}).Draw(t, "field") {
+	switch rapid.SampledFrom([]string{"rate", "burst", "cap", "waiting", "state", "opens", "sold out", "event"}).Draw(t, "field") {
 	case "rate":
 		ch.Rate = ptr(room.Rate(rapid.SampledFrom([]int64{100, 7_333, 50_000, 2_000_000}).Draw(t, "rate")))
 	case "burst":
@@ -526,6 +527,12 @@ func (m *model) set(t *rapid.T) {
 	case "opens":
 		ch.State = ptr(room.Opening)
 		ch.OpensAt = ptr(m.clock.at().Truncate(time.Millisecond).Add(time.Second))
+	case "event":
+		ch.Event.Title = ptr(rapid.SampledFrom([]string{"", "Gala", "Ball"}).Draw(t, "title"))
+		if rapid.Bool().Draw(t, "brand") {
+			ch.Event.Brand = &room.Brand{Accent: rapid.SampledFrom([]string{"", "#1c6b5f"}).Draw(t, "accent"),
+				Logo: []byte(rapid.SampledFrom([]string{"", "\x89PNG\r\n\x1a\nx"}).Draw(t, "logo"))}
+		}
 	case "sold out":
 		if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 			return
@@ -541,6 +548,11 @@ func (m *model) set(t *rapid.T) {
 		m.conf = ch.On(m.conf)
 		if ch.State != nil && *ch.State == room.Open {
 			m.conf.SoldOut = false
+		}
+		if event := ch.Event.On(m.event); event.Title != m.event.Title || event.Brand.Accent != m.event.Brand.Accent ||
+			string(event.Brand.Logo) != string(m.event.Brand.Logo) {
+			event.Rev++
+			m.event = event
 		}
 		m.conf.Burst = max(m.conf.Burst, m.conf.Rate.MinBurst())
 		m.credit = min(m.credit, m.conf.Burst*1_000_000_000)
@@ -728,8 +740,13 @@ func (m *model) checkReads(t *rapid.T) {
 	got := snap.Conf
 	got.Rev = 0
 	want := m.conf
+	want.EventRev = m.event.Rev
 	if got != want {
 		t.Fatalf("conf: got %+v, want %+v", got, want)
+	}
+	event, err := m.lines.Event(ctx, m.name)
+	if err != nil || fmt.Sprintf("%+v", event) != fmt.Sprintf("%+v", m.event) {
+		t.Fatalf("event: got %+v, %v, want %+v", event, err, m.event)
 	}
 	turn, err := m.lines.Turn(ctx, m.name, from)
 	if err != nil || turn.Seq != m.seq || turn.Head != head || turn.GoneFrom != int64(head)>>3 {

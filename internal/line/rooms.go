@@ -48,10 +48,15 @@ func (l *Lines) Rooms(ctx context.Context) ([]room.Name, error) {
 	return names[:min(len(names), room.MaxRooms)], nil
 }
 
-// Create makes a room's line, then lists it. The conf needs an epoch; a burst
-// below the rate's least is raised. Creating it again with the same epoch, after
-// a lost reply, changes nothing and is no error.
+// Create makes a room's line with an empty event; see CreateWithEvent.
 func (l *Lines) Create(ctx context.Context, name room.Name, conf room.Conf, actor string) error {
+	return l.CreateWithEvent(ctx, name, conf, room.Event{}, actor)
+}
+
+// CreateWithEvent makes a room's line, then lists it. The conf needs an epoch; a
+// burst below the rate's least is raised. Creating it again with the same epoch,
+// after a lost reply, changes nothing and is no error.
+func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.Conf, event room.Event, actor string) error {
 	if _, err := room.ParseName(string(name)); err != nil {
 		return err
 	}
@@ -59,7 +64,7 @@ func (l *Lines) Create(ctx context.Context, name room.Name, conf room.Conf, acto
 		return err
 	}
 	conf.Burst = max(conf.Burst, conf.Rate.MinBurst())
-	if err := errors.Join(conf.Valid(), room.Change{Actor: actor}.Valid()); err != nil {
+	if err := errors.Join(conf.Valid(), event.Valid(), room.Change{Actor: actor}.Valid()); err != nil {
 		return err
 	}
 	listed, err := l.rdb.SCard(ctx, roomsKey()).Result()
@@ -69,9 +74,10 @@ func (l *Lines) Create(ctx context.Context, name room.Name, conf room.Conf, acto
 	if listed >= room.MaxRooms {
 		return fmt.Errorf("%w: %d", room.ErrTooMany, listed)
 	}
-	// conf, seq, bucket and acts, then what must not be there.
+	// conf, seq, bucket and acts, then what must not be there, then the event.
 	keys := append([]string{confKey(name)}, others(name)...)
-	args := append([]any{l.now(), actor, room.MaxActs}, confArgs(conf)...)
+	args := append([]any{l.now(), actor, room.MaxActs}, wholeEventArgs(event)...)
+	args = append(args, confArgs(conf)...)
 	answer, err := l.run(ctx, createScript, name, keys, args...)
 	if errors.Is(err, room.ErrExists) && answer.text(0) == string(conf.Epoch) {
 		err = nil // the same room, made by a call whose answer was lost

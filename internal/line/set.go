@@ -22,9 +22,10 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 		return room.Changed{}, err
 	}
 	keys := []string{confKey(name), bucketKey(name), actsKey(name), seqKey(name), queueKey(name),
-		goneKey(name), unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name)}
-	args := append([]any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
-		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch)}, changeArgs(ch)...)
+		goneKey(name), unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name), eventKey(name)}
+	args := []any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
+		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch)}
+	args = append(append(args, eventArgs(ch.Event)...), changeArgs(ch)...)
 	answer, err := l.run(ctx, setScript, name, keys, args...)
 	if err != nil {
 		return room.Changed{}, err
@@ -124,8 +125,10 @@ func (l *Lines) Acts(ctx context.Context, name room.Name, n int) ([]room.Act, er
 func shown(field, value string) string {
 	n, err := strconv.ParseInt(value, 10, 64)
 	switch {
-	case field == fieldNotice || field == fieldShopURL:
+	case field == fieldNotice || field == fieldShopURL || field == fieldTitle || field == fieldVenue:
 		return strconv.Quote(value)
+	case value == "":
+		return "none"
 	case err != nil:
 		return value
 	case field == fieldRate:

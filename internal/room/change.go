@@ -43,6 +43,8 @@ type Change struct {
 	Notice     *string
 	ShopURL    *string
 
+	Event EventChange // never from flags
+
 	// Pause and Resume are steps whose end depends on where the room stands, so
 	// the line takes them in the same act as it looks; from any other state they
 	// are ErrState. A Notice given with a pause is that pause's: it goes with it,
@@ -87,7 +89,7 @@ func (ch Change) Valid() error {
 	if ch.Pause && ch.Resume || (ch.Pause || ch.Resume) && ch.State != nil {
 		err = errors.Join(err, errors.New("state: want one of a pause, a resume and a state"))
 	}
-	return errors.Join(err, ch.On(DefaultConf()).Valid())
+	return errors.Join(err, ch.On(DefaultConf()).Valid(), ch.Event.On(Event{}).Valid())
 }
 
 // Field is one field of a room's configuration before and after a change, as

@@ -120,6 +120,7 @@ type Conf struct {
 	Notice     string
 	ShopURL    string
 	Rev        int64 // +1 per change
+	EventRev   int64 // +1 per change of the room's event; 0: nothing was ever set
 }
 
 // DefaultConf is what `room create` starts from.

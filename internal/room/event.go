@@ -2,6 +2,7 @@ package room
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -15,6 +16,10 @@ const (
 	MaxTitle = 120      // characters: one heading
 	MaxVenue = 120      // characters: one line
 	MaxLogo  = 32 << 10 // bytes: a page must not wait for it
+
+	// A year outside of these is a slip of the finger, and can't be written as
+	// RFC 3339 from 10000 on.
+	minYear, maxYear = 2000, 9999
 )
 
 // Event is what a room's sale is for, as visitors read it. Every field may be
@@ -51,6 +56,9 @@ func (e Event) Valid() error {
 	if e.Brand.Accent != "" && !accentPattern.MatchString(e.Brand.Accent) {
 		errs = append(errs, fmt.Errorf("accent %q: want a colour such as #1c6b5f", e.Brand.Accent))
 	}
+	if year := e.StartsAt.UTC().Year(); !e.StartsAt.IsZero() && (year < minYear || year > maxYear) {
+		errs = append(errs, fmt.Errorf("starts at: want a year from %d to %d", minYear, maxYear))
+	}
 	if len(e.Brand.Logo) > 0 {
 		if len(e.Brand.Logo) > MaxLogo {
 			errs = append(errs, fmt.Errorf("logo of %d bytes: want at most %d", len(e.Brand.Logo), MaxLogo))
@@ -72,4 +80,41 @@ func (b Brand) LogoType() string {
 		return "image/webp"
 	}
 	return ""
+}
+
+// LogoSum says which logo it is without its bytes, for the audit stream and for
+// people: "2048 bytes, sha256 5f70bf18a0860070", the first 64 bits of the sum; ""
+// when there is none.
+func (b Brand) LogoSum() string {
+	if len(b.Logo) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(b.Logo)
+	return fmt.Sprintf("%d bytes, sha256 %x", len(b.Logo), sum[:8])
+}
+
+// EventChange sets some fields of a room's event; a nil field stays as it is.
+type EventChange struct {
+	Title    *string
+	Venue    *string
+	StartsAt *time.Time // whole ms; the zero time: not told
+	Brand    *Brand     // as a whole: what it lacks is cleared
+}
+
+// On returns e with the change's fields in place.
+func (ch EventChange) On(e Event) Event {
+	put(&e.Title, ch.Title)
+	put(&e.Venue, ch.Venue)
+	put(&e.StartsAt, ch.StartsAt)
+	put(&e.Brand, ch.Brand)
+	return e
+}
+
+// EventRev names one version of a room's event. A room that was deleted and made
+// again counts from the start, so Rev alone does not: of two versions the one of
+// the line made later is newer, and within a line the one with the greater Rev.
+type EventRev struct {
+	Epoch     Epoch
+	CreatedMS int64 // when the line was made, ms since 1970 by its own clock; 0: by a version that did not note it
+	Rev       int64
 }

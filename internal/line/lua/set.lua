@@ -1,11 +1,12 @@
 -- set: change some fields of a live room.
 --
 -- KEYS  1 conf  2 bucket  3 acts  4 seq  5 queue  6 gone  7 unclaimed
---       8 active  9 outbox  10 stats
+--       8 active  9 outbox  10 stats  11 event
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
 --       from flags  5 ms below which a flag's value is recent  6 ms until a
 --       closed room's keys expire  7 'pause', 'resume' or ''
---       then fields: name, value, …
+--       8 bytes of the logo, when it is set  9 how many fields of the event follow
+--       then the event's fields, then conf's: name, value, …
 -- reply {'absent'} | {'state', the state that 7 does not begin from}
 --     | {'ok', rev, burst raised to or 0, state,
 --        {field, old, new, …}, {field, old, new, age in ms, …}}
@@ -29,7 +30,9 @@ if step == 'pause' and shown == 'closed' or step == 'resume' and shown ~= 'pause
   return {'state', shown}
 end
 
-for i = 8, #ARGV, 2 do
+local conf_from = 10 + 2 * tonumber(ARGV[9])
+
+for i = conf_from, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   local apply = true
   if flags then
@@ -123,7 +126,32 @@ if reopened then
   for _, v in ipairs({'old:sold_out', '1', 'new:sold_out', '0'}) do entry[#entry + 1] = v end
 end
 
-if #changed > 0 then
+-- The event is a key of its own, so that the nodes' read of conf each second
+-- carries no logo; `event_rev` there tells them when to read it. Its field `logo`
+-- says which one, and stands for the bytes in whatever is compared or told.
+local event, told = KEYS[11], {}
+for i = 10, conf_from - 1, 2 do
+  local field = ARGV[i]
+  local old = redis.call('HGET', event, field) or ''
+  if old ~= ARGV[i + 1] then
+    told[#told + 1] = field
+    told[#told + 1] = old
+    told[#told + 1] = ARGV[i + 1]
+    entry[#entry + 1] = 'old:' .. field
+    entry[#entry + 1] = old
+    entry[#entry + 1] = 'new:' .. field
+    entry[#entry + 1] = ARGV[i + 1]
+    redis.call('HSET', event, field, ARGV[i + 1])
+    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[8]) end
+  end
+end
+if #told > 0 then
+  redis.call('HSET', event, 'rev', redis.call('HINCRBY', conf, 'event_rev', 1))
+  local ttl = redis.call('PTTL', conf) -- the first event of a closed room goes with it
+  if ttl > 0 then redis.call('PEXPIRE', event, ttl) end
+end
+
+if #changed + #told > 0 then
   -- Until now the old rate and burst held: what the bucket gained is counted
   -- by them, so that no order of changes admits more than rate·t + burst.
   if wanted.rate or wanted.burst then
@@ -147,4 +175,5 @@ if #changed > 0 then
     end
   end
 end
+for _, v in ipairs(told) do changed[#changed + 1] = v end
 return {'ok', tonumber(redis.call('HGET', conf, 'rev')), raised, state, changed, replaced}
