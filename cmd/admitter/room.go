@@ -110,11 +110,11 @@ type createCmd struct {
 }
 
 func (c *createCmd) Check() error {
-	_, err := c.conf()
+	_, _, err := c.conf()
 	return err
 }
 
-func (c *createCmd) conf() (room.Conf, error) {
+func (c *createCmd) conf() (room.Conf, room.Event, error) {
 	change, err := c.Values.Change("create")
 	errs := []error{err}
 	conf := change.On(room.DefaultConf())
@@ -127,7 +127,7 @@ func (c *createCmd) conf() (room.Conf, error) {
 		errs = append(errs, fmt.Errorf("--opens-at %s has passed: a room that is open from now on wants --state open", *c.Values.OpensAt))
 	}
 	conf.Epoch = room.NewEpoch()
-	return conf, errors.Join(errs...)
+	return conf, change.Event.On(room.Event{}), errors.Join(errs...)
 }
 
 // passed says whether opens_at lies in the past, by this machine's clock: it is
@@ -137,7 +137,7 @@ func passed(change room.Change) bool {
 }
 
 func (c *createCmd) Run(ctx context.Context, env *process.Env) error {
-	conf, err := c.conf()
+	conf, event, err := c.conf()
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (c *createCmd) Run(ctx context.Context, env *process.Env) error {
 		conf.Burst = least
 	}
 	return c.One.with(ctx, func(lines *line.Lines) error {
-		if err := lines.Create(ctx, c.One.name(), conf, c.One.Actor.name()); err != nil {
+		if err := lines.CreateWithEvent(ctx, c.One.name(), conf, event, c.One.Actor.name()); err != nil {
 			return err
 		}
 		fmt.Fprintln(env.Out, conf.Epoch)

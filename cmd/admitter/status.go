@@ -58,6 +58,9 @@ func (c *statusCmd) show(ctx context.Context, out io.Writer, lines *line.Lines, 
 		return err
 	}
 	v := view(status)
+	if v.Event, err = eventOf(ctx, lines, status); err != nil {
+		return err
+	}
 	if c.Acts {
 		acts, err := lines.Acts(ctx, name, lastActs)
 		if err != nil {
@@ -91,6 +94,7 @@ type statusView struct {
 	ShopURL    string    `json:"shop_url,omitempty"`
 	Notice     string    `json:"notice,omitempty"`
 	Rev        int64     `json:"rev"`
+	Event      eventView `json:"event"`
 	Waiting    int64     `json:"waiting"`
 	Unclaimed  int64     `json:"unclaimed"`
 	Active     int64     `json:"active"`
@@ -158,6 +162,7 @@ func (v statusView) print(out io.Writer) {
 	if v.Notice != "" {
 		row("notice", "%s", strings.Join(strings.Fields(v.Notice), " "))
 	}
+	v.Event.print(row)
 	for _, act := range v.Acts {
 		row(act.At, "%s: %s", act.Actor, act.What)
 	}

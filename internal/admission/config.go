@@ -59,6 +59,10 @@ type Values struct {
 	OpensAt    *string        `help:"When the room opens by itself, as 2026-11-21T18:00:00Z; \"never\" leaves it to an operator." placeholder:"TIME"`
 	ShopURL    *string        `help:"Where a pass is taken: a path or an http(s) URL; {room} is replaced. Empty: the booker's own page." placeholder:"URL"`
 	Notice     *string        `help:"A sentence for everybody who waits, at most 280 characters." placeholder:"TEXT"`
+	Title      *string        `help:"What the sale is for, at most 120 characters; empty: the pages show the room's name." placeholder:"TEXT"`
+	StartsAt   *string        `help:"When the event itself begins, as 2026-11-21T18:00:00Z; \"never\" tells no time." placeholder:"TIME"`
+	Venue      *string        `help:"Where it is, at most 120 characters; empty: not told." placeholder:"TEXT"`
+	Brand      *string        `help:"How the pages look: a JSON file with accent (a colour such as #1c6b5f) and logo (path of a PNG or WebP file of at most 32 KB, relative to the file), both optional; what it lacks is cleared. \"none\" clears both." placeholder:"FILE"`
 }
 
 // Change translates the values; its error has every wrong one, joined.
@@ -84,21 +88,49 @@ func (v *Values) Change(actor string) (room.Change, error) {
 			change.OpensAt = &at
 		}
 	}
+	change.Event, errs = v.event(errs)
 	return change, errors.Join(append(errs, change.Valid())...)
+}
+
+// event translates those of the event; what is wrong joins errs.
+func (v *Values) event(errs []error) (room.EventChange, []error) {
+	change := room.EventChange{Title: v.Title, Venue: v.Venue}
+	if v.StartsAt != nil {
+		at, err := parseTime("--starts-at", *v.StartsAt)
+		if err != nil {
+			errs = append(errs, err)
+		} else {
+			change.StartsAt = &at
+		}
+	}
+	if v.Brand != nil {
+		brand, err := room.Brand{}, error(nil)
+		if *v.Brand != "none" {
+			brand, err = readBrand(*v.Brand)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--brand %q: %w", *v.Brand, err))
+		} else {
+			change.Brand = &brand
+		}
+	}
+	return change, errs
 }
 
 // Given says whether any value is.
 func (v *Values) Given() bool { return *v != Values{} }
 
-// parseOpensAt reads a time with its zone, to whole milliseconds as the line
-// keeps it.
-func parseOpensAt(s string) (time.Time, error) {
+func parseOpensAt(s string) (time.Time, error) { return parseTime("--opens-at", s) }
+
+// parseTime reads a time with its zone, to whole milliseconds as the line keeps
+// it.
+func parseTime(flag, s string) (time.Time, error) {
 	if s == "never" {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return at, fmt.Errorf("--opens-at %q: want a time such as 2026-11-21T18:00:00Z, or never", s)
+		return at, fmt.Errorf("%s %q: want a time such as 2026-11-21T18:00:00Z, or never", flag, s)
 	}
 	return at.Truncate(time.Millisecond), nil
 }
