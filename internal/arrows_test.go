@@ -25,6 +25,7 @@ var arrows = map[string]struct {
 	"internal/process":   {nil, "what binaries share; knows no domain"},
 	"internal/sweep":     {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
 	"internal/gateway":   {[]string{"internal/room", "internal/wire", "internal/token", "internal/sweep", "web"}, "the edge: tokens, sockets, pages"},
+	"internal/directory": {[]string{"internal/room"}, "what a process knows of the rooms; no client, no transport"},
 	"internal/admission": {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
 	"internal/booking":   {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
 	"internal/bot":       {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
@@ -78,7 +79,7 @@ func TestArrows(t *testing.T) {
 // The behaviours run under synctest and crash injection because no client hides
 // below them.
 func TestBehavioursLinkNoClient(t *testing.T) {
-	for _, pkg := range []string{"sweep", "gateway", "admission"} {
+	for _, pkg := range []string{"sweep", "gateway", "admission", "directory"} {
 		for _, dep := range list(t, "-deps", "waitroom/internal/"+pkg) {
 			for client, adapter := range clients {
 				if dep == client || dep == "waitroom/"+adapter {

@@ -1,0 +1,224 @@
+// Package directory knows the rooms there are and what each one's sale is for, as
+// the pages and the gateway need it: answered out of memory, at most a second or
+// two old, whatever strangers ask for.
+//
+// It follows the line and never writes. A process that can't reach the line keeps
+// what it knew, and says of a name that it does not know that it is unsure, for
+// nobody may be told that a room does not exist by a process that could not look.
+//
+// It knows no Redis client: the interface below says what it needs, so that it runs
+// in synctest.
+package directory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/room"
+)
+
+const (
+	// every is how soon a new room, or a new event of a room, is known.
+	every = time.Second
+	// callLimit bounds one call to the line. Its own limits are below.
+	callLimit = 5 * time.Second
+	// freshFor is how old the registry may be before a name that is not in it may be
+	// a new room's: some reads may fail, or one take its time.
+	freshFor = 5 * time.Second
+	// maxNames bounds the names remembered: ten times the rooms of a registry, for
+	// those that are gone. The one that was listed the longest ago is forgotten.
+	maxNames = 10 * room.MaxRooms
+)
+
+// line is what the directory needs of the line. Its errors are room's sentinels.
+type line interface {
+	// Rooms lists the registry, room.MaxRooms at most.
+	Rooms(context.Context) ([]room.Name, error)
+	// EventRevs answers the version of each room's event in one cheap call, and
+	// leaves out rooms without a line.
+	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
+	// Event reads one event whole.
+	Event(context.Context, room.Name) (room.Event, error)
+}
+
+// Known says what the process knows of a name.
+type Known int
+
+// What can be known. Listed is also a name that was listed once and is gone: its
+// room was deleted, which its visitors are to be told, and not that it never was.
+const (
+	Unsure   Known = iota // the registry is empty, or was not read lately
+	Listed                // there is such a room, or was
+	Unlisted              // there is none, and this process never saw one
+)
+
+// Directory is what New makes. Safe for concurrent use.
+type Directory struct {
+	// set once
+	line line
+	log  *zap.Logger
+
+	mu    sync.RWMutex         // never held over a call
+	names map[room.Name]*entry // at most maxNames; guarded by mu
+	count int                  // rooms in the registry as last read; guarded by mu
+	read  time.Time            // when it was; zero: never; guarded by mu
+
+	// owned by Run
+	looks int64 // registry reads so far
+	away  bool  // and said so
+}
+
+// entry is one name. Its fields are guarded by the directory's mu.
+type entry struct {
+	seen  int64 // the look that listed it last
+	rev   room.EventRev
+	event room.Event // empty once the room is gone: names cost little, logos don't
+}
+
+// New makes a directory that knows nothing until Run has read the registry.
+func New(line line, log *zap.Logger) *Directory {
+	return &Directory{line: line, log: log, names: map[room.Name]*entry{}}
+}
+
+// Room answers what is known of a name, and the event of a room that is there. The
+// event's bytes are shared: nobody changes them.
+func (d *Directory) Room(name room.Name) (room.Event, Known) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	switch e := d.names[name]; {
+	case e != nil:
+		return e.event, Listed
+	case d.count == 0 || time.Since(d.read) > freshFor:
+		return room.Event{}, Unsure
+	}
+	return room.Event{}, Unlisted
+}
+
+// Run follows the line until ctx ends, and returns nil then.
+func (d *Directory) Run(ctx context.Context) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		d.tell(ctx, d.look(ctx))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// tell logs when the line goes out of reach and when it is back.
+func (d *Directory) tell(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !d.away:
+		d.away = true
+		d.log.Warn("the rooms can't be read: what is known of them stays, and no name is called unknown", zap.Error(err))
+	case err == nil && d.away:
+		d.away = false
+		d.log.Info("the rooms can be read again")
+	}
+}
+
+// look reads the registry, then the versions of all events, then those events that
+// are new.
+func (d *Directory) look(ctx context.Context) error {
+	names, err := limited(ctx, d.line.Rooms)
+	if err != nil {
+		return err
+	}
+	d.list(names)
+	revs, err := limited(ctx, func(ctx context.Context) (map[room.Name]room.EventRev, error) {
+		return d.line.EventRevs(ctx, names)
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		rev, has := revs[name]
+		if !has || rev == d.revOf(name) {
+			continue // no line: what is known of it stays
+		}
+		event := room.Event{}
+		if rev.Rev > 0 {
+			event, err = limited(ctx, func(ctx context.Context) (room.Event, error) { return d.line.Event(ctx, name) })
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, room.ErrUnknown), errors.Is(err, room.ErrRecovering):
+			err = nil
+			continue // gone since; the next look says so
+		case errors.Is(err, room.ErrAway), ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
+			return err
+		default:
+			// It will be the same until it is changed, so it is said once and read
+			// again then.
+			d.log.Error("a room's event can't be read, its pages show the name", zap.String("room", string(name)), zap.Error(err))
+			event, err = room.Event{}, nil
+		}
+		d.describe(name, rev, event)
+	}
+	return nil
+}
+
+func limited[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	return call(ctx)
+}
+
+// list takes over the registry as read now.
+func (d *Directory) list(names []room.Name) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looks++
+	d.count, d.read = len(names), time.Now()
+	for _, name := range names {
+		if e := d.names[name]; e != nil {
+			e.seen = d.looks
+		} else {
+			d.names[name] = &entry{seen: d.looks}
+		}
+	}
+	if len(d.names) == len(names) {
+		return // nobody is gone
+	}
+	for _, e := range d.names {
+		if e.seen != d.looks {
+			e.rev, e.event = room.EventRev{}, room.Event{}
+		}
+	}
+	if over := len(d.names) - maxNames; over > 0 {
+		oldest := slices.SortedFunc(maps.Keys(d.names), func(a, b room.Name) int {
+			return cmp.Compare(d.names[a].seen, d.names[b].seen)
+		})
+		for _, name := range oldest[:over] {
+			delete(d.names, name)
+		}
+	}
+}
+
+func (d *Directory) revOf(name room.Name) room.EventRev {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e := d.names[name]; e != nil {
+		return e.rev
+	}
+	return room.EventRev{}
+}
+
+func (d *Directory) describe(name room.Name, rev room.EventRev, event room.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.names[name]; e != nil {
+		e.rev, e.event = rev, event
+	}
+}

@@ -1,0 +1,322 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"waitroom/internal/room"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a line in memory that can be away.
+type fake struct {
+	mu     sync.Mutex
+	rooms  map[room.Name]room.Event
+	epochs map[room.Name]room.Epoch
+	lost   map[room.Name]bool // listed, without its line
+	broken map[room.Name]bool // an event that can't be read
+	err    error              // of every call
+	block  time.Duration      // how long the registry takes
+	reads  []room.Name        // events read
+	revs   int                // calls of EventRevs
+}
+
+func newFake() *fake {
+	return &fake{rooms: map[room.Name]room.Event{}, epochs: map[room.Name]room.Epoch{}, lost: map[room.Name]bool{}, broken: map[room.Name]bool{}}
+}
+
+func (f *fake) do(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fake) create(name room.Name, event room.Event) {
+	f.do(func() { f.rooms[name], f.epochs[name] = event, room.NewEpoch() })
+}
+
+func (f *fake) set(name room.Name, title string) {
+	f.do(func() {
+		e := f.rooms[name]
+		e.Title, e.Rev = title, e.Rev+1
+		f.rooms[name] = e
+	})
+}
+
+func (f *fake) read() []room.Name {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.reads)
+}
+
+func (f *fake) Rooms(ctx context.Context) ([]room.Name, error) {
+	f.mu.Lock()
+	block := f.block
+	f.mu.Unlock()
+	if block > 0 {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", room.ErrAway, ctx.Err())
+		case <-time.After(block):
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.rooms)), f.err
+}
+
+func (f *fake) EventRevs(_ context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revs++
+	revs := map[room.Name]room.EventRev{}
+	for _, name := range names {
+		if e, has := f.rooms[name]; has && !f.lost[name] {
+			revs[name] = room.EventRev{Epoch: f.epochs[name], Rev: e.Rev}
+		}
+	}
+	return revs, f.err
+}
+
+func (f *fake) Event(_ context.Context, name room.Name) (room.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads = append(f.reads, name)
+	e, has := f.rooms[name]
+	switch {
+	case f.err != nil:
+		return room.Event{}, f.err
+	case !has:
+		return room.Event{}, room.ErrUnknown
+	case f.broken[name]:
+		return room.Event{}, errors.New("event of the line: accent")
+	}
+	return e, nil
+}
+
+// follow runs a directory in the test's bubble. Its first look has ended when it
+// returns; until lets time pass for further ones.
+func follow(t *testing.T, f *fake) (d *Directory, logs *observer.ObservedLogs, stop func()) {
+	t.Helper()
+	core, logs := observer.New(zap.DebugLevel)
+	d = New(f, zap.New(core))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	synctest.Wait()
+	return d, logs, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: got %v, want nil", err)
+		}
+	}
+}
+
+// pass lets the bubble's time run, and the loop rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func want(t *testing.T, d *Directory, name room.Name, title string, known Known) {
+	t.Helper()
+	if e, k := d.Room(name); e.Title != title || k != known {
+		t.Errorf("room %s: got %q, %v, want %q, %v", name, e.Title, k, title, known)
+	}
+}
+
+// A name is unknown only to who has read a registry that is not empty, and lately.
+func TestKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.err = room.ErrAway
+		d, _, stop := follow(t, f)
+		defer stop()
+		want(t, d, "gala", "", Unsure) // unread
+		f.do(func() { f.err = nil })
+		pass(every)
+		want(t, d, "gala", "", Unsure) // empty: perhaps Redis lost its data
+		f.create("gala", room.Event{Title: "Gala", Rev: 1})
+		pass(every)
+		want(t, d, "gala", "Gala", Listed)
+		want(t, d, "ball", "", Unlisted)
+		f.create("ball", room.Event{})
+		pass(every)
+		want(t, d, "ball", "", Listed)
+
+		f.do(func() { delete(f.rooms, "gala") })
+		pass(every)
+		want(t, d, "gala", "", Listed) // it was, and its visitors are told so
+		f.do(func() { delete(f.rooms, "ball") })
+		pass(every)
+		want(t, d, "never", "", Unsure) // empty again
+		want(t, d, "ball", "", Listed)
+
+		f.create("ball", room.Event{Title: "Ball", Rev: 1})
+		pass(every)
+		want(t, d, "never", "", Unlisted)
+		f.do(func() { f.err = room.ErrAway })
+		pass(freshFor - every)
+		want(t, d, "never", "", Unlisted) // a read that failed now and then is no trouble
+		pass(2 * every)
+		want(t, d, "never", "", Unsure) // it may have been made since
+		want(t, d, "ball", "Ball", Listed)
+	})
+}
+
+// An event is read when its version differs, and only then: after a change, and
+// when a room of that name was made anew.
+func TestEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("gala", room.Event{Title: "Gala", Rev: 1})
+		f.create("plain", room.Event{})
+		d, _, stop := follow(t, f)
+		defer stop()
+		pass(10 * every)
+		want(t, d, "gala", "Gala", Listed)
+		if got := f.read(); len(got) != 1 {
+			t.Errorf("events read: got %v, want gala's once, and none where nothing was set", got)
+		}
+		f.set("gala", "Ball")
+		pass(every)
+		want(t, d, "gala", "Ball", Listed)
+		f.create("gala", room.Event{Title: "Anew", Rev: 2}) // the same rev, of another line
+		pass(every)
+		want(t, d, "gala", "Anew", Listed)
+		f.create("gala", room.Event{})
+		pass(every)
+		want(t, d, "gala", "", Listed)
+		if got := f.read(); len(got) != 3 {
+			t.Errorf("events read: got %v, want 3", got)
+		}
+		f.set("gala", "Back")
+		pass(every)
+		f.do(func() { f.lost["gala"] = true })
+		f.set("gala", "Never told")
+		pass(3 * every)
+		want(t, d, "gala", "Back", Listed) // a line without its conf says nothing
+	})
+}
+
+// Out of reach is said once, and so is being back; an event that can't be read is
+// said once and does not keep the others from being read.
+func TestLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("a", room.Event{Title: "A", Rev: 1})
+		f.create("b", room.Event{Title: "B", Rev: 1})
+		f.broken["a"] = true
+		d, logs, stop := follow(t, f)
+		defer stop()
+		pass(5 * every)
+		want(t, d, "a", "", Listed)
+		want(t, d, "b", "B", Listed)
+		if got := logs.TakeAll(); len(got) != 1 || got[0].ContextMap()["room"] != "a" {
+			t.Errorf("got %v, want one line about room a", got)
+		}
+		f.do(func() { f.err = room.ErrAway })
+		pass(20 * every)
+		f.do(func() { f.err = nil })
+		f.do(func() { f.broken["a"] = false })
+		f.set("a", "A again")
+		pass(5 * every)
+		want(t, d, "a", "A again", Listed)
+		if got := logs.TakeAll(); len(got) != 2 || got[0].Level != zap.WarnLevel || got[1].Level != zap.InfoLevel {
+			t.Errorf("got %v, want one line when it went and one when it was back", got)
+		}
+	})
+}
+
+// A registry that hangs ends with its call, and the end of Run does not wait for
+// it.
+func TestHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("a", room.Event{Title: "A", Rev: 1})
+		f.block = time.Hour
+		d, logs, stop := follow(t, f)
+		pass(callLimit + every)
+		want(t, d, "a", "", Unsure)
+		if logs.Len() != 1 {
+			t.Errorf("got %v, want one line", logs.All())
+		}
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end took %v, want none", took)
+		}
+	})
+}
+
+// Names are remembered up to a bound; the ones listed the longest ago go first, and
+// never one that is there.
+func TestForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("stays", room.Event{Title: "Stays", Rev: 1})
+		d, _, stop := follow(t, f)
+		defer stop()
+		name := func(round, i int) room.Name { return room.Name(fmt.Sprintf("r%d-%d", round, i)) }
+		const rounds = maxNames/(room.MaxRooms-1) + 2
+		for round := range rounds {
+			f.do(func() {
+				for i := range room.MaxRooms - 1 {
+					delete(f.rooms, name(round-1, i))
+					f.rooms[name(round, i)] = room.Event{Title: "x", Rev: 1}
+				}
+			})
+			pass(every)
+			want(t, d, name(round, 0), "x", Listed)
+		}
+		if got := len(d.names); got != maxNames {
+			t.Errorf("names remembered: got %d, want %d", got, maxNames)
+		}
+		want(t, d, "stays", "Stays", Listed)
+		want(t, d, name(0, 0), "", Unlisted)
+		want(t, d, name(rounds-2, 7), "", Listed)
+	})
+}
+
+// Pages ask while the registry changes.
+func TestConcurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("gala", room.Event{Title: "t0", Rev: 1})
+		d, _, stop := follow(t, f)
+		defer stop()
+		start := make(chan struct{})
+		var asking sync.WaitGroup
+		for i := range 8 {
+			asking.Go(func() {
+				<-start
+				for range 50 {
+					if e, known := d.Room("gala"); known != Listed || e.Title == "" {
+						t.Errorf("got %+v, %v, want an event of a listed room", e, known)
+					}
+					d.Room(room.Name(fmt.Sprint("other-", i)))
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		}
+		close(start)
+		for i := range 5 {
+			f.set("gala", fmt.Sprint("t", i))
+			f.create(room.Name(fmt.Sprint("other-", i)), room.Event{})
+			pass(every)
+		}
+		asking.Wait()
+	})
+}
