@@ -45,9 +45,19 @@ func Ping(ctx context.Context, brokers []string) error {
 // stay as they are. It tries again until ctx ends; what the broker refuses for
 // good (an ill name, more replicas than brokers) is returned at once.
 func EnsureTopics(ctx context.Context, brokers []string, replication int, topics ...string) error {
+	return ensure(ctx, brokers, replication, nil, topics)
+}
+
+// EnsureCompacted is EnsureTopics for topics that keep the last record of each key
+// for good, and a record without a value for a day: Kafka's cleanup.policy compact.
+func EnsureCompacted(ctx context.Context, brokers []string, replication int, topics ...string) error {
+	return ensure(ctx, brokers, replication, []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}}, topics)
+}
+
+func ensure(ctx context.Context, brokers []string, replication int, settings []kafka.ConfigEntry, topics []string) error {
 	configs := make([]kafka.TopicConfig, len(topics))
 	for i, topic := range topics {
-		configs[i] = kafka.TopicConfig{Topic: topic, NumPartitions: Partitions, ReplicationFactor: replication}
+		configs[i] = kafka.TopicConfig{Topic: topic, NumPartitions: Partitions, ReplicationFactor: replication, ConfigEntries: settings}
 	}
 	return ask(ctx, brokers, func(ctx context.Context, client *kafka.Client) error {
 		reply, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: configs})

@@ -353,6 +353,56 @@ func TestEnsureTopics(t *testing.T) {
 	})
 }
 
+// A compacted topic is one, and a record without a value comes back without one.
+func TestEnsureCompacted(t *testing.T) {
+	both(t, func(t *testing.T, brokers []string) {
+		plain, compacted := topicFor(t, brokers, "plain"), testenv.Topic(t, "compacted")
+		for range 2 { // there or not
+			if err := EnsureCompacted(within(t), brokers, 1, compacted); err != nil {
+				t.Fatal(err)
+			}
+		}
+		transport := newTransport("test")
+		defer transport.CloseIdleConnections()
+		client := &kafka.Client{Addr: kafka.TCP(brokers...), Transport: transport}
+		for topic, want := range map[string]string{plain: "delete", compacted: "compact"} {
+			reply, err := client.DescribeConfigs(within(t), &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+				{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic, ConfigNames: []string{"cleanup.policy"}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := reply.Resources[0].ConfigEntries; len(got) != 1 || got[0].ConfigValue != want {
+				t.Errorf("topic %s: got %+v, want cleanup.policy %s", topic, got, want)
+			}
+		}
+
+		large := make([]byte, events.MaxDescribed)
+		publish(t, writerFor(t, brokers), []events.Record{
+			{Topic: compacted, Key: []byte("show"), Value: large},
+			{Topic: compacted, Key: []byte("show")},
+		})
+		got := make(chan events.Record, 2)
+		member(t, NewConsumer(ConsumerConfig{Brokers: brokers, Group: compacted, Topics: []string{compacted}}),
+			func(_ context.Context, records []events.Record) error {
+				for _, r := range records {
+					got <- r
+				}
+				return nil
+			})
+		ctx := within(t)
+		for _, want := range []int{len(large), 0} {
+			select {
+			case r := <-got:
+				if len(r.Value) != want || string(r.Key) != "show" {
+					t.Errorf("got %d bytes under key %s, want %d under show", len(r.Value), r.Key, want)
+				}
+			case <-ctx.Done():
+				t.Fatal("the record did not come back")
+			}
+		}
+	})
+}
+
 // What a broker refuses for good is not tried until the time is over. (The
 // stand-in refuses no name.)
 func TestEnsureTopicsRefused(t *testing.T) {
