@@ -1,36 +1,40 @@
 // @ts-check
-// One connection to the line at a time. It says `opened`, `message` and `closed`
-// to whoever made it, and nothing after it was replaced.
+// One connection to the line at a time, and nothing else: when to open, what to
+// send and when to give up is line.js's to say. Every event carries the id that
+// the connection was opened with.
 
 const SUBPROTOCOL = 'waitroom.v1';
 
-// A waiting page hears a beat every few seconds. After this silence the network
-// is gone without a word, as phones do when they change cells.
-const SILENCE = 45_000;
-
 export class Socket {
   /** @type {WebSocket|null} */ #ws = null;
-  /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
-  /** @type {ReturnType<typeof setTimeout>|undefined} */ #silence;
   #url;
   #tell;
-  #beats;
 
   /**
    * @param {string} url
-   * @param {(event: {type: string, code?: number, message?: any}) => void} tell
-   * @param {() => boolean} beats whether silence means that the network is gone
+   * @param {(event: import('./line.js').Happening) => void} tell
    */
-  constructor(url, tell, beats) {
+  constructor(url, tell) {
     this.#url = url;
     this.#tell = tell;
-    this.#beats = beats;
   }
 
-  /** Connects after a random wait between least and within ms; the last call wins. @param {number} within @param {number} [least] */
-  connect(within, least = 0) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#open(), least + Math.random() * Math.max(0, within - least));
+  /** Opens a connection in place of the one before. @param {number} socket its id */
+  open(socket) {
+    this.close();
+    const ws = new WebSocket(this.#url, SUBPROTOCOL);
+    this.#ws = ws;
+    ws.onopen = () => this.#tell({ type: 'opened', socket });
+    ws.onclose = (event) => this.#tell({ type: 'closed', socket, code: event.code });
+    ws.onmessage = (event) => {
+      let message;
+      try {
+        message = JSON.parse(event.data);
+      } catch {
+        // Not of this protocol: ignored like an unknown type, but a sign of life.
+      }
+      this.#tell({ type: 'message', socket, message });
+    };
   }
 
   /** @param {object} message */
@@ -38,46 +42,12 @@ export class Socket {
     if (this.#ws?.readyState === WebSocket.OPEN) this.#ws.send(JSON.stringify(message));
   }
 
-  /** Closes for good: no event follows. */
+  /** No event follows. */
   close() {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#silence);
     const ws = this.#ws;
     this.#ws = null;
-    ws?.close(1000);
-  }
-
-  #open() {
-    this.close();
-    const ws = new WebSocket(this.#url, SUBPROTOCOL);
-    this.#ws = ws;
-    const mine = () => this.#ws === ws;
-    const heard = () => {
-      clearTimeout(this.#silence);
-      this.#silence = setTimeout(() => (this.#beats() ? lost(1006) : heard()), SILENCE);
-    };
-    const lost = (/** @type {number} */ code) => {
-      if (!mine()) return;
-      this.close();
-      this.#tell({ type: 'closed', code });
-    };
-    heard();
-    ws.onopen = () => {
-      if (!mine()) return;
-      heard();
-      this.#tell({ type: 'opened' });
-    };
-    ws.onmessage = (event) => {
-      if (!mine()) return;
-      heard();
-      let message;
-      try {
-        message = JSON.parse(event.data);
-      } catch {
-        return; // not of this protocol: ignored like an unknown type
-      }
-      this.#tell({ type: 'message', message });
-    };
-    ws.onclose = (event) => lost(event.code);
+    if (!ws) return;
+    ws.onopen = ws.onmessage = ws.onclose = null;
+    ws.close(1000);
   }
 }

@@ -3,7 +3,7 @@
 // does what a step asks for.
 
 import { el, here, kept, onClick, say, sayOrHide, show } from './dom.js';
-import { CODES, RESUMABLE, start, step } from './line.js';
+import { CODES, nextDue, placeIn, RESUMABLE, start, step } from './line.js';
 import { Socket } from './socket.js';
 import { clock, loadTexts, number, plural, spoken, t, title, wait } from './text.js';
 
@@ -18,49 +18,79 @@ const RING = 2 * Math.PI * 54;
 const { prefix, room } = here();
 const name = title(room);
 const store = kept('localStorage', 'waitroom:place:' + room);
-const socket = new Socket(
-  location.origin.replace(/^http/, 'ws') + prefix + '/rooms/' + room + '/ws', happen,
-  () => ['joining', 'waiting', 'turn', 'claiming', 'inside'].includes(state.phase));
+const socket = new Socket(location.origin.replace(/^http/, 'ws') + prefix + '/rooms/' + room + '/ws', happen);
+
+// The one timer looks at the clock again at least this often: phones freeze it.
+const TIMER_MOST = 60_000;
+// What the wall clock gains on the page's clock at once is sleep; less is drift.
+const SLEPT_LEAST = 1_000;
 
 /** @type {State} */
 let state = start(readPlace());
 let spokenAt = 0;
 let spokenWhat = '';
 /** @type {ReturnType<typeof setTimeout>|undefined} */
-let later;
+let timer;
+let ahead = Date.now() - performance.now();
 
 function readPlace() {
   try {
-    const { place, epoch, from } = JSON.parse(store.read());
-    return typeof place === 'string' && place ? { place, epoch: String(epoch), from: Number(from) || 0 } : null;
+    const kept = JSON.parse(store.read());
+    const own = placeOf(kept);
+    return own && { ...own, spare: placeOf(kept.spare) ?? undefined };
   } catch {
     return null; // nothing kept, or not by us
   }
 }
 
+/** @param {any} kept */
+function placeOf(kept) {
+  const { place, epoch, from, turned } = kept ?? {};
+  return typeof place === 'string' && place ? { place, epoch: String(epoch), from: Number(from) || 0, turned: turned === true } : null;
+}
+
+/** A place that a link brought is taken out of the address at once: nobody should read it there. */
+function takePlace() {
+  const place = placeIn(location.hash);
+  if (!place) return;
+  history.replaceState(null, '', location.pathname + location.search);
+  happen({ type: 'place', place });
+}
+
+/** performance.now stands still while the machine sleeps; the wall clock does not. */
+function slept() {
+  const before = ahead;
+  ahead = Date.now() - performance.now();
+  return ahead - before >= SLEPT_LEAST ? ahead - before : 0;
+}
+
+/** The page is looked at again, or the network changed. @param {boolean} [back] */
+function look(back = false) {
+  happen({ type: 'look', network: navigator.onLine, back });
+}
+
 /** @param {import('./line.js').Happening} event */
 function happen(event) {
-  const before = state.place;
-  const [next, effects] = step(state, { ...event, now: performance.now() });
+  const now = performance.now();
+  const [next, effects] = step(state, { ...event, now, random: Math.random(), slept: slept() });
   state = next;
   for (const effect of effects) {
     switch (effect.do) {
+      case 'open': socket.open(effect.socket); break;
       case 'send': socket.send(effect.message); break;
-      case 'keep': store.write(JSON.stringify({ place: effect.place, epoch: effect.epoch, from: effect.from })); break;
+      case 'close': socket.close(); break;
+      case 'keep': {
+        const { do: _, ...place } = effect;
+        store.write(JSON.stringify(place));
+        break;
+      }
       // Another tab may have joined anew meanwhile: only our own place is dropped.
-      case 'forget': if (readPlace()?.place === before) store.write(''); break;
-      case 'later':
-        clearTimeout(later);
-        later = setTimeout(happen, (0.1 + 0.9 * Math.random()) * effect.within, { type: 'again' });
-        break;
-      case 'connect': socket.connect(effect.within, effect.least); break;
-      case 'close':
-        socket.close();
-        state = { ...state, online: false };
-        break;
+      case 'forget': if (readPlace()?.place === effect.place) store.write(''); break;
       case 'go': location.replace(effect.url); break;
     }
   }
+  clearTimeout(timer);
+  timer = setTimeout(happen, Math.max(0, Math.min(nextDue(state) - now, TIMER_MOST)), { type: 'timer' });
   render();
 }
 
@@ -218,15 +248,17 @@ async function main() {
     const place = readPlace();
     if (place) happen({ type: 'kept', message: place });
   });
-  window.addEventListener('online', () => {
-    if (!state.online && state.phase !== 'over' && state.phase !== 'stopped') socket.connect(1_000);
+  window.addEventListener('online', () => look());
+  window.addEventListener('offline', () => look());
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') look();
   });
   // Shown again from the browser's cache: its socket is gone.
-  window.addEventListener('pageshow', (event) => {
-    if (event.persisted) location.reload();
-  });
+  window.addEventListener('pageshow', (event) => look(event.persisted));
+  window.addEventListener('hashchange', takePlace);
+  takePlace();
+  look();
   setInterval(() => happen({ type: 'tick' }), 500);
-  socket.connect(0);
 }
 
 main().catch((error) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { CODES, start, step } from '../assets/line.js';
+import { CODES, nextDue, placeIn, start, step } from '../assets/line.js';
 
 const golden = new URL('../../internal/wire/testdata/', import.meta.url);
 /** @param {string} path */
@@ -13,8 +13,9 @@ const NOW = 5_000;
 /** @param {import('../assets/line.js').State} state @param {string} file */
 const hear = (state, file) => step(state, { type: 'message', message: read(`server/${file}.json`), now: NOW });
 
-function joining() {
-  return step(start(), { type: 'opened' })[0];
+/** A page on its connection `socket`, with the join sent. @param {import('../assets/line.js').State} [state] */
+function joining(state = start()) {
+  return step(step(state, { type: 'timer', now: Math.max(NOW, nextDue(state)) })[0], { type: 'opened', now: Math.max(NOW, nextDue(state)) })[0];
 }
 function waiting() {
   return hear(hear(joining(), 'joined')[0], 'position')[0];
@@ -29,13 +30,13 @@ const effects = {
   position: { phase: 'waiting', has: { position: 42, waiting: 1234, eta: { low_s: 60, high_s: 90 } } },
   position_first: { phase: 'waiting', has: { position: 1, waiting: 1, from: 42 } },
   position_no_eta: { phase: 'waiting', has: { position: 42, eta: null } },
-  admitted: { phase: 'turn', has: { turnEnds: NOW + 120_000, turnLasts: 120_000 } },
+  admitted: { phase: 'turn', has: { turnEnds: NOW + 120_000, turnLasts: 120_000, late: false }, does: ['keep'] },
   missed: { phase: 'over', has: { why: 'missed', place: '' }, does: ['forget'] },
   spent: { phase: 'over', has: { why: 'spent', place: '' }, does: ['forget'] },
   left: { phase: 'over', has: { why: 'left', place: '' }, does: ['forget'] },
   pass: { phase: 'inside', has: { place: 'PLACE', pass: { pass: 'PASS', ends: NOW + 600_000, url: 'https://shop.example/rooms/show/shop#pass=PASS' } } },
-  drain: { phase: 'waiting', has: { draining: true, position: 42 }, does: ['connect'] },
-  error_place_epoch: { phase: 'over', has: { why: 'place_other_epoch', place: '' }, does: ['forget'] },
+  drain: { phase: 'waiting', has: { link: 'waiting', position: 42, timers: { dial: NOW + 3000, silence: NOW + 14_000 } } },
+  error_place_epoch: { phase: 'over', has: { why: 'place_other_epoch', place: '', conn: 'idle' }, does: ['forget', 'close'] },
   error_unknown_room: { phase: 'stopped', has: { why: 'unknown_room' }, does: ['close'] },
   room_open: { phase: 'waiting', has: { room: 'open', notice: '', eta: { low_s: 60, high_s: 90 } } },
   room_opening: { phase: 'waiting', has: { room: 'opening', opensAt: NOW + 90_000, eta: null } },
@@ -78,51 +79,72 @@ test('unknown messages and fields change nothing', () => {
   }
 });
 
+/** @param {import('../assets/line.js').State} state @param {number} code @param {number} [random] */
+const close = (state, code, random) => step(state, { type: 'closed', code, now: NOW, random });
+
 test('a lost connection keeps the place and comes back with full jitter, bounded', () => {
   let state = waiting();
-  let bounds = [];
-  for (let i = 0; i < 8; i++) {
-    const [next, does] = step(state, { type: 'closed', code: 1006 });
-    assert.equal(next.place, 'PLACE');
-    assert.equal(next.position, 42, 'the last position stays on the page');
-    assert.equal(does[0].do, 'connect');
-    bounds.push(/** @type {any} */ (does[0]).within);
-    state = next;
+  const bounds = [];
+  for (let i = 0; i < 6; i++) {
+    // Far from the last dial, so that only the jitter decides.
+    const before = { ...state, dialedAt: -1e6 };
+    state = close(before, 1006, 1)[0];
+    assert.equal(state.place, 'PLACE');
+    assert.equal(state.position, 42, 'the last position stays on the page');
+    assert.equal(state.link, 'lost');
+    bounds.push(nextDue(state) - NOW);
+    assert.equal(close(before, 1006, 0)[0].conn, 'dialing', 'any moment from now on');
+    state = { ...state, conn: 'dialing', socket: i + 2 };
   }
-  assert.deepEqual(bounds, [1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
-  const [opened, does] = step(state, { type: 'opened' });
+  assert.deepEqual(bounds, [4000, 8000, 16000, 30000, 30000, 30000]);
+  const [opened, does] = step(state, { type: 'opened', now: NOW });
   assert.deepEqual(/** @type {any} */ (does[0]).message, { type: 'join', place: 'PLACE' });
-  assert.equal(hear(opened, 'position')[0].attempt, 0, 'what is heard ends the backing off');
+  for (const file of ['room_open', 'room_stalled', 'position', 'error_unknown_room']) {
+    assert.equal(hear(opened, file)[0].attempt, 6, `${file} says nothing about a join`);
+  }
+  assert.equal(hear(opened, 'joined')[0].attempt, 0, 'only a join that was answered ends the backing off');
 });
 
-test('a draining node is left at the time it named, not sooner', () => {
-  const [draining, does] = hear(waiting(), 'drain');
-  assert.deepEqual(does, [{ do: 'connect', least: 2500, within: 3500 }]);
-  const [closed, more] = step(draining, { type: 'closed', code: 4000 });
-  assert.deepEqual(more, [], 'the close sets no other time');
-  assert.equal(step(closed, { type: 'opened' })[0].draining, false);
+test('two dials are a second apart, whatever chance says', () => {
+  const state = waiting();
+  assert.equal(nextDue(close(state, 1006, 0)[0]) - state.dialedAt, 1000);
+  const [drained] = step(state, { type: 'message', message: { type: 'drain', retry_ms: 0 }, now: NOW, random: 0 });
+  assert.equal(drained.timers.dial, state.dialedAt + 1000);
+});
+
+test('a draining node is left, and the page comes back at the time it named', () => {
+  const [draining, none] = hear(waiting(), 'drain');
+  assert.deepEqual(none, []);
+  const [closed] = close(draining, 4000);
+  assert.equal(closed.link, 'waiting');
+  assert.equal(nextDue(closed), NOW + 2500 + 500, 'the close sets no other time, and takes none away');
+  const [dialing, does] = step(closed, { type: 'timer', now: NOW + 3000 });
+  assert.deepEqual(does, [{ do: 'open', socket: 2 }]);
+  assert.equal(dialing.link, 'connecting');
 });
 
 test('close codes from 4500 do not reconnect, those below do', () => {
   for (const code of [4500, 4501, 4503, 4999]) {
-    const [got, does] = step(waiting(), { type: 'closed', code });
+    const [got, does] = close(waiting(), code);
     assert.equal(got.phase, 'stopped', String(code));
+    assert.notEqual(got.why, '', String(code));
     assert.deepEqual(does, [], String(code));
+    assert.equal(nextDue(got), Infinity, String(code));
     assert.equal(got.place, 'PLACE', 'the place is kept');
   }
-  assert.equal(step(waiting(), { type: 'closed', code: 4502 })[1][0].do, 'forget');
+  assert.deepEqual(close(waiting(), 4502)[1], [{ do: 'forget', place: 'PLACE' }]);
   for (const code of [1000, 1001, 1006, 4000, 4001, 4010, 4499]) {
-    assert.equal(step(waiting(), { type: 'closed', code })[1][0]?.do, 'connect', String(code));
+    assert.ok(Number.isFinite(close(waiting(), code)[0].timers.dial), String(code));
   }
 });
 
 test('only the tab that claimed goes to the shop by itself', () => {
-  const [claiming] = step({ ...turn(), online: true }, { type: 'claim' });
+  const [claiming] = step(turn(), { type: 'claim', now: NOW });
   assert.equal(claiming.phase, 'claiming');
-  assert.deepEqual(hear(claiming, 'pass')[1], [{ do: 'go', url: 'https://shop.example/rooms/show/shop#pass=PASS' }]);
+  assert.deepEqual(hear(claiming, 'pass')[1].at(-1), { do: 'go', url: 'https://shop.example/rooms/show/shop#pass=PASS' });
   const [other, does] = hear(turn(), 'pass');
   assert.equal(other.phase, 'inside');
-  assert.deepEqual(does, []);
+  assert.deepEqual(does.map((d) => d.do), ['keep']);
 });
 
 test('a pass is escaped in the fragment', () => {
@@ -149,32 +171,66 @@ test('a claim that meets a line out of reach may be made again', () => {
 test('after missed, left or spent only the button joins, at the tail, without a place', () => {
   for (const file of ['missed', 'left', 'spent', 'error_place_epoch']) {
     const [over] = hear(waiting(), file);
-    const [closed, none] = step(over, { type: 'closed', code: 1006 });
-    assert.deepEqual(none, [], 'nobody is joined again unasked');
-    assert.deepEqual(step(over, { type: 'join' })[1], [{ do: 'send', message: { type: 'join' } }]);
-    const [again, does] = step(closed, { type: 'join' });
-    assert.deepEqual(does, [{ do: 'connect', within: 0 }]);
-    assert.equal(again.place, '');
-    assert.deepEqual(step(again, { type: 'opened' })[1], [{ do: 'send', message: { type: 'join' } }]);
+    assert.equal(nextDue(close(over, 1006)[0]), Infinity, `${file}: nobody is joined again unasked`);
+    for (const [name, state] of Object.entries({ over, closed: close(over, 1006)[0] })) {
+      let [again, does] = step(state, { type: 'join', now: NOW + 1000 });
+      assert.equal(again.place, '');
+      if (name === 'closed' || file === 'error_place_epoch') {
+        assert.deepEqual(does, [{ do: 'open', socket: 2 }], `${file}, ${name}`);
+        [again, does] = step(again, { type: 'opened', now: NOW + 1000 });
+      }
+      assert.deepEqual(does, [{ do: 'send', message: { type: 'join' } }], `${file}, ${name}`);
+    }
   }
 });
 
 test('"Use this tab" comes back with the same place', () => {
   const [tabs] = step(waiting(), { type: 'message', message: { type: 'error', code: 'too_many_tabs' }, now: NOW });
-  const [back] = step({ ...tabs, online: false }, { type: 'join' });
+  assert.equal(tabs.conn, 'idle');
+  const [back] = step(tabs, { type: 'join', now: NOW + 1000 });
   assert.deepEqual(step(back, { type: 'opened' })[1], [{ do: 'send', message: { type: 'join', place: 'PLACE' } }]);
 });
 
-test('a refused join asks again by itself, spread out', () => {
-  for (const code of ['room_full', 'stalled', 'recovering', 'unavailable']) {
-    const [got, does] = step(joining(), { type: 'message', message: { type: 'error', code }, now: NOW });
-    assert.equal(got.phase, 'blocked', code);
-    assert.deepEqual(does, [{ do: 'later', within: 30_000 }], code);
-    assert.deepEqual(step(got, { type: 'again' })[1], [{ do: 'send', message: { type: 'join' } }], code);
+/** @param {import('../assets/line.js').State} state @param {string} code @param {number} [random] */
+const refuse = (state, code, random) => step(state, { type: 'message', message: { type: 'error', code }, now: NOW, random });
+
+test('a refused join asks again by itself, spread out, and no faster each time', () => {
+  for (const [code, bounds] of Object.entries({
+    room_full: [30_000, 30_000, 30_000], stalled: [8000, 16_000, 30_000], recovering: [8000, 16_000, 30_000], unavailable: [8000, 16_000, 30_000],
+  })) {
+    let state = joining();
+    for (const bound of bounds) {
+      state = refuse(state, code, 1)[0];
+      assert.equal(state.phase, 'blocked', code);
+      assert.equal(state.timers.ask, NOW + bound, code);
+      const heard = step(state, { type: 'message', message: { type: 'room', state: 'stalled' }, now: NOW + bound - 1 })[0];
+      const [asked, does] = step(heard, { type: 'timer', now: NOW + bound });
+      assert.deepEqual(does, [{ do: 'send', message: { type: 'join' } }], code);
+      state = asked;
+    }
   }
-  const [closed, none] = step(joining(), { type: 'message', message: { type: 'error', code: 'room_closed' }, now: NOW });
-  assert.deepEqual(none, [], 'a closed room is not asked again');
-  assert.deepEqual(hear(closed, 'room_open')[1], [{ do: 'later', within: 5000 }], 'until it opens');
+});
+
+test('whoever a closed or sold out room refused hears it open, and asks once, spread out', () => {
+  for (const code of ['room_closed', 'sold_out']) {
+    let [state] = refuse(joining(), code);
+    assert.equal(state.timers.ask, undefined, 'not by its own clock');
+    for (const file of ['room_closed', 'room_sold_out', 'room_full']) {
+      state = hear(state, file)[0];
+      assert.equal(state.timers.ask, undefined, file);
+    }
+    for (const file of ['room_open', 'room_opening', 'room_paused_notice']) {
+      const [open] = hear(state, file);
+      assert.equal(open.timers.ask, NOW + 2500, file);
+      const [beat] = step(open, { type: 'message', message: { type: 'room', state: 'open' }, now: NOW + 2000, random: 1 });
+      assert.equal(beat.timers.ask, NOW + 2500, 'the next beat draws no new lot');
+      const [asked, does] = step(open, { type: 'timer', now: NOW + 2500 });
+      assert.deepEqual(does, [{ do: 'send', message: { type: 'join' } }]);
+      // A room that calls and refuses is asked ever more slowly.
+      const [again] = step(refuse(asked, code)[0], { type: 'message', message: { type: 'room', state: 'open' }, now: NOW, random: 1 });
+      assert.equal(again.timers.ask, NOW + 10_000, file);
+    }
+  }
 });
 
 test('a pass whose time is over is not offered any more', () => {
@@ -182,16 +238,17 @@ test('a pass whose time is over is not offered any more', () => {
   assert.equal(step(inside, { type: 'tick', now: NOW + 599_999 })[0].phase, 'inside');
   const [got, does] = step(inside, { type: 'tick', now: NOW + 600_000 });
   assert.equal(got.phase, 'over');
-  assert.deepEqual(does, [{ do: 'forget' }]);
+  assert.equal(got.why, 'pass_expired');
+  assert.deepEqual(does.filter((d) => d.do === 'forget'), [{ do: 'forget', place: 'PLACE' }]);
 });
 
 test('the way already made survives a reload, and starts anew with a new place', () => {
   const first = step(hear(joining(), 'joined')[0], { type: 'message', message: { type: 'position', position: 900, waiting: 1000, eta: null }, now: NOW });
   const kept = /** @type {any} */ (first[1][0]);
   assert.deepEqual(kept, { do: 'keep', place: 'PLACE', epoch: 'abcdefgh', from: 900 });
-  const reloaded = hear(step(start(kept), { type: 'opened' })[0], 'joined')[0];
+  const reloaded = hear(joining(start(kept)), 'joined')[0];
   assert.equal(hear(reloaded, 'position')[0].from, 900);
-  const anew = hear(step(hear(waiting(), 'missed')[0], { type: 'join' })[0], 'joined')[0];
+  const anew = hear(step(hear(waiting(), 'missed')[0], { type: 'join', now: NOW })[0], 'joined')[0];
   assert.equal(anew.from, 0);
 });
 
@@ -199,7 +256,7 @@ test('every error code leaves the page in a state with a sentence', () => {
   for (const code of [...Object.keys(CODES), 'never_heard_of']) {
     for (const [name, state] of Object.entries({ joining: joining(), waiting: waiting(), turn: turn() })) {
       const [got] = step(state, { type: 'message', message: { type: 'error', code }, now: NOW });
-      assert.ok(got.said || got.why || code === 'not_joined', `${code} while ${name}: nothing is said`);
+      assert.ok(got.said || got.why || (code === 'not_joined' && got.conn === 'asked'), `${code} while ${name}: nothing is said`);
     }
   }
 });
