@@ -30,7 +30,7 @@ var arrows = map[string]struct {
 	"internal/booking":   {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
 	"internal/bot":       {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
 	"internal/embedded":  {nil, "servers inside the demo"},
-	"internal/testenv":   {[]string{"internal/process"}, "servers for tests, and the README against the flags"},
+	"internal/testenv":   {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
 	"web":                {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 }
 

@@ -1,9 +1,0 @@
-package main
-
-import (
-	"testing"
-
-	"waitroom/internal/testenv"
-)
-
-func TestReadmeNamesEveryFlag(t *testing.T) { testenv.ReadmeFlags(t, "booker", &cli{}) }
