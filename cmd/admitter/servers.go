@@ -70,8 +70,11 @@ func (f *kafkaFlags) prepare(ctx context.Context) error {
 	if err := kafkaio.Ping(ctx, f.Brokers); err != nil {
 		return err
 	}
-	return kafkaio.EnsureTopics(ctx, f.Brokers, f.Replication,
-		events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings))
+	if err := kafkaio.EnsureTopics(ctx, f.Brokers, f.Replication,
+		events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings)); err != nil {
+		return err
+	}
+	return kafkaio.EnsureCompacted(ctx, f.Brokers, f.Replication, events.TopicRooms)
 }
 
 type actorFlag struct {

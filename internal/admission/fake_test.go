@@ -31,6 +31,7 @@ type world struct {
 	lines  map[room.Name]*fakeLine
 	log    []events.Record    // what Kafka has acknowledged
 	sent   map[string]bool    // ids of it
+	rooms  []events.Record    // what of it is in the topic of rooms
 	broken []string           // promises broken
 	admits []time.Time        // when rounds were made
 	admit  func() *room.Round // overrides the answer of Admit
@@ -54,6 +55,9 @@ type fakeLine struct {
 	sets     []room.Change
 	changed  room.Changed
 	setErr   error
+	created  int64 // ms
+	event    room.Event
+	eventErr error
 }
 
 type entry struct {
@@ -73,7 +77,7 @@ func (w *world) create(name room.Name, epoch room.Epoch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lines[name] = &fakeLine{
-		epoch: epoch, rate: 200, at: time.Now(), outbox: map[string]*entry{}, active: map[room.VisitorID]bool{},
+		epoch: epoch, rate: 200, at: time.Now(), created: time.Now().UnixMilli(), outbox: map[string]*entry{}, active: map[room.VisitorID]bool{},
 	}
 }
 
@@ -253,6 +257,9 @@ func (w *world) SoldOut(_ context.Context, name room.Name, epoch room.Epoch) err
 }
 
 func (w *world) Publish(ctx context.Context, records []events.Record) error {
+	if len(records) > 0 && records[0].Topic == events.TopicRooms {
+		return w.publishRooms(ctx, records)
+	}
 	w.mu.Lock()
 	w.flying++
 	if w.flying > 1 {
@@ -274,6 +281,74 @@ func (w *world) Publish(ctx context.Context, records []events.Record) error {
 		w.log = append(w.log, r)
 		w.sent[r.Headers["ce_id"]] = true
 	}
+	return nil
+}
+
+func (w *world) EventRevs(_ context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	revs := map[room.Name]room.EventRev{}
+	for _, name := range names {
+		if l := w.lines[name]; l != nil {
+			revs[name] = room.EventRev{Epoch: l.epoch, CreatedMS: l.created, Rev: l.event.Rev}
+		}
+	}
+	return revs, nil
+}
+
+func (w *world) Event(_ context.Context, name room.Name) (room.Event, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, nil)
+	if err != nil {
+		return room.Event{}, err
+	}
+	return l.event, l.eventErr
+}
+
+// describe sets a room's title.
+func (w *world) describe(name room.Name, title string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines[name].event = room.Event{Title: title, Rev: w.lines[name].event.Rev + 1}
+}
+
+// told is the title in the last record of each room, "†" for a tombstone, and how
+// many records there are.
+func (w *world) told(t *testing.T) (last map[room.Name]string, count int) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last = map[room.Name]string{}
+	for _, r := range w.rooms {
+		d, deleted, err := events.DecodeDescribed(r)
+		if err != nil {
+			t.Fatalf("a record that can't be read: %v", err)
+		}
+		if last[d.Room] = d.Title; deleted {
+			last[d.Room] = "†"
+		}
+	}
+	return last, len(w.rooms)
+}
+
+// publishRooms is Publish of the other loop, which goes on beside the relay's.
+func (w *world) publishRooms(ctx context.Context, records []events.Record) error {
+	w.mu.Lock()
+	block := w.block
+	w.mu.Unlock()
+	if !sleep(ctx, block) {
+		return ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away != nil {
+		return w.away
+	}
+	if len(records) > describeBatch {
+		w.breaks("%d events in one publish", len(records))
+	}
+	w.rooms = append(w.rooms, records...)
 	return nil
 }
 
@@ -390,8 +465,20 @@ func (c *client) Relayed(ctx context.Context, name room.Name, caller room.Caller
 	return err
 }
 
+func (c *client) EventRevs(ctx context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {
+	return through(c, "revs", func() (map[room.Name]room.EventRev, error) { return c.world.EventRevs(ctx, names) })
+}
+
+func (c *client) Event(ctx context.Context, name room.Name) (room.Event, error) {
+	return through(c, "event", func() (room.Event, error) { return c.world.Event(ctx, name) })
+}
+
 func (c *client) Publish(ctx context.Context, records []events.Record) error {
-	_, err := through(c, "publish", func() (struct{}, error) { return struct{}{}, c.world.Publish(ctx, records) })
+	call := "publish"
+	if len(records) > 0 && records[0].Topic == events.TopicRooms {
+		call = "describe"
+	}
+	_, err := through(c, call, func() (struct{}, error) { return struct{}{}, c.world.Publish(ctx, records) })
 	return err
 }
 

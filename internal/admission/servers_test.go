@@ -54,11 +54,15 @@ func testServers(t *testing.T, rdb redis.UniversalClient, broker string) {
 	name := room.Name(testenv.Room(t))
 	conf := room.DefaultConf()
 	conf.Epoch, conf.Rate, conf.MaxActive, conf.State = room.NewEpoch(), 400_000, 150, room.Open
-	if err := lines.Create(ctx, name, conf, "test"); err != nil {
+	event := room.Event{Title: "Gala", Brand: room.Brand{Logo: append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, room.MaxLogo-8)...)}}
+	if err := lines.CreateWithEvent(ctx, name, conf, event, "test"); err != nil {
 		t.Fatal(err)
 	}
 	brokers := []string{broker}
 	if err := kafkaio.EnsureTopics(ctx, brokers, 1, events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings)); err != nil {
+		t.Fatal(err)
+	}
+	if err := kafkaio.EnsureCompacted(ctx, brokers, 1, events.TopicRooms); err != nil {
 		t.Fatal(err)
 	}
 	ids := make([]room.VisitorID, visitors)
@@ -109,6 +113,26 @@ func testServers(t *testing.T, rdb redis.UniversalClient, broker string) {
 			}
 			return shop.Publish(ctx, facts)
 		})
+	described := make(chan struct{})
+	var once sync.Once
+	consume(t, kafkaio.ConsumerConfig{Brokers: brokers, Group: group + "-pages", Topics: []string{events.TopicRooms}},
+		func(_ context.Context, records []events.Record) error {
+			for _, r := range records {
+				d, deleted, err := events.DecodeDescribed(r)
+				if err != nil {
+					t.Errorf("description: %v", err)
+				}
+				if d.Room == name && !deleted && d.Title == "Gala" && len(d.Logo) == room.MaxLogo && d.Epoch == conf.Epoch {
+					once.Do(func() { close(described) })
+				}
+			}
+			return nil
+		})
+	select {
+	case <-described:
+	case <-ctx.Done():
+		t.Fatal("what the room's sale is for did not come to Kafka")
+	}
 	select {
 	case <-all:
 	case <-ctx.Done():

@@ -29,6 +29,7 @@ type line interface {
 	rounder
 	outbox
 	slots
+	described
 }
 
 // Service serves rooms. Make it with New; Run and Facts are its two halves.
@@ -41,6 +42,8 @@ type Service struct {
 	flags     room.Change
 	given     bool
 	only      []room.Name // empty: every room
+
+	describer *describer // its loop is Run's
 
 	// owned by Run
 	workers map[room.Name]*worker
@@ -74,6 +77,7 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 	for _, name := range config.Rooms {
 		s.only = append(s.only, room.Name(name))
 	}
+	s.describer = newDescriber(line, publisher, log)
 	return s, nil
 }
 
@@ -83,6 +87,7 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 func (s *Service) Run(ctx context.Context) error {
 	var serving sync.WaitGroup
 	defer serving.Wait()
+	serving.Go(func() { s.describer.run(ctx) }) // beside the rounds, which a slow Kafka must not delay
 	ticker := time.NewTicker(registryEvery)
 	defer ticker.Stop()
 	for {
@@ -144,6 +149,7 @@ func (s *Service) follow(ctx context.Context, serving *sync.WaitGroup) {
 		}
 	}
 	s.metrics.served.Set(float64(len(s.workers)))
+	s.describer.serve(wanted)
 }
 
 // narrow returns the rooms to serve, sorted, within the bound.

@@ -77,6 +77,9 @@ func (c *cli) open(ctx context.Context, log *zap.Logger) (s *servers, err error)
 	if err := kafkaio.EnsureTopics(ctx, s.brokers, 1, topics...); err != nil {
 		return s, fmt.Errorf("--kafka: %w", err)
 	}
+	if err := kafkaio.EnsureCompacted(ctx, s.brokers, 1, events.TopicRooms); err != nil {
+		return s, fmt.Errorf("--kafka: %w", err)
+	}
 	dsn := c.DB
 	if dsn == "" {
 		var stop func()

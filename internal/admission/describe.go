@@ -1,0 +1,205 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+)
+
+const (
+	// describeBatch is how many events are read and published at once: 2 MB when
+	// each has the largest logo.
+	describeBatch = 50
+	// lookLimit bounds one look, most of which may be a Kafka that is away. The next
+	// one begins where it ended.
+	lookLimit = 30 * time.Second
+)
+
+// described is what the describer needs of the line; both only read.
+type described interface {
+	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
+	Event(context.Context, room.Name) (room.Event, error)
+}
+
+// describer tells Kafka what each room's sale is for, so that the shop's pages say
+// the same as the line's. The topic is compacted: the last record of a room counts.
+//
+// It looks at the versions of all rooms served, once per read of the registry, and
+// publishes those that this process has not published in that version: at a start,
+// all of them, which readers absorb. There is no queue: what could not be published
+// is found again by the next look, so a Kafka that is away costs one attempt at a
+// time and no memory, and what lies in between is never told.
+//
+// A room that is gone gets a tombstone from every admitter that described it and
+// saw it gone. If the room was made anew, each of them describes it after its own
+// tombstone, so the last word is never a tombstone of a room that exists. A room
+// deleted while no admitter ran keeps its last record.
+type describer struct {
+	line      described
+	publisher publisher
+	log       *zap.Logger
+	rooms     chan []room.Name // of one: the rooms served, as last read
+
+	// owned by run
+	published map[room.Name]room.EventRev // acknowledged; at most as many as were served at once
+	failing   bool                        // and said so
+}
+
+func newDescriber(line described, publisher publisher, log *zap.Logger) *describer {
+	return &describer{line: line, publisher: publisher, log: log,
+		rooms: make(chan []room.Name, 1), published: map[room.Name]room.EventRev{}}
+}
+
+// serve hands over the rooms served, in place of those not yet looked at. It never
+// blocks; one goroutine calls it.
+func (d *describer) serve(names []room.Name) {
+	select {
+	case <-d.rooms:
+	default:
+	}
+	d.rooms <- names
+}
+
+func (d *describer) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case names := <-d.rooms:
+			d.tell(ctx, d.look(ctx, names))
+		}
+	}
+}
+
+// tell logs when trouble begins and when it is over.
+func (d *describer) tell(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && !d.failing:
+		d.failing = true
+		d.log.Warn("the shop can't be told what a room's sale is for, trying again", zap.Error(err))
+	case err == nil && d.failing:
+		d.failing = false
+		d.log.Info("the shop is told again what each room's sale is for")
+	}
+}
+
+// version is a record and what is known once Kafka has it.
+type version struct {
+	name   room.Name
+	rev    room.EventRev
+	gone   bool
+	record events.Record
+}
+
+// look publishes what is new. A room whose event can't be read keeps no other from
+// being told.
+func (d *describer) look(ctx context.Context, names []room.Name) error {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	revs, err := d.line.EventRevs(ctx, names)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var batch []version
+	flush := func() error {
+		err := d.publish(ctx, batch)
+		batch = batch[:0]
+		return err
+	}
+	add := func(v version, err error) error {
+		switch {
+		case errors.Is(err, errNotNow):
+			return nil
+		case errors.Is(err, room.ErrAway):
+			return err // as will be the next one's
+		case err != nil:
+			errs = append(errs, err)
+			return nil
+		}
+		if batch = append(batch, v); len(batch) < describeBatch {
+			return nil
+		}
+		return flush()
+	}
+	for _, name := range names {
+		// A room without its line has lost its data and says nothing of its event.
+		rev, has := revs[name]
+		if before, told := d.published[name]; !has || told && before == rev {
+			continue
+		}
+		if err := add(d.describe(ctx, name, rev)); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.published)) {
+		if _, served := slices.BinarySearch(names, name); served {
+			continue
+		}
+		if err := add(d.bury(ctx, name)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(append(errs, flush())...)
+}
+
+// errNotNow is a room about which nothing is to be said at this look.
+var errNotNow = errors.New("not now")
+
+func (d *describer) describe(ctx context.Context, name room.Name, rev room.EventRev) (version, error) {
+	event := room.Event{}
+	if rev.Rev > 0 {
+		var err error
+		event, err = d.line.Event(ctx, name)
+		if errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrRecovering) {
+			return version{}, errNotNow // gone since
+		}
+		if err != nil {
+			return version{}, err
+		}
+		rev.Rev = max(rev.Rev, event.Rev) // changed since
+	}
+	return version{name: name, rev: rev, record: events.EncodeDescribed(name, rev, event)}, nil
+}
+
+// bury makes a tombstone of a room that the line says is gone: one that is merely
+// no longer served, or was made anew, gets none.
+func (d *describer) bury(ctx context.Context, name room.Name) (version, error) {
+	_, err := d.line.Event(ctx, name)
+	switch {
+	case errors.Is(err, room.ErrUnknown):
+		return version{name: name, gone: true, record: events.Tombstone(name)}, nil
+	case err == nil, errors.Is(err, room.ErrRecovering):
+		return version{}, errNotNow
+	}
+	return version{}, err
+}
+
+func (d *describer) publish(ctx context.Context, batch []version) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	records := make([]events.Record, len(batch))
+	for i, v := range batch {
+		records[i] = v.record
+	}
+	if err := d.publisher.Publish(ctx, records); err != nil {
+		return err
+	}
+	for _, v := range batch {
+		if v.gone {
+			delete(d.published, v.name)
+		} else {
+			d.published[v.name] = v.rev
+		}
+	}
+	return nil
+}
