@@ -12,7 +12,7 @@ import (
 // Config of one visitor, or of each of a crowd.
 type Config struct {
 	Nodes []string // waitroom's base URLs with their prefix, "http://127.0.0.1:8080"; at least one
-	Shops []string // booker's base URLs; empty: where the pass message's url points
+	Shops []string // booker's base URLs; empty: where the pass message's url points, a path at the node's own host
 	Room  room.Name
 	Plan  Plan
 

@@ -62,6 +62,11 @@ func (v *visitor) shop(ctx context.Context, pass wire.PassMessage) (End, error) 
 		if !ok {
 			return Failed, fmt.Errorf("no shop given, and %q is no seat page of a booker", pass.URL)
 		}
+		if base == "" || base[0] == '/' { // a path, for a browser to complete: where the waiting page came from
+			scheme, rest, _ := strings.Cut(v.config.Nodes[v.node%len(v.config.Nodes)], "://")
+			host, _, _ := strings.Cut(rest, "/")
+			base = scheme + "://" + host + base
+		}
 		s.bases = []string{base}
 	}
 	s.base = v.rand.IntN(len(s.bases))

@@ -6,12 +6,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,7 +43,7 @@ func demo(t *testing.T, program string, signal os.Signal) {
 	defer cancel()
 	temporary := t.TempDir()
 	cmd := exec.CommandContext(ctx, program, "--bots", "30", "--rate", "0.5",
-		"--listen", "127.0.0.1:0", "--shop-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+		"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -122,6 +124,63 @@ func demo(t *testing.T, program string, signal os.Signal) {
 	}
 }
 
+// A phone asks the demo by this machine's address in the network, and is sent
+// nowhere else: not to the loopback address that the demo prints.
+func TestDemoFromAPhone(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	in, out := io.Pipe()
+	var log bytes.Buffer
+	ended := make(chan int, 1)
+	running, stop := context.WithCancel(ctx)
+	go func() { // ends with running, and is waited for below
+		ended <- process.Run(running, "demo", "", &cli{}, []string{"--bots", "3", "--rate", "50", "--listen", "0.0.0.0:0", "--ops-listen", "127.0.0.1:0"}, out, &log)
+		out.Close()
+	}()
+	var printed []string
+	port := ""
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		printed = append(printed, lines.Text())
+		if m := regexp.MustCompile(`the line +http://127\.0\.0\.1:(\d+)/`).FindStringSubmatch(lines.Text()); m != nil {
+			port = m[1]
+		}
+		if strings.HasPrefix(lines.Text(), "Ctrl-C") {
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, in) }() // ends with the demo, which closes its end
+
+	// All of 127.0.0.0/8 is this machine; only 127.0.0.2 stands for the phone's way.
+	var mu sync.Mutex
+	dialed := map[string]int{}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		mu.Lock()
+		dialed[address]++
+		mu.Unlock()
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}}}
+	defer client.CloseIdleConnections()
+	phone := "http://127.0.0.2:" + port
+	got := bot.Run(ctx, bot.Config{Nodes: []string{phone}, Room: "show", HTTP: client})
+	if got.End != bot.Booked {
+		t.Errorf("got end %s (%v), want seats booked; the demo printed %q", got.End, got.Err, printed)
+	}
+	for address := range dialed {
+		if address != "127.0.0.2:"+port {
+			t.Errorf("the phone was sent to %s, want to 127.0.0.2:%s only", address, port)
+		}
+	}
+	for _, path := range []string{"/rooms/show", "/rooms/show/shop"} {
+		if body := page(t, ctx, phone+path); !strings.Contains(body, "<html") || strings.Contains(body, "127.0.0.1") {
+			t.Errorf("%s: got a page that names 127.0.0.1, or none: %.200q", path, body)
+		}
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("got exit code %d, want 0: %s", code, log.String())
+	}
+}
+
 func page(t *testing.T, ctx context.Context, address string) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -166,8 +225,8 @@ func TestTakenPort(t *testing.T) {
 	defer taken.Close()
 	var out, errOut bytes.Buffer
 	code := process.Run(t.Context(), "demo", "", &cli{},
-		[]string{"--listen", "127.0.0.1:0", "--shop-listen", taken.Addr().String()}, &out, &errOut)
-	if code != 1 || !strings.Contains(errOut.String(), "--shop-listen") {
-		t.Errorf("got code %d and %q, want 1 and --shop-listen", code, errOut.String())
+		[]string{"--listen", "127.0.0.1:0", "--ops-listen", taken.Addr().String()}, &out, &errOut)
+	if code != 1 || !strings.Contains(errOut.String(), "--ops-listen") {
+		t.Errorf("got code %d and %q, want 1 and --ops-listen", code, errOut.String())
 	}
 }

@@ -50,10 +50,11 @@ type house struct {
 	bots *bots
 }
 
-// build makes the roles as their commands do, with three differences: the keys
-// are made here and last as long as the process, so the shop verifies with them
-// and asks nobody; one writer and one registry of metrics serve all three; and on
-// servers that others use too, only the demo's own room is served.
+// build makes the roles as their commands do, with four differences: one port
+// serves the line and the shop; the keys are made here and last as long as the
+// process, so the shop verifies with them and asks nobody; one writer and one
+// registry of metrics serve all three; and on servers that others use too, only
+// the demo's own room is served.
 func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on addresses) (*house, error) {
 	h := &house{env: env, on: on, room: room.Name(c.Room)}
 	key, err := token.NewKey()
@@ -67,7 +68,7 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: behind.brokers, ClientID: actor})
 	behind.stops = append(behind.stops, func() { _ = writer.Close() })
 
-	front := gateway.Config{MaxConnections: maxBots + 1_000, Drain: drain, ShopURL: url(on.shop) + "/rooms/{room}/shop"}
+	front := gateway.Config{MaxConnections: maxBots + 1_000, Drain: drain, ShopURL: "/rooms/{room}/shop"}
 	h.crowds = sweep.New(behind.lines, keys, front.ShopURL, env.Log.Named("waitroom"), env.Metrics)
 	if h.edge, err = gateway.New(front, h.crowds, keys.Verifier(), env.Log.Named("waitroom"), env.Metrics); err != nil {
 		return nil, err
@@ -94,14 +95,25 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
 			return members.Run(ctx, handle)
 		},
-		Page: web.Handler(web.Options{Page: web.Seats, WaitingURL: url(on.line) + "/rooms/{room}"}),
+		Page: web.Handler(web.Options{Page: web.Seats, WaitingURL: "/rooms/{room}"}),
 		Log:  env.Log.Named("booker"), Metrics: env.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--db: %w", err)
 	}
-	h.bots = newBots(c.Bots, url(on.line), h.room, behind.lines, env)
+	h.bots = newBots(c.Bots, url(on.pages), h.room, behind.lines, env)
 	return h, nil
+}
+
+// public is the line and the shop under one origin, so that neither has to know
+// the other's address: a phone goes on where it asked, whatever it calls us.
+func (h *house) public() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", h.pages)             // the waiting page, the keys, and the assets, which are the same for both pages
+	mux.Handle("/rooms/{room}", h.pages) // named, or the mux would put a slash behind it for the shop
+	mux.Handle("/rooms/{room}/ws", h.pages)
+	mux.Handle("/rooms/{room}/{rest...}", h.shop.Handler())
+	return mux
 }
 
 // serve runs until ctx ends or a part fails. Then it goes in this order: the
@@ -123,8 +135,7 @@ func (h *house) serve(ctx context.Context) error {
 	var visitors sync.WaitGroup // and what faces them
 	for _, part := range []func(context.Context) error{
 		h.bots.run,
-		func(ctx context.Context) error { return process.Serve(ctx, h.on.line, h.pages, farewell) },
-		func(ctx context.Context) error { return process.Serve(ctx, h.on.shop, h.shop.Handler(), farewell) },
+		func(ctx context.Context) error { return process.Serve(ctx, h.on.pages, h.public(), farewell) },
 	} {
 		visitors.Add(1)
 		parts.Go(func() error {

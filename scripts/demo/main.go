@@ -33,8 +33,7 @@ type cli struct {
 	Redis           string   `help:"Use this Redis for the line: redis://host:port/db." placeholder:"URL"`
 	Kafka           []string `help:"Use these Kafka brokers, with commas." placeholder:"HOST:PORT"`
 	DB              string   `help:"Use this database: mysql://user:password@host:port/name, or sqlite:path/to/file.db." placeholder:"URL"`
-	Listen          string   `help:"Address of the waiting page." default:"127.0.0.1:8080"`
-	ShopListen      string   `help:"Address of the seat page." default:"127.0.0.1:8082"`
+	Listen          string   `help:"Address of both pages; 0.0.0.0:8080 lets phones in." default:"127.0.0.1:8080"`
 	OpsListen       string   `help:"Address of /metrics, /healthz and /readyz." default:"127.0.0.1:9180"`
 }
 
@@ -75,7 +74,7 @@ func (c *cli) Run(ctx context.Context, env *process.Env) error {
 	for _, l := range []struct {
 		flag, address string
 		listener      *net.Listener
-	}{{"listen", c.Listen, &on.line}, {"shop-listen", c.ShopListen, &on.shop}, {"ops-listen", c.OpsListen, &on.ops}} {
+	}{{"listen", c.Listen, &on.pages}, {"ops-listen", c.OpsListen, &on.ops}} {
 		opened, err := process.Listen(l.flag, l.address)
 		if err != nil {
 			return err
@@ -100,13 +99,13 @@ func (c *cli) Run(ctx context.Context, env *process.Env) error {
   the line   %s/rooms/%s
   the seats  %s/rooms/%s/shop
   metrics    %s/metrics
-Ctrl-C ends it.
-`, c.Seats, c.Bots, c.Rate, notes, url(on.line), c.Room, url(on.shop), c.Room, url(on.ops))
+%sCtrl-C ends it.
+`, c.Seats, c.Bots, c.Rate, notes, url(on.pages), c.Room, url(on.pages), c.Room, url(on.ops), fromOutside(on.pages, c.Room))
 	return house.serve(ctx)
 }
 
-// addresses are the three ports, open.
-type addresses struct{ line, shop, ops net.Listener }
+// addresses are the two ports, open.
+type addresses struct{ pages, ops net.Listener }
 
 // url is how this machine reaches a listener.
 func url(l net.Listener) string {
@@ -115,4 +114,29 @@ func url(l net.Listener) string {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
+
+// outsideAtMost bounds the addresses printed: a machine with containers has dozens.
+const outsideAtMost = 3
+
+// fromOutside is where a phone in the same network finds a listener that takes
+// every address, a line each; "" when it takes one only, or there is no network.
+func fromOutside(l net.Listener, room string) string {
+	host, port, _ := net.SplitHostPort(l.Addr().String())
+	if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
+		return ""
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return "" // the pages are served all the same
+	}
+	var lines []string
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.To4() == nil || !n.IP.IsGlobalUnicast() || len(lines) == outsideAtMost {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("  elsewhere  http://%s/rooms/%s\n", net.JoinHostPort(n.IP.String(), port), room))
+	}
+	return strings.Join(lines, "")
 }

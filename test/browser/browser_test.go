@@ -61,7 +61,7 @@ func TestTheWholeWay(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // past the test: Ctrl-C ends it in the cleanup
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, "--bots", "40", "--rate", "2",
-		"--listen", "127.0.0.1:0", "--shop-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+		"--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	var log bytes.Buffer
 	cmd.Stderr = &log
