@@ -26,6 +26,7 @@ var arrows = map[string]struct {
 	"internal/sweep":     {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
 	"internal/gateway":   {[]string{"internal/room", "internal/wire", "internal/token", "internal/sweep", "web"}, "the edge: tokens, sockets, pages"},
 	"internal/directory": {[]string{"internal/room"}, "what a process knows of the rooms; no client, no transport"},
+	"internal/signs":     {[]string{"internal/room"}, "signs of life and what they say; the line by interface"},
 	"internal/admission": {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
 	"internal/booking":   {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
 	"internal/bot":       {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"waitroom/internal/embedded"
 	"waitroom/internal/line"
 	"waitroom/internal/room"
@@ -60,14 +62,19 @@ func redisURL(t *testing.T) string {
 	return "redis://" + addr + "/0"
 }
 
-func linesOf(t *testing.T, url string) *line.Lines {
+func clientOf(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
 	rdb, err := line.Dial(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rdb.Close() })
-	return line.New(rdb)
+	return rdb
+}
+
+func linesOf(t *testing.T, url string) *line.Lines {
+	t.Helper()
+	return line.New(clientOf(t, url))
 }
 
 // An operator's day, each step with its exit code and its words.

@@ -13,6 +13,8 @@ import (
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
+	"waitroom/internal/room"
+	"waitroom/internal/signs"
 )
 
 // stopLimit bounds a stop: the relay's 3 s, one call to a Redis that hangs, and
@@ -52,10 +54,12 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: r.Kafka.Brokers, ClientID: env.Name})
 	defer writer.Close()
-	service, err := admission.New(r.Admission, r.Actor.name(), line.New(rdb), writer, env.Log, env.Metrics)
+	lines := line.New(rdb)
+	service, err := admission.New(r.Admission, r.Actor.name(), lines, writer, env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}
+	beat := signs.NewBeat(lines, room.RoleAdmitter, process.ReadBuild().Version, service.Signs, env.Log)
 	facts := kafkaio.NewConsumer(kafkaio.ConsumerConfig{
 		Brokers: r.Kafka.Brokers, Group: group, Topics: []string{events.TopicBookings}, ClientID: env.Name, Log: env.Log,
 	})
@@ -75,9 +79,10 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 		loops.Go(func() error { return facts.Run(ctx, service.Facts) })
 		return loops.Wait()
 	})
+	parts.Go(func() error { return beat.Run(serving) }) // the last sign comes after the last round
 	parts.Go(func() error { return process.Serve(serving, ops, process.Ops(env.Metrics, &ready), time.Second) })
 	ready.Set(true)
-	env.Log.Info("admitter runs", zap.Stringer("ops", ops.Addr()))
+	env.Log.Info("admitter runs", zap.Stringer("ops", ops.Addr()), zap.String("sign", beat.ID()))
 
 	ended := make(chan error, 1)
 	go func() { ended <- parts.Wait() }() // ends with the parts, or with the process at stopLimit

@@ -10,14 +10,6 @@ import (
 	"waitroom/internal/room"
 )
 
-// Why a room admits nobody, beside room's stops: what rounds find themselves.
-const (
-	causeAway       room.Stop = "away"       // Redis is out of reach
-	causeRecovering room.Stop = "recovering" // the line knows less than we do
-	causeUnknown    room.Stop = "unknown"    // deleted; the registry will say so
-	causeError      room.Stop = "error"
-)
-
 // admitting stands for the stops of a room that is well: it waits for credit,
 // or for somebody to come.
 const admitting room.Stop = "admitting"
@@ -27,26 +19,45 @@ const admitting room.Stop = "admitting"
 // change, none is news.
 const hold = time.Second
 
+// lasting is a cause that counts once it has lasted hold.
+type lasting struct {
+	now, kept        room.Stop
+	since, keptSince time.Time // when each began
+}
+
+// note takes what is so at the moment; changed says that it counts from now on.
+func (l *lasting) note(stop room.Stop, at time.Time) (changed bool) {
+	if stop != l.now {
+		l.now, l.since = stop, at
+	}
+	if l.now == l.kept || at.Sub(l.since) < hold {
+		return false
+	}
+	l.kept, l.keptSince = l.now, l.since
+	return true
+}
+
 // cause keeps why a room admits nobody: at once in the metrics, in the log once
-// per change. Owned by the goroutine of its rounds.
+// per change, in the process's sign of life with its time. Owned by the goroutine
+// of its rounds.
 type cause struct {
 	name    room.Name
 	log     *zap.Logger
 	metrics *metrics
+	board   *board
 
 	metric room.Stop // the one whose gauge is 1; "" for none
-	logged room.Stop
-	now    room.Stop
-	reason error
-	since  time.Time
+	logged lasting   // rate, more and empty are one: nobody stands still
 }
 
-func newCause(name room.Name, log *zap.Logger, m *metrics) *cause {
-	return &cause{name: name, log: log, metrics: m, logged: admitting, now: admitting}
+func newCause(name room.Name, log *zap.Logger, m *metrics, b *board) *cause {
+	return &cause{name: name, log: log, metrics: m, board: b, logged: lasting{now: admitting, kept: admitting}}
 }
 
-// stopped notes why a round stopped.
-func (c *cause) stopped(stop room.Stop) {
+// stopped notes a round and why it stopped.
+func (c *cause) stopped(round room.Round) {
+	stop := round.Stop
+	c.board.round(round, time.Now())
 	c.metrics.rounds.WithLabelValues(string(c.name), string(stop)).Inc()
 	switch stop {
 	case room.StopRate, room.StopMore, room.StopEmpty:
@@ -57,24 +68,21 @@ func (c *cause) stopped(stop room.Stop) {
 
 // failed notes that a round did not come about.
 func (c *cause) failed(err error) {
-	stop := causeError
+	stop := room.StopError
 	switch {
 	case errors.Is(err, room.ErrAway), errors.Is(err, context.DeadlineExceeded):
-		stop = causeAway
+		stop = room.StopAway
 	case errors.Is(err, room.ErrRecovering):
-		stop = causeRecovering
+		stop = room.StopRecovering
 	case errors.Is(err, room.ErrUnknown), errors.Is(err, room.ErrEpoch):
-		stop = causeUnknown
+		stop = room.StopUnknown
 	}
+	c.board.failed(stop, err, time.Now())
 	c.metrics.rounds.WithLabelValues(string(c.name), string(stop)).Inc()
 	c.note(stop, err)
 }
 
 func (c *cause) note(stop room.Stop, reason error) {
-	if stop != c.now {
-		c.now, c.since = stop, time.Now()
-	}
-	c.reason = reason
 	if c.metric != stop {
 		if c.metric != "" {
 			c.metrics.stopped.DeleteLabelValues(string(c.name), string(c.metric))
@@ -85,21 +93,20 @@ func (c *cause) note(stop room.Stop, reason error) {
 			c.metrics.stopped.WithLabelValues(string(c.name), string(stop)).Set(1)
 		}
 	}
-	if stop == c.logged || time.Since(c.since) < hold {
+	before := c.logged.kept
+	if !c.logged.note(stop, time.Now()) {
 		return
 	}
-	before := c.logged
-	c.logged = stop
 	fields := []zap.Field{zap.String("cause", string(stop)), zap.String("before", string(before))}
-	if c.reason != nil {
-		fields = append(fields, zap.Error(c.reason))
+	if reason != nil {
+		fields = append(fields, zap.Error(reason))
 	}
 	switch stop {
 	case admitting:
 		c.log.Info("room admits again", fields...)
 	case room.StopOutbox:
 		c.log.Error("room admits nobody: the outbox is too deep, Kafka does not take admissions", fields...)
-	case causeAway, causeRecovering, causeUnknown, causeError:
+	case room.StopAway, room.StopRecovering, room.StopUnknown, room.StopError:
 		c.log.Warn("room admits nobody", fields...)
 	default:
 		c.log.Info("room admits nobody", fields...)

@@ -187,9 +187,12 @@ func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, lim
 		round.Admitted++
 		round.Last = n
 	}
+	round.Total, round.Now = int64(len(l.admitted)), now
 	round.Outbox, round.Waiting, round.Slots = int64(len(l.outbox)), int64(len(l.queue)), int64(len(l.active))
 	return round, nil
 }
+
+func (w *world) Oldest(context.Context, room.Name) (time.Time, error) { return time.Time{}, nil }
 
 func (w *world) ReadOutbox(_ context.Context, name room.Name, most int) ([]room.Admitted, error) {
 	w.mu.Lock()

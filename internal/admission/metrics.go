@@ -6,13 +6,15 @@ import (
 	"waitroom/internal/room"
 )
 
-// metrics has labels room and cause only. Rooms are bounded by the registry and
-// a room's series go when it is no longer served.
+// metrics has labels room, cause and state only. Rooms are bounded by the
+// registry and a room's series go when it is no longer served.
 type metrics struct {
 	admitted, missed, lapsed, published *prometheus.CounterVec // room
 	rounds, facts                       *prometheus.CounterVec // room, cause
 	stopped                             *prometheus.GaugeVec   // room, cause
-	outbox, slots, waiting              *prometheus.GaugeVec   // room
+	outbox, oldest, slots, waiting      *prometheus.GaugeVec   // room
+	rate, maxActive                     *prometheus.GaugeVec   // room
+	state                               *prometheus.GaugeVec   // room, state
 	publish, acked                      *prometheus.HistogramVec
 	served                              prometheus.Gauge
 	dead                                prometheus.Counter
@@ -47,8 +49,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		stopped:   gauge("stopped", "1 for the reason why the room admits nobody at the moment.", "room", "cause"),
 		published: counter("published_total", "Admissions that Kafka acknowledged to this replica; repeats count again.", "room"),
 		outbox:    gauge("outbox_depth", "Admissions not yet acknowledged by Kafka.", "room"),
+		oldest:    gauge("outbox_oldest_seconds", "How long the oldest admission has waited for Kafka's acknowledgement, read once a second.", "room"),
 		slots:     gauge("slots_taken", "Visitors inside, unclaimed and active together.", "room"),
 		waiting:   gauge("waiting", "Visitors waiting in the line.", "room"),
+		rate:      gauge("rate_per_second", "The rate that is set: admissions per second.", "room"),
+		maxActive: gauge("max_active", "The cap that is set: visitors inside at once.", "room"),
+		state:     gauge("state", "1 for the room's state: opening, open, paused or closed as set by operators, or sold_out.", "room", "state"),
 		publish:   histogram("publish_seconds", "How long Kafka took to acknowledge a batch of admissions."),
 		acked:     histogram("acked_seconds", "From an admission, on the line's clock, to Kafka's acknowledgement, on this machine's."),
 		facts:     counter("facts_total", "Booking facts, by what they did.", "room", "cause"),
@@ -61,13 +67,29 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
+// shows sets the gauge of a room's state. sold_out is said by the shop and counts
+// beside whatever an operator has set, but for closed.
+func (m *metrics) shows(name room.Name, state room.State, soldOut bool) {
+	if soldOut && state != room.Closed {
+		state = "sold_out"
+	}
+	for _, s := range []room.State{room.Opening, room.Open, room.Paused, room.Closed, "sold_out"} {
+		value := 0.0
+		if s == state {
+			value = 1
+		}
+		m.state.WithLabelValues(string(name), string(s)).Set(value)
+	}
+}
+
 // forget drops the series of a room that is no longer served.
 func (m *metrics) forget(name room.Name) {
 	label := prometheus.Labels{"room": string(name)}
 	for _, v := range []*prometheus.CounterVec{m.admitted, m.missed, m.lapsed, m.published, m.rounds} {
 		v.DeletePartialMatch(label)
 	}
-	for _, v := range []*prometheus.GaugeVec{m.stopped, m.outbox, m.slots, m.waiting} {
+	for _, v := range []*prometheus.GaugeVec{m.stopped, m.outbox, m.oldest, m.slots, m.waiting,
+		m.rate, m.maxActive, m.state} {
 		v.DeletePartialMatch(label)
 	}
 	for _, v := range []*prometheus.HistogramVec{m.publish, m.acked} {

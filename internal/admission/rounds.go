@@ -21,6 +21,8 @@ const (
 	// callTimeout bounds one call to the line, which a stop does not cut short:
 	// a reply thrown away would be found in the outbox 30 s later.
 	callTimeout = 5 * time.Second
+	// oldestEvery is how often the age of an outbox that is not empty is read.
+	oldestEvery = time.Second
 )
 
 // rounder is what rounds need of the line. Its errors are room's sentinels;
@@ -29,6 +31,9 @@ type rounder interface {
 	Status(context.Context, room.Name) (room.Status, error)
 	Set(context.Context, room.Name, room.Change) (room.Changed, error)
 	Admit(ctx context.Context, name room.Name, caller room.Caller, limit int) (room.Round, error)
+	// Oldest returns when the oldest admission in the outbox was made, on the
+	// line's clock; the zero time when there is none.
+	Oldest(context.Context, room.Name) (time.Time, error)
 }
 
 // rounds runs one room's rounds. Owned by one goroutine.
@@ -43,6 +48,8 @@ type rounds struct {
 
 	caller room.Caller // epoch "" until begin has read it
 	cause  *cause
+	looked time.Time // when oldest was read
+	oldest time.Time // of the outbox, on the line's clock
 }
 
 // run makes rounds until ctx ends: one when the next visitor is due, never
@@ -86,8 +93,9 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 		}
 		return maxRound
 	}
+	r.look(ctx, round)
 	r.count(round)
-	r.cause.stopped(round.Stop)
+	r.cause.stopped(round)
 	r.caller.Mark = max(r.caller.Mark, round.Last)
 	if round.Admitted > 0 || round.Outbox > 0 {
 		r.nudge()
@@ -99,6 +107,23 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 		return min(max(round.Due, minRound), maxRound)
 	}
 	return maxRound
+}
+
+// look reads how long the oldest admission has waited for Kafka. The relay can't:
+// while Kafka is away it hangs in its publish. A look that fails is made up for by
+// the next.
+func (r *rounds) look(ctx context.Context, round room.Round) {
+	if round.Outbox == 0 {
+		r.oldest = time.Time{}
+		return
+	}
+	if time.Since(r.looked) < oldestEvery {
+		return
+	}
+	r.looked = time.Now()
+	if oldest, err := r.line.Oldest(ctx, r.name); err == nil {
+		r.oldest = oldest
+	}
 }
 
 // nudge tells the relay that there may be something in the outbox. A nudge that
@@ -124,6 +149,7 @@ func (r *rounds) begin(ctx context.Context) error {
 		}
 	}
 	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: status.Seq}
+	r.cause.board.begin(status, time.Now())
 	return nil
 }
 
@@ -161,4 +187,12 @@ func (r *rounds) count(round room.Round) {
 	r.metrics.outbox.WithLabelValues(name).Set(float64(round.Outbox))
 	r.metrics.slots.WithLabelValues(name).Set(float64(round.Slots))
 	r.metrics.waiting.WithLabelValues(name).Set(float64(round.Waiting))
+	age := 0.0
+	if !r.oldest.IsZero() {
+		age = max(0, round.Now.Sub(r.oldest).Seconds())
+	}
+	r.metrics.oldest.WithLabelValues(name).Set(age)
+	r.metrics.rate.WithLabelValues(name).Set(float64(round.Rate) / 1000)
+	r.metrics.maxActive.WithLabelValues(name).Set(float64(round.MaxActive))
+	r.metrics.shows(r.name, round.State, round.SoldOut)
 }

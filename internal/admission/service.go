@@ -52,6 +52,9 @@ type Service struct {
 	over    bool        // the registry is above its bound, and logged
 
 	rooms atomic.Pointer[map[room.Name]bool] // the registry as last read
+
+	mu     sync.Mutex
+	boards map[room.Name]*board // of the rooms served; guarded by mu
 }
 
 // worker is one room served: two goroutines, ended by stop, done when both are.
@@ -72,7 +75,7 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 	}
 	s := &Service{
 		line: line, publisher: publisher, log: log, metrics: newMetrics(reg),
-		flags: flags, given: config.values().Given(), workers: map[room.Name]*worker{},
+		flags: flags, given: config.values().Given(), workers: map[room.Name]*worker{}, boards: map[room.Name]*board{},
 	}
 	for _, name := range config.Rooms {
 		s.only = append(s.only, room.Name(name))
@@ -192,9 +195,13 @@ func (s *Service) serve(ctx context.Context, name room.Name, serving *sync.WaitG
 	w := &worker{stop: stop, done: make(chan struct{})}
 	log := s.log.With(zap.String("room", string(name)))
 	wake := make(chan struct{}, 1)
+	board := &board{}
+	s.mu.Lock()
+	s.boards[name] = board
+	s.mu.Unlock()
 	rounds := &rounds{
 		name: name, line: s.line, flags: s.flags, given: s.given, wake: wake,
-		log: log, metrics: s.metrics, cause: newCause(name, log, s.metrics),
+		log: log, metrics: s.metrics, cause: newCause(name, log, s.metrics, board),
 	}
 	relay := &relay{name: name, line: s.line, publisher: s.publisher, wake: wake, log: log, metrics: s.metrics}
 	log.Info("serving room")
@@ -207,6 +214,9 @@ func (s *Service) serve(ctx context.Context, name room.Name, serving *sync.WaitG
 		close(wake)
 		relaying.Wait()
 		s.metrics.forget(name)
+		s.mu.Lock()
+		delete(s.boards, name) // no other of this name begins before done is closed
+		s.mu.Unlock()
 		log.Info("no longer serving room")
 	})
 	return w

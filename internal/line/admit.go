@@ -19,15 +19,21 @@ func (l *Lines) Admit(ctx context.Context, name room.Name, by room.Caller, limit
 		return room.Round{}, err
 	}
 	round := room.Round{
-		Admitted: int(answer.int(0)),
-		Missed:   int(answer.int(1)),
-		Lapsed:   int(answer.int(2)),
-		Stop:     room.Stop(answer.text(3)),
-		Due:      time.Duration(answer.int(4)) * time.Microsecond,
-		Last:     room.Number(answer.int(5)),
-		Slots:    answer.int(6),
-		Waiting:  answer.int(7),
-		Outbox:   answer.int(8),
+		Admitted:  int(answer.int(0)),
+		Missed:    int(answer.int(1)),
+		Lapsed:    int(answer.int(2)),
+		Stop:      room.Stop(answer.text(3)),
+		Due:       time.Duration(answer.int(4)) * time.Microsecond,
+		Last:      room.Number(answer.int(5)),
+		Slots:     answer.int(6),
+		Waiting:   answer.int(7),
+		Outbox:    answer.int(8),
+		Total:     answer.int(9),
+		Now:       micros(answer.int(10)),
+		State:     room.State(answer.text(11)),
+		SoldOut:   answer.int(12) == 1,
+		Rate:      room.Rate(answer.int(13)),
+		MaxActive: answer.int(14),
 	}
 	return round, answer.bad()
 }

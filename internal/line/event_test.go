@@ -92,7 +92,7 @@ func TestEvent(t *testing.T) {
 			{Actor: "bob", What: `set notice "soon" → ""`},
 			{Actor: "bob", What: `set notice "" → "soon", title "Gala “Ω”" → "Ball"`},
 			{Actor: "ann", What: `set title "" → "Gala “Ω”", venue "" → "Hall 1", starts_at none → 2030-03-17T17:46:40.123Z, accent none → #1c6b5f, logo none → ` + first.LogoSum()},
-			{Actor: "test", What: "create"},
+			{Actor: "test", What: "create", Created: true},
 		} {
 			if want.At = clock.at(); acts[i] != want {
 				t.Errorf("act %d: got %+v, want %+v", i, acts[i], want)

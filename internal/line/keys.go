@@ -14,6 +14,11 @@ func roomsKey() string { return "wr1:rooms" }
 // keys expire; what expired leaves the registry.
 func closingKey() string { return "wr1:closing" }
 
+// signsKey is a hash: process → its last sign of life, and at:process → when it
+// was written, µs; room.MaxSigns processes at most. It expires room.SignKept
+// after the last of them.
+func signsKey() string { return "wr1:signs" }
+
 func key(name room.Name, part string) string { return "wr1:{" + string(name) + "}:" + part }
 
 // confKey is a hash: the configuration, and what came from flags.

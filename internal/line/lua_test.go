@@ -20,8 +20,8 @@ var (
 // miniredis, and neither has the libraries of the other.
 func TestLuaTraps(t *testing.T) {
 	files, err := fs.Glob(sources, "lua/*.lua")
-	if err != nil || len(files) != 14 {
-		t.Fatalf("got %d scripts, %v, want 13 and the prelude", len(files), err)
+	if err != nil || len(files) != 16 {
+		t.Fatalf("got %d scripts, %v, want 15 and the prelude", len(files), err)
 	}
 	for _, file := range files {
 		text, err := sources.ReadFile(file)

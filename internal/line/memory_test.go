@@ -74,6 +74,14 @@ func TestFullMemory(t *testing.T) {
 	if err := l.SoldOut(ctx, name, conf.Epoch); err != nil {
 		t.Errorf("sold out: %v", err)
 	}
+	for range 2 { // a process that starts, and one that goes on
+		if err := l.Sign(ctx, room.Sign{ID: "p"}); err != nil {
+			t.Errorf("sign: %v", err)
+		}
+	}
+	if _, signs, err := l.Signs(ctx); err != nil || len(signs) != 1 {
+		t.Errorf("signs: got %v, %v, want one", signs, err)
+	}
 	// Reading a stream in a group asks for memory; that is the relay's to retry.
 	// What was read is acknowledged.
 	if err := rdb.ConfigSet(ctx, "maxmemory", "0").Err(); err != nil {

@@ -328,6 +328,8 @@ func (m *model) round(limit int) room.Round {
 	finish := func(stop room.Stop, due time.Duration) room.Round {
 		r.Stop, r.Due = stop, due
 		r.Slots, r.Waiting, r.Outbox = int64(len(m.unclaimed)+len(m.active)), int64(len(m.waiting)), int64(len(m.outbox))
+		r.Total, r.Now, r.State, r.SoldOut = m.stats.Admitted, m.clock.at(), m.conf.State, m.conf.SoldOut
+		r.Rate, r.MaxActive = m.conf.Rate, m.conf.MaxActive
 		return r
 	}
 	const idle = 100 * time.Millisecond

@@ -107,6 +107,17 @@ func (l *Lines) searchDone(name room.Name) {
 	l.searched[name] = time.Now()
 }
 
+// Oldest returns when the oldest admission in the outbox was made, on the line's
+// clock; the zero time when the outbox is empty.
+func (l *Lines) Oldest(ctx context.Context, name room.Name) (time.Time, error) {
+	first, err := l.rdb.XRangeN(ctx, outboxKey(name), "-", "+", 1).Result()
+	if err != nil || len(first) == 0 {
+		return time.Time{}, translate(err)
+	}
+	entry, err := parseEntry(first[0])
+	return entry.At, err
+}
+
 func parseEntry(message redis.XMessage) (room.Admitted, error) {
 	text := func(field string) string {
 		s, _ := message.Values[field].(string)

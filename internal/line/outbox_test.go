@@ -22,12 +22,18 @@ func TestOutbox(t *testing.T) {
 		if got, err := l.ReadOutbox(ctx, name, 10); err != nil || len(got) != 0 {
 			t.Errorf("outbox of a new room: got %v, %v", got, err)
 		}
+		if at, err := l.Oldest(ctx, name); err != nil || !at.IsZero() {
+			t.Errorf("oldest of a new room: got %v, %v", at, err)
+		}
 		places := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 5)
 		admit(t, l, name, conf, 5) // before any group was made
 		before := time.Now()
 		first, err := l.ReadOutbox(ctx, name, 3)
 		if err != nil || len(first) != 3 {
 			t.Fatalf("outbox: got %v, %v, want 3 entries", first, err)
+		}
+		if at, err := l.Oldest(ctx, name); err != nil || !at.Equal(first[0].At) {
+			t.Errorf("oldest: got %v, %v, want %v", at, err, first[0].At)
 		}
 		for i, e := range first {
 			if e.Visitor != places[i].Visitor || e.Number != places[i].Number || e.Epoch != conf.Epoch ||

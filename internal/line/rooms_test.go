@@ -213,12 +213,20 @@ func TestSetAndActs(t *testing.T) {
 		}
 		acts, err := l.Acts(ctx, name, 10)
 		want := []room.Act{
-			{At: clock.at(), Actor: "booker", What: "set sold_out 0 → 1"},
+			{At: clock.at(), Actor: "booker", What: "set sold_out 0 → 1", SoldOut: true},
 			{At: clock.at(), Actor: "ann@till", What: `set rate 1000/s → 2000/s, burst 20 → 40, notice "" → "Bitte\nwarten"`},
-			{At: clock.at(), Actor: "test", What: "create"},
+			{At: clock.at(), Actor: "test", What: "create", Created: true},
 		}
 		if err != nil || !slices.Equal(acts, want) {
 			t.Errorf("acts: got %+v, %v, want %+v", acts, err, want)
+		}
+		for _, state := range []room.State{room.Paused, room.Open} { // which ends sold_out
+			if _, err := l.Set(ctx, name, room.Change{Actor: "test", State: &state}); err != nil {
+				t.Fatal(err)
+			}
+			if acts, err = l.Acts(ctx, name, 1); err != nil || acts[0].State != state || acts[0].SoldOut {
+				t.Errorf("acts: got %+v, %v, want state %s", acts, err, state)
+			}
 		}
 		_, err = l.Set(ctx, name, room.Change{Rate: ptr(room.Rate(0)), Burst: ptr(int64(-1))})
 		for _, part := range []string{"actor", "rate 0", "burst -1"} {

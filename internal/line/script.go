@@ -32,6 +32,8 @@ var (
 	finishScript   = load("finish")
 	relayedScript  = load("relayed")
 	lookScript     = load("look")
+	signScript     = load("sign")
+	signsScript    = load("signs")
 	errReply       = errors.New("unexpected reply of a script")
 	errMissingConf = errors.New("conf is missing")
 )
@@ -57,6 +59,7 @@ var refusals = map[string]error{
 	"closed":     room.ErrClosed,
 	"sold_out":   room.ErrSoldOut,
 	"busy":       room.ErrBusy,
+	"full":       room.ErrTooManySigns,
 }
 
 // run runs a script and returns what follows 'ok'. A refusal and every error of

@@ -105,7 +105,8 @@ func (l *Lines) Acts(ctx context.Context, name room.Name, n int) ([]room.Act, er
 			return nil, fmt.Errorf("act %s: %w", entry.ID, errors.Join(errReply, err))
 		}
 		actor, _ := value("actor")
-		what, _ := value("act")
+		verb, _ := value("act")
+		what := verb
 		var parts []string
 		for _, field := range fieldOrder {
 			old, _ := value("old:" + field)
@@ -116,7 +117,10 @@ func (l *Lines) Acts(ctx context.Context, name room.Name, n int) ([]room.Act, er
 		if len(parts) > 0 {
 			what += " " + strings.Join(parts, ", ")
 		}
-		acts = append(acts, room.Act{At: micros(us), Actor: actor, What: what})
+		state, _ := value("new:" + fieldState)
+		soldOut, _ := value("new:" + fieldSoldOut)
+		acts = append(acts, room.Act{At: micros(us), Actor: actor, What: what, Created: verb == "create",
+			State: room.State(state), SoldOut: soldOut == "1"})
 	}
 	return acts, nil
 }

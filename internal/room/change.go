@@ -143,7 +143,10 @@ type Status struct {
 
 // Act is one entry of the audit stream.
 type Act struct {
-	At    time.Time
-	Actor string
-	What  string
+	At      time.Time
+	Actor   string
+	What    string
+	Created bool  // it made the room
+	State   State // the state it set; "" for none
+	SoldOut bool  // it said that every seat is booked
 }

@@ -110,6 +110,14 @@ type Round struct {
 	Slots    int64         // unclaimed and active together, after the call
 	Waiting  int64
 	Outbox   int64
+
+	// What the line knows beside it, at the same moment.
+	Total     int64     // ever admitted, by all admitters
+	Now       time.Time // the line's clock
+	State     State
+	SoldOut   bool
+	Rate      Rate
+	MaxActive int64
 }
 
 // Snapshot is one tick's read of a line, all at one moment.

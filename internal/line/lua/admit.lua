@@ -6,7 +6,8 @@
 -- ARGV  1 epoch  2 mark  3 now override in µs  4 limit  5 greatest depth of the
 --       outbox
 -- reply {'ok', admitted, missed, lapsed, why it stopped, µs until the next is
---        due, greatest number admitted or 0, slots taken, waiting, outbox}
+--        due, greatest number admitted or 0, slots taken, waiting, outbox,
+--        ever admitted, time in µs, state, sold_out, rate, max_active}
 --     | {'absent'|'epoch'|'recovering'}
 -- One act, since a visitor popped by a call whose reply is lost must be in
 -- `unclaimed` and `outbox` all the same.
@@ -43,11 +44,15 @@ elseif c[1] == 'opening' and (opens == 0 or now_ms < opens) then
   why = 'opening'
   if opens > 0 then due = math.min(idle, opens * 1000 - now) end
 end
-if why then return {'ok', 0, missed, lapsed, why, due, 0, slots, waiting, depth} end
+local function answer(admitted, greatest, total)
+  return {'ok', admitted, missed, lapsed, why, due, greatest, slots, waiting, depth,
+    tonumber(total or '0'), now, c[1], tonumber(c[2] or '0'), rate, cap}
+end
+if why then return answer(0, 0, redis.call('HGET', stats, 'admitted')) end
 
 local credit, stale = settle(bucket, rate, burst, now)
 local most = math.min(tonumber(ARGV[4]), math.floor(credit / 1000000000), cap - slots, tonumber(ARGV[5]) - depth, waiting)
-local greatest, admitted = 0, 0
+local greatest, admitted, total = 0, 0, nil
 if most > 0 then
   local popped = redis.call('ZPOPMIN', queue, most)
   admitted = #popped / 2
@@ -61,7 +66,7 @@ if most > 0 then
     redis.call('XADD', outbox, '*', 'v', visitor, 'n', number, 'at', at, 'e', ARGV[1])
   end
   redis.call('ZADD', unclaimed, unpack(deadlines))
-  redis.call('HINCRBY', stats, 'admitted', admitted)
+  total = redis.call('HINCRBY', stats, 'admitted', admitted)
   greatest = tonumber(popped[2 * admitted])
   waiting, slots, depth = waiting - admitted, slots + admitted, depth + admitted
 end
@@ -87,4 +92,4 @@ elseif credit < 1000000000 then
 else
   why, due = 'more', 0
 end
-return {'ok', admitted, missed, lapsed, why, due, greatest, slots, waiting, depth}
+return answer(admitted, greatest, total or redis.call('HGET', stats, 'admitted'))

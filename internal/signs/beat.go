@@ -1,0 +1,100 @@
+// Package signs is how processes show that they live, and what their signs say
+// together: which admitters and nodes there are, and why a room stands still.
+// Nothing that a visitor meets depends on it.
+package signs
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/room"
+)
+
+// callLimit bounds one write, so that a hanging Redis costs the beats it hangs
+// and the last one delays no stop for longer.
+const callLimit = time.Second
+
+// signer is what a beat needs of the line.
+type signer interface {
+	Sign(context.Context, room.Sign) error
+}
+
+// Beat signs for one process, once a second. Owned by the goroutine of Run.
+type Beat struct {
+	line    signer
+	self    room.Sign
+	rooms   func() []room.RoomSign
+	log     *zap.Logger
+	started time.Time
+	trouble string // last logged
+}
+
+// NewBeat makes the beat of this process. rooms is asked once a second and must
+// not wait for anything; version is the build's.
+func NewBeat(line signer, role room.Role, version string, rooms func() []room.RoomSign, log *zap.Logger) *Beat {
+	var id [6]byte
+	rand.Read(id[:])
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	self := room.Sign{ID: hex.EncodeToString(id[:]), Role: role, Host: host, PID: os.Getpid(), Version: version}
+	return &Beat{line: line, self: self, rooms: rooms, log: log, started: time.Now()}
+}
+
+// ID is the process's name in its signs.
+func (b *Beat) ID() string { return b.self.ID }
+
+// Run signs until ctx ends, then once more that it stopped. A Redis that is away
+// costs nothing but the signs: the next beat is the next try, and there is one
+// call at a time.
+func (b *Beat) Run(ctx context.Context) error {
+	ticker := time.NewTicker(room.SignEvery)
+	defer ticker.Stop()
+	for {
+		b.sign(ctx, false)
+		select {
+		case <-ctx.Done():
+			b.sign(context.WithoutCancel(ctx), true)
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (b *Beat) sign(ctx context.Context, stopped bool) {
+	sign := b.self
+	sign.UpMS, sign.Stopped, sign.Rooms = time.Since(b.started).Milliseconds(), stopped, b.rooms()
+	call, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	err := b.line.Sign(call, sign)
+	if ctx.Err() != nil {
+		return
+	}
+	// What is known of the trouble, not its text, in which ports change.
+	what := ""
+	switch {
+	case err == nil:
+	case errors.Is(err, room.ErrAway), errors.Is(err, context.DeadlineExceeded):
+		what = "away"
+	case errors.Is(err, room.ErrTooManySigns):
+		what = "full"
+	default:
+		what = "error"
+	}
+	if what == b.trouble {
+		return
+	}
+	b.trouble = what
+	if err != nil {
+		b.log.Warn("sign of life not written: status does not see this process, all else goes on", zap.Error(err))
+	} else {
+		b.log.Info("signs of life are written again")
+	}
+}
