@@ -1,6 +1,6 @@
 // Package web holds the two pages that visitors see: the waiting page, served by
 // waitroom, and the seat page, served by booker. They are plain files (HTML, CSS,
-// ES modules, one language file), embedded and sent as they are: no build step.
+// ES modules, a file per language), embedded and sent as they are: no build step.
 //
 // It promises that no page runs or loads anything but its own files, that a
 // page's address is all it needs to know its room and its path prefix, and that a
@@ -13,21 +13,25 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
+	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/text/language"
 
 	"waitroom/internal/room"
 )
 
-//go:embed pages/*.html assets/*.js assets/*.css assets/*.svg lang/en.json
+//go:embed pages/*.html assets/*.js assets/*.css assets/*.svg lang/*.json
 var files embed.FS
 
 // Page says which of the two pages a handler serves.
@@ -89,59 +93,78 @@ func newFile(kind string, b []byte) file {
 
 // site is one page with its assets, rendered when the process starts.
 type site struct {
+	prefix  string
 	version string
-	page    file
-	lost    file
+	langs   []lingo
+	matcher language.Matcher
+	pages   []file // by language
+	lost    []file // by language
 	assets  map[string]file
 	socket  bool // the page opens a WebSocket
 }
 
 var kinds = map[string]string{
-	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
-	".svg": "image/svg+xml", ".json": "application/json",
+	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".json": "application/json",
+}
+
+// sheets are the stylesheets as pages load them: one request each, made of the
+// shared one and the page's own.
+var sheets = map[string][]string{
+	"waiting.css": {"assets/base.css", "assets/waiting.css"},
+	"seats.css":   {"assets/base.css", "assets/seats.css"},
+	"missing.css": {"assets/base.css"},
 }
 
 func newSite(o Options) *site {
-	s := &site{assets: map[string]file{}, socket: o.Page == Waiting}
-	sum := sha256.New()
+	s := &site{prefix: o.Prefix, assets: map[string]file{}, socket: o.Page == Waiting}
+	bodies := map[string][]byte{}
 	must(fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(name, "pages/") {
+		if err != nil || d.IsDir() || kinds[path.Ext(name)] == "" || path.Ext(name) == ".css" {
 			return err
 		}
 		b, err := files.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(sum, "%s %d\n", name, len(b))
-		sum.Write(b)
-		s.assets[strings.TrimPrefix(name, "assets/")] = newFile(kinds[path.Ext(name)], b)
-		return nil
+		bodies[strings.TrimPrefix(name, "assets/")] = b
+		return err
 	}))
+	for name, parts := range sheets {
+		for _, part := range parts {
+			b, err := files.ReadFile(part)
+			must(err)
+			bodies[name] = append(bodies[name], b...)
+		}
+	}
+	sum := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(bodies)) {
+		fmt.Fprintf(sum, "%s %d\n", name, len(bodies[name]))
+		sum.Write(bodies[name])
+		s.assets[name] = newFile(kinds[path.Ext(name)], bodies[name])
+	}
 	s.version = hex.EncodeToString(sum.Sum(nil)[:6])
 
-	var texts map[string]string
-	must(json.Unmarshal(s.assets["lang/en.json"].plain, &texts))
-	pages := template.Must(template.New("pages").Funcs(template.FuncMap{
-		// A text that is missing is a mistake of ours, not of the visitor.
-		"t": func(key string) (string, error) {
-			if text, ok := texts[key]; ok {
-				return text, nil
-			}
-			return "", fmt.Errorf("text %q is not in en.json", key)
-		},
-	}).ParseFS(files, "pages/*.html"))
-	data := map[string]string{
-		"Assets":  o.Prefix + "/assets/" + s.version,
-		"Waiting": o.WaitingURL,
+	s.langs, s.matcher = languages()
+	for _, l := range s.langs {
+		pages := template.Must(template.New("pages").Funcs(template.FuncMap{"t": l.t}).ParseFS(files, "pages/*.html"))
+		data := map[string]any{
+			"Assets":  o.Prefix + "/assets/" + s.version,
+			"Icons":   map[string]template.URL{"Line": icon("favicon.svg"), "Turn": icon("favicon-turn.svg")},
+			"Waiting": o.WaitingURL,
+		}
+		render := func(name string) file {
+			var b bytes.Buffer
+			must(pages.ExecuteTemplate(&b, name, data))
+			return newFile("text/html; charset=utf-8", b.Bytes())
+		}
+		s.pages = append(s.pages, render(map[Page]string{Waiting: "waiting.html", Seats: "seats.html"}[o.Page]))
+		s.lost = append(s.lost, render("missing.html"))
 	}
-	render := func(name string) file {
-		var b bytes.Buffer
-		must(pages.ExecuteTemplate(&b, name, data))
-		return newFile("text/html; charset=utf-8", b.Bytes())
-	}
-	s.page = render(map[Page]string{Waiting: "waiting.html", Seats: "seats.html"}[o.Page])
-	s.lost = render("missing.html")
 	return s
+}
+
+// icon is one of our own small pictures as an address, which saves a request.
+func icon(name string) template.URL {
+	b, err := files.ReadFile("assets/" + name)
+	must(err)
+	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(b))
 }
 
 func must(err error) {
@@ -155,14 +178,23 @@ func (s *site) room(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r)
 		return
 	}
+	if s.choose(w, r) {
+		return
+	}
 	// Revalidated each time: the page names the version of its assets.
 	w.Header().Set("Cache-Control", "no-cache")
-	s.send(w, r, s.page, http.StatusOK)
+	s.page(w, r, s.pages[s.speaks(r)], http.StatusOK)
 }
 
 func (s *site) missing(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	s.send(w, r, s.lost, http.StatusNotFound)
+	s.page(w, r, s.lost[s.speaks(r)], http.StatusNotFound)
+}
+
+// page sends what depends on the visitor's language.
+func (s *site) page(w http.ResponseWriter, r *http.Request, f file, status int) {
+	w.Header().Add("Vary", "Accept-Language, Cookie")
+	s.send(w, r, f, status)
 }
 
 func (s *site) asset(w http.ResponseWriter, r *http.Request) {

@@ -54,11 +54,12 @@ func TestWhatIsWhere(t *testing.T) {
 		{Waiting, "", "/", 404},
 		{Waiting, "", "/assets/any/waiting.js", 200},
 		{Waiting, "", "/assets/any/lang/en.json", 200},
+		{Waiting, "", "/assets/any/lang/fr.json", 404},
 		{Waiting, "", "/assets/any/pages/waiting.html", 404},
 		{Waiting, "", "/assets/any/../web.go", 307},
 		{Waiting, "/a/b", "/a/b/rooms/show", 200},
 		{Waiting, "/a/b", "/rooms/show", 404},
-		{Waiting, "/a/b", "/a/b/assets/any/base.css", 200},
+		{Waiting, "/a/b", "/a/b/assets/any/waiting.css", 200},
 		{Seats, "", "/rooms/show/shop", 200},
 		{Seats, "", "/rooms/show", 404},
 		{Seats, "/a/b", "/a/b/rooms/show/shop", 200},
@@ -78,7 +79,7 @@ func TestEveryAnswerIsStrict(t *testing.T) {
 			"connect-src 'self' ws://tickets.example:8443 wss://tickets.example:8443; base-uri 'none'; frame-ancestors 'none'; " +
 			"form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 	}
-	for _, path := range []string{"/p/rooms/show", "/p/assets/x/base.css", "/nothing"} {
+	for _, path := range []string{"/p/rooms/show", "/p/assets/x/waiting.css", "/nothing"} {
 		r := ask(t, h, "GET", path)
 		for name, value := range want {
 			if got := r.Header.Get(name); got != value {
@@ -152,6 +153,33 @@ func TestAPageIsRevalidatedAndPacked(t *testing.T) {
 	}
 }
 
+// Every module of a page is asked for by its HTML, so that they all come in one
+// round trip whatever imports what.
+func TestModulesComeInOneRound(t *testing.T) {
+	importing := regexp.MustCompile(`(?m)^import [^;]*'\./([a-z]+\.js)';`)
+	for _, name := range []string{"waiting", "seats"} {
+		want := map[string]bool{}
+		var walk func(module string)
+		walk = func(module string) {
+			if want[module] {
+				return
+			}
+			want[module] = true
+			for _, m := range importing.FindAllStringSubmatch(sources(t, "assets/"+module)["assets/"+module], -1) {
+				walk(m[1])
+			}
+		}
+		walk(name + ".js")
+		got := map[string]bool{}
+		for _, m := range regexp.MustCompile(`(?:modulepreload" href|module" src)="\{\{\.Assets\}\}/([a-z]+\.js)"`).FindAllStringSubmatch(sources(t, name+".html")["pages/"+name+".html"], -1) {
+			got[m[1]] = true
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s.html asks for %v, want what its modules import: %v", name, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+		}
+	}
+}
+
 // sources returns what the pages are made of, by name.
 func sources(t *testing.T, suffixes ...string) map[string]string {
 	t.Helper()
@@ -170,24 +198,28 @@ func sources(t *testing.T, suffixes ...string) map[string]string {
 	return out
 }
 
-func texts(t *testing.T) map[string]string {
+func texts(t *testing.T, lang string) map[string]string {
 	t.Helper()
 	var out map[string]string
-	if err := json.Unmarshal([]byte(sources(t, "en.json")["lang/en.json"]), &out); err != nil {
+	if err := json.Unmarshal([]byte(sources(t, ".json")["lang/"+lang+".json"]), &out); err != nil {
 		t.Fatal(err)
 	}
 	return out
 }
 
+// plurals are the last words of a plural form's key, by CLDR.
+var plurals = regexp.MustCompile(`\.(?:zero|one|two|few|many|other)$`)
+
 // Keys are always written out in full, so that this test can find them: a string
-// of dotted words whose first word begins some text is a key.
+// of dotted words whose first word begins some text is a key. A key of plural
+// forms is written without its last word.
 func TestEveryTextIsUsedAndEveryUseHasAText(t *testing.T) {
-	have := texts(t)
-	first := map[string]bool{}
-	for key := range have {
+	have, first := map[string]bool{}, map[string]bool{}
+	for key := range texts(t, "en") {
+		have[plurals.ReplaceAllString(key, "")] = true
 		first[key[:strings.Index(key, ".")]] = true
 	}
-	used := map[string]bool{}
+	used := map[string]bool{"lang.name": true} // read by the server, for the switch
 	literal := regexp.MustCompile(`['"]([a-z_]+(?:\.[a-z_]+)+)['"]`)
 	for name, source := range sources(t, ".js", ".html") {
 		for _, m := range literal.FindAllStringSubmatch(source, -1) {
@@ -196,12 +228,12 @@ func TestEveryTextIsUsedAndEveryUseHasAText(t *testing.T) {
 				continue
 			}
 			used[key] = true
-			if _, ok := have[key]; !ok {
+			if !have[key] {
 				t.Errorf("%s: got key %q, want one of en.json", name, key)
 			}
 		}
-		for _, m := range regexp.MustCompile(`\bt\(\s*['"]([^'"]*)['"]|\{\{t "([^"]*)"`).FindAllStringSubmatch(source, -1) {
-			if _, ok := have[m[1]+m[2]]; !ok {
+		for _, m := range regexp.MustCompile(`\b(?:t|plural|phrase)\(\s*['"]([^'"]*)['"]|\{\{t "([^"]*)"`).FindAllStringSubmatch(source, -1) {
+			if !have[m[1]+m[2]] {
 				t.Errorf("%s: got key %q, want one of en.json", name, m[1]+m[2])
 			}
 		}
@@ -213,7 +245,25 @@ func TestEveryTextIsUsedAndEveryUseHasAText(t *testing.T) {
 	}
 }
 
-// Words stand in en.json and nowhere else.
+// What the HTML says first can be said anew in another language: the key it came
+// from stands beside it, unless a render sets it.
+func TestWhatThePagesSayFirstNamesItsKey(t *testing.T) {
+	rendered := regexp.MustCompile(`\bid="(?:name|link-word|waiting|claim|again|turn-title|turn-text|keep|choose-title|confirm)"`)
+	for name, source := range sources(t, "waiting.html", "seats.html") {
+		for _, m := range regexp.MustCompile(`<(\w+)([^>]*)>\{\{t "([^"]+)"\}\}<`).FindAllStringSubmatch(source, -1) {
+			if m[1] != "title" && !strings.Contains(m[2], `data-t="`+m[3]+`"`) && !rendered.MatchString(m[2]) {
+				t.Errorf("%s: <%s%s> says %q: got no data-t of that key, want one", name, m[1], m[2], m[3])
+			}
+		}
+		for _, m := range regexp.MustCompile(`aria-label="\{\{t "([^"]+)"\}\}"([^>]*)>`).FindAllStringSubmatch(source, -1) {
+			if !strings.Contains(m[2], `data-t-label="`+m[1]+`"`) {
+				t.Errorf("%s: label %q: got no data-t-label of that key, want one", name, m[1])
+			}
+		}
+	}
+}
+
+// Words stand in the language files and nowhere else.
 func TestPagesHoldNoWordsOfTheirOwn(t *testing.T) {
 	for name, source := range sources(t, ".html") {
 		text := regexp.MustCompile(`(?s)<!doctype html>|<[^>]*>|\{\{[^}]*\}\}`).ReplaceAllString(source, "")

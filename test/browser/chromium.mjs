@@ -36,7 +36,26 @@ export async function open(browser, how = {}) {
   });
   const page = await context.newPage();
   watch(page);
+  // What moves by itself is added up; what follows a finger or a key does not count.
+  await page.addInitScript(() => {
+    /** @type {any} */ (window).shifted = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) {
+        const shift = /** @type {any} */ (entry);
+        if (!shift.hadRecentInput) /** @type {any} */ (window).shifted += shift.value;
+      }
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
   return page;
+}
+
+// What may move while a page loads and changes its state: "good" of Web Vitals.
+const CALM = 0.1;
+
+/** @param {import('playwright-core').Page} page @param {string} where */
+export async function calm(page, where) {
+  const shifted = await page.evaluate(() => /** @type {any} */ (window).shifted);
+  want(shifted <= CALM, `${where}: got a layout shift of ${shifted.toFixed(3)}, want at most ${CALM}`);
 }
 
 /** @param {import('playwright-core').Page} page */

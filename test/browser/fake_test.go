@@ -20,30 +20,37 @@ import (
 // chooses what is said after the first message. It exists so that every state of
 // a page can be looked at and checked, also those that a healthy line never shows.
 var fakeLine = map[string][]string{
-	"silent":  {},
-	"finding": {joined},
-	"waiting": {joined, roomOpen, position(12_480, 15_000, 0, 0), position(3_284, 12_480, 410, 560)},
-	"next":    {joined, roomOpen, position(40, 60, 0, 0), position(1, 1, 0, 8)},
-	"no-eta":  {joined, roomOpen, position(42, 1_234, 0, 0)},
-	"opening": {joined, `{"type":"room","state":"opening","opens_ms":754000}`, position(112, 2_310, 0, 0)},
-	"paused":  {joined, `{"type":"room","state":"paused","notice":"The doors open ten minutes later than planned. Thank you for your patience!"}`, position(87, 940, 0, 0)},
-	"stalled": {joined, roomOpen, position(87, 940, 60, 90), `{"type":"room","state":"stalled"}`},
-	"turn":    {joined, roomOpen, position(5, 60, 0, 8), `{"type":"admitted","claim_ms":108000}`},
-	"late":    {joined, roomOpen, `{"type":"admitted","claim_ms":14000}`},
-	"inside":  {joined, roomOpen, pass},
-	"back":    {joined, roomOpen, `{"type":"admitted","claim_ms":108000}`, position(7, 60, 10, 20)},
-	"missed":  {joined, roomOpen, `{"type":"missed"}`},
-	"spent":   {`{"type":"spent"}`},
-	"left":    {joined, `{"type":"left"}`},
-	"epoch":   {problem("place_other_epoch"), "close 4502"},
-	"tabs":    {joined, problem("too_many_tabs"), "close 4500"},
-	"unknown": {problem("unknown_room"), "close 4501"},
-	"closed":  {`{"type":"room","state":"closed"}`, problem("room_closed")},
-	"sold":    {joined, position(42, 1_234, 60, 90), `{"type":"room","state":"sold_out"}`},
-	"full":    {`{"type":"room","state":"full"}`, problem("room_full")},
-	"drained": {joined, roomOpen, position(42, 1_234, 60, 90), `{"type":"drain","retry_ms":60000}`, "close 4000"},
-	"flaky":   {joined, roomOpen, position(42, 1_234, 60, 90), "drop"}, // see serveLine
-	"strange": {joined, roomOpen, `{"type":"from_the_future","x":[1]}`, `nonsense`, position(42, 1_234, 60, 90)},
+	"silent":        {},
+	"finding":       {joined},
+	"waiting":       {joined, roomOpen, position(12_480, 15_000, 0, 0), position(3_284, 12_480, 410, 560)},
+	"next":          {joined, roomOpen, position(40, 60, 0, 0), position(1, 1, 0, 8)},
+	"no-eta":        {joined, roomOpen, position(42, 1_234, 0, 0)},
+	"opening":       {joined, `{"type":"room","state":"opening","opens_ms":754000}`, position(112, 2_310, 0, 0)},
+	"paused":        {joined, `{"type":"room","state":"paused","notice":"The doors open ten minutes later than planned. Thank you for your patience!"}`, position(87, 940, 0, 0)},
+	"stalled":       {joined, roomOpen, position(87, 940, 60, 90), `{"type":"room","state":"stalled"}`},
+	"turn":          {joined, roomOpen, position(5, 60, 0, 8), `{"type":"admitted","claim_ms":108000}`},
+	"late":          {joined, roomOpen, `{"type":"admitted","claim_ms":14000}`},
+	"inside":        {joined, roomOpen, pass},
+	"back":          {joined, roomOpen, `{"type":"admitted","claim_ms":108000}`, position(7, 60, 10, 20)},
+	"missed":        {joined, roomOpen, `{"type":"missed"}`},
+	"spent":         {`{"type":"spent"}`},
+	"left":          {joined, `{"type":"left"}`},
+	"epoch":         {problem("place_other_epoch"), "close 4502"},
+	"tabs":          {joined, problem("too_many_tabs"), "close 4500"},
+	"unknown":       {problem("unknown_room"), "close 4501"},
+	"closed":        {`{"type":"room","state":"closed"}`, problem("room_closed")},
+	"sold":          {joined, position(42, 1_234, 60, 90), `{"type":"room","state":"sold_out"}`},
+	"full":          {`{"type":"room","state":"full"}`, problem("room_full")},
+	"first-opening": {joined, `{"type":"room","state":"opening","opens_ms":754000}`, position(1, 2_310, 0, 0)},
+	"first-paused":  {joined, `{"type":"room","state":"paused"}`, position(1, 60, 0, 0)},
+	"stalled-new":   {problem("stalled"), `{"type":"room","state":"stalled"}`},
+	"recovering":    {problem("recovering"), `{"type":"room","state":"recovering"}`},
+	"closed-note":   {problem("room_closed"), `{"type":"room","state":"closed","notice":"The concert is on another day. Tickets stay valid."}`},
+	"full-note":     {problem("room_full"), `{"type":"room","state":"full","notice":"The second sale starts on Friday."}`},
+	"over-late":     {joined, roomOpen, `{"type":"admitted","claim_ms":300}`, "drop"}, // see serveLine
+	"drained":       {joined, roomOpen, position(42, 1_234, 60, 90), `{"type":"drain","retry_ms":60000}`, "close 4000"},
+	"flaky":         {joined, roomOpen, position(42, 1_234, 60, 90), "drop"}, // see serveLine
+	"strange":       {joined, roomOpen, `{"type":"from_the_future","x":[1]}`, `nonsense`, position(42, 1_234, 60, 90)},
 }
 
 const (
@@ -85,6 +92,10 @@ func fake(t *testing.T, prefix string) *httptest.Server {
 }
 
 func serveLine(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("room") == "connecting" {
+		<-r.Context().Done() // the upgrade never comes
+		return
+	}
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"waitroom.v1"}})
 	if err != nil {
 		return
@@ -97,6 +108,9 @@ func serveLine(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	script := fakeLine[r.PathValue("room")]
+	if r.PathValue("room") == "over-late" && strings.Contains(string(first), `"place":"PLACE"`) {
+		return // out of reach from now on
+	}
 	if r.PathValue("room") == "flaky" && strings.Contains(string(first), `"place":"PLACE"`) {
 		// The connection was dropped, and the page came back with its place.
 		script = []string{joined, roomOpen, position(30, 1_200, 60, 90)}

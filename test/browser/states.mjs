@@ -3,7 +3,7 @@
 // arguments, and checks each; on a desk, and with `quick`, a few states only. WAITROOM_SHOTS=DIR
 // keeps a picture of each, WAITROOM_ONLY=TEXT those whose name has the text.
 
-import { allow, check, DESK, finish, launch, open, PHONE, see, want } from './chromium.mjs';
+import { allow, calm, check, DESK, finish, launch, open, PHONE, see, want } from './chromium.mjs';
 
 const [, , base, ...wanted] = process.argv;
 const shots = process.env.WAITROOM_SHOTS;
@@ -12,15 +12,18 @@ const quick = wanted.includes('quick');
 
 // room → the text that must be on the page, and what must not.
 const waiting = /** @type {Record<string, {see: RegExp, not?: RegExp}>} */ ({
-  silent: { see: /Joining the line/ },
+  connecting: { see: /Connecting …[^]*You are not in line yet/, not: /kept/ },
+  silent: { see: /Joining the line[^]*You are not in line yet/, not: /kept/ },
   finding: { see: /Finding your place/ },
   waiting: { see: /3,284[^]*of 12,480 people waiting[^]*3,283 people are ahead[^]*About 6 to 10 minutes/ },
   next: { see: /You are next[^]*About a minute or less/ },
   'no-eta': { see: /of 1,234 people/, not: /minute/ },
-  opening: { see: /Opens in 12:3/ },
-  paused: { see: /doors open ten minutes later[^]*paused/ },
-  stalled: { see: /cannot reach the line/ },
-  turn: { see: /It’s your turn[^]*1:4[^]*Choose seats/ },
+  opening: { see: /Opens \S.*, in 12:3[^]*kept in this browser/ },
+  'first-opening': { see: /You are next. Nobody is let in before/ },
+  'first-paused': { see: /You are next. Nobody is let in at the moment/ },
+  paused: { see: /paused[^]*doors open ten minutes later/ },
+  stalled: { see: /cannot reach the line[^]*kept in this browser/ },
+  turn: { see: /It’s your turn[^]*Choose seats[^]*1:4/ },
   late: { see: /It’s your turn[^]*0:1/ },
   inside: { see: /You’re in[^]*Continue to the seats[^]*9:5/ },
   back: { see: /of 60 people/, not: /your turn\b/ },
@@ -32,7 +35,12 @@ const waiting = /** @type {Record<string, {see: RegExp, not?: RegExp}>} */ ({
   unknown: { see: /no waiting room at this address/, not: /Join the line/ },
   closed: { see: /Closed[^]*room is closed/ },
   sold: { see: /Sold out/, not: /1,234/ },
-  full: { see: /line is full[^]*by itself/ },
+  'closed-note': { see: /Closed[^]*another day/, not: /kept/ },
+  full: { see: /line is full[^]*by itself[^]*not in line yet/, not: /kept/ },
+  'full-note': { see: /line is full[^]*second sale/ },
+  'stalled-new': { see: /cannot reach the line[^]*not in line yet/, not: /kept/ },
+  recovering: { see: /checked after a fault[^]*not in line yet/, not: /kept/ },
+  'over-late': { see: /Time is up[^]*while the connection was away/, not: /Choose seats/ },
   drained: { see: /of 1,234 people/ },
   flaky: { see: /29 people are ahead/ },
   strange: { see: /of 1,234 people/ },
@@ -66,11 +74,116 @@ for (const look of looks) {
     if (not) want(!not.test(text), `${where}: got ${JSON.stringify(text)}, want no ${not}`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     want(wide <= 0, `${where}: got a page ${wide} px too wide, want none`);
+    await calm(page, where);
     await check(page, where);
     await keep(page, where);
   }
   await page.context().close();
+  if (look.name === 'phone') {
+    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused })) {
+      if (only && !name.includes(only)) continue;
+      const other = await open(browser, look);
+      await story(other);
+      await other.context().close();
+    }
+  }
   if (!only || `shop-${look.name}`.includes(only)) await seats(look);
+}
+
+// Nothing but the HTML, its styles and its modules is asked for before the line.
+/** @param {import('playwright-core').Page} page */
+async function order(page) {
+  /** @type {string[]} */
+  const loaded = [];
+  page.on('request', (r) => loaded.push(r.resourceType() + ' ' + new URL(r.url()).pathname.split('/').pop()));
+  // The page's own order: what the browser reports of a socket comes later.
+  await page.addInitScript(() => {
+    const asked = /** @type {any} */ (window).asked = /** @type {string[]} */ ([]);
+    const { fetch, WebSocket } = window;
+    window.fetch = (...all) => (asked.push(String(all[0]).split('/').pop() ?? ''), fetch(...all));
+    window.WebSocket = class extends WebSocket {
+      /** @param {string} url @param {string|string[]} [kind] */
+      constructor(url, kind) {
+        asked.push('line');
+        super(url, kind);
+      }
+    };
+  });
+  await page.goto(`${base}/rooms/waiting`);
+  await see(page, 'order', /12,480 people/);
+  const asked = await page.evaluate(() => /** @type {any} */ (window).asked);
+  want(asked[0] === 'line' && asked[1] === 'en.json', `order: got ${asked}, want the line before the words`);
+  const first = loaded.slice(0, loaded.findIndex((r) => r.startsWith('fetch')));
+  want(first.length > 0 && first.every((r) => /^(document|stylesheet|script) /.test(r)), `order: got ${first} before the line, want only the document, its styles and its modules`);
+}
+
+// The words do not come at first: the sentences of the HTML stay, numbers are
+// shown, and no key is; then the words come after all.
+/** @param {import('playwright-core').Page} page */
+async function lateWords(page) {
+  let failed = 0;
+  /** @type {() => void} */
+  let release = () => {};
+  const held = new Promise((done) => (release = () => done(undefined)));
+  await page.route('**/lang/*.json', async (route) => {
+    if (failed++ < 2) return route.abort();
+    await held;
+    return route.continue();
+  });
+  allow(/status of|net::ERR_FAILED/);
+  await page.goto(`${base}/rooms/waiting`);
+  const text = await see(page, 'late words', /3,284/);
+  want(/Your place in line[^]*What happens next/.test(text), `late words: got ${JSON.stringify(text)}, want the sentences of the HTML`);
+  want(!/\b[a-z_]+\.[a-z_.]+\b/.test(text.replace(/\.\s/g, ' ')), `late words: got ${JSON.stringify(text)}, want no key`);
+  await page.goto(`${base}/rooms/turn`);
+  await see(page, 'late words, turn', /It’s your turn[^]*Choose seats/);
+  release();
+  await page.goto(`${base}/rooms/sold`);
+  await see(page, 'late words, then there', /Sold out/, 20_000);
+  allow(/status of (401|403|404|409|410)/);
+}
+
+// A module that never comes is noticed without any script.
+/** @param {import('playwright-core').Page} page */
+async function never(page) {
+  allow(/net::ERR_FAILED/);
+  for (const path of ['/rooms/waiting', '/rooms/small/shop#pass=PASS']) {
+    await page.route('**/page.js', (route) => route.abort());
+    await page.goto(base + path, { waitUntil: 'load' });
+    const note = page.locator('#never');
+    want(!(await note.isVisible()), `never ${path}: got the note at once, want it after a while`);
+    // The clock of the animation is put forward: no one waits here.
+    const after = await page.evaluate(() => {
+      const [clock] = document.getElementById('never')?.getAnimations() ?? [];
+      const delay = Number(clock?.effect?.getTiming().delay);
+      clock?.finish();
+      return delay;
+    });
+    want(after >= 10_000, `never ${path}: got a note after ${after} ms, want some patience`);
+    want(await note.isVisible(), `never ${path}: got no note, want one`);
+    await check(page, 'never');
+    await keep(page, 'never' + path.length);
+    await page.unroute('**/page.js');
+    await note.locator('a').click();
+    await page.waitForFunction(() => document.documentElement.dataset.phase !== undefined);
+    want(!(await note.isVisible()), `never ${path}: got the note after a good load, want none`);
+  }
+  allow(/status of (401|403|404|409|410)/);
+}
+
+// A browser that keeps nothing: no reload is promised, staying is asked for.
+/** @param {import('playwright-core').Page} page */
+async function refused(page) {
+  await page.addInitScript(() => {
+    Storage.prototype.setItem = () => {
+      throw new DOMException('refused', 'QuotaExceededError');
+    };
+  });
+  await page.goto(`${base}/rooms/waiting`);
+  const text = await see(page, 'refused', /lives in this page[^]*Keep the page open/);
+  want(!/kept in this browser|can reload/.test(text), `refused: got ${JSON.stringify(text)}, want no promise of a reload`);
+  await check(page, 'refused');
+  await keep(page, 'refused');
 }
 
 /** @param {typeof looks[number]} look */

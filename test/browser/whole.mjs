@@ -81,8 +81,8 @@ want(moves > 0, `the line: got ${moves} moves from position ${first}, want some`
 
 await see(page, 'turn', /It’s your turn/, 10_000);
 want(/Your turn/.test(await page.title()), `turn: got title ${await page.title()}, want it to say so`);
-want(/favicon-turn/.test((await page.locator('#icon').getAttribute('href')) ?? ''), 'turn: got the icon of the line, want that of the turn');
-want(/your turn/.test((await page.locator('#voice').textContent()) ?? ''), 'turn: got nothing said aloud, want the turn');
+want(await page.locator('#icon').evaluate((e) => e.getAttribute('href') === e.dataset.turn), 'turn: got the icon of the line, want that of the turn');
+want(/your turn/.test((await page.locator('#alarm').textContent()) ?? ''), 'turn: got nothing said aloud, want the turn');
 await page.waitForTimeout(1_200); // the picture: past the first second of the ring
 await keep('turn');
 await check(page, 'turn');

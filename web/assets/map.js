@@ -3,7 +3,7 @@
 // seat looks different, so that a few thousand seats stay smooth. One tab stop;
 // arrow keys walk. It knows seats and looks, not what they mean to the shop.
 
-import { t } from './text.js';
+import { t } from './page.js';
 
 const LOOKS = /** @type {Record<string, string>} */ ({
   free: 'seat.free', chosen: 'seat.chosen', mine: 'seat.mine', booked: 'seat.booked', taken: 'seat.taken',

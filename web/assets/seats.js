@@ -3,10 +3,9 @@
 // (shop.js), one render from it, and the calls to the booker.
 
 import { Booker, Refused } from './booker.js';
-import { el, here, kept, onClick, say, sayOrHide, show } from './dom.js';
 import { inOrder, SeatMap } from './map.js';
+import { clock, dialog, el, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, show, spoken, t, takeFragment, title } from './page.js';
 import { CODES, look, start, step } from './shop.js';
-import { clock, list, loadTexts, plural, spoken, t, title } from './text.js';
 
 /** @typedef {import('./shop.js').State} State */
 
@@ -37,16 +36,8 @@ let spokenWhat = '';
 let shownPhase = '';
 
 function takePass() {
-  const found = /^#pass=(.+)$/.exec(location.hash);
-  if (!found) return '';
-  history.replaceState(null, '', location.pathname + location.search);
-  let pass = found[1];
-  try {
-    pass = decodeURIComponent(pass);
-  } catch {
-    // Torn on the way: the booker will say so.
-  }
-  passes.write(pass);
+  const pass = takeFragment('pass');
+  if (pass) passes.write(pass);
   return pass;
 }
 
@@ -151,17 +142,20 @@ function render() {
   el('pass-left').dataset.late = String(left < 60_000);
 
   if (inShop) map.update(state.seats.keys(), (id) => look(state, id));
-  const free = [...state.seats.values()].filter((s) => s === 'free').length;
-  say('free', state.seats.size === 0 ? '' : free === 0 ? t('map.none_free') : plural({ one: 'map.one_free', other: 'map.free' }, free));
+  const seats = [...state.seats.values()];
+  const free = seats.filter((s) => s === 'free').length;
+  // Only what is held may come back.
+  const none = seats.includes('held') ? t('map.none_free') : t('map.all_booked');
+  say('free', state.seats.size === 0 ? '' : free === 0 ? none : plural('map.free', free));
 
   show('choosing', phase === 'choosing');
   show('held', phase === 'held');
   if (phase === 'choosing') {
-    say('choose-title', state.chosen.length === 0 ? t('choose.title') : plural({ one: 'choose.one', other: 'choose.some' }, state.chosen.length));
-    say('chosen', state.chosen.length === 0 ? plural({ one: 'choose.hint_one', other: 'choose.hint' }, state.most) : list(inOrder(state.chosen)));
+    say('choose-title', state.chosen.length === 0 ? t('choose.title') : plural('choose.some', state.chosen.length));
+    say('chosen', state.chosen.length === 0 ? plural('choose.hint', state.most) : list(inOrder(state.chosen)));
     const button = /** @type {HTMLButtonElement} */ (el('hold'));
     button.disabled = state.chosen.length === 0 || state.busy !== '';
-    say('hold', state.busy === 'hold' ? t('choose.holding') : plural({ one: 'choose.hold_one', other: 'choose.hold' }, Math.max(1, state.chosen.length)));
+    say('hold', state.busy === 'hold' ? t('choose.holding') : plural('choose.hold', Math.max(1, state.chosen.length)));
   }
   if (hold) {
     say('held-seats', list(inOrder(hold.seats)));
@@ -180,7 +174,7 @@ function render() {
 
   if (booking) {
     say('done-seats', list(inOrder(booking.seats)));
-    say('done-count', plural({ one: 'done.seat', other: 'done.seats' }, booking.seats.length));
+    say('done-count', plural('done.seat', booking.seats.length));
     say('done-room', name);
     say('done-id', booking.id);
   }
@@ -224,17 +218,17 @@ function speak(said, now) {
 
 /** @param {string} button @param {string} ask @param {() => void} then */
 function askFirst(button, ask, then) {
-  const dialog = /** @type {HTMLDialogElement} */ (el(ask));
-  onClick(button, () => dialog.showModal());
-  onClick(ask + '-no', () => dialog.close());
+  onClick(button, () => dialog(ask).showModal());
+  onClick(ask + '-no', () => dialog(ask).close());
   onClick(ask + '-yes', () => {
-    dialog.close();
+    dialog(ask).close();
     then();
   });
 }
 
 async function main() {
-  await loadTexts();
+  show('never', false);
+  if (!(await loadTexts())) throw new Error('no language file');
   map = new SeatMap(el('map-box'), el('map'), (seat) => happen({ type: 'toggle', seat }));
   onClick('hold', () => act('hold', async () => ({ type: 'held', hold: await booker.hold(state.chosen) })));
   onClick('release', () => act('release', async () => {
@@ -280,5 +274,6 @@ async function main() {
 main().catch((error) => {
   console.error(error);
   show('loading', false);
-  show('broken', true);
+  show('never', true);
+  el('never').classList.add('at-once');
 });
