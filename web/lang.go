@@ -19,7 +19,7 @@ const (
 	langKept   = 365 * 24 * time.Hour
 )
 
-// A language is one file in lang/: a flat object from key to text, with plural
+// A lingo is a language: one file in lang/: a flat object from key to text, with plural
 // forms as key.one, key.other and so on, after the names of CLDR.
 type lingo struct {
 	Code  string // of BCP 47, and the file's name
@@ -34,6 +34,21 @@ func (l lingo) t(key string) (string, error) {
 		return text, nil
 	}
 	return "", fmt.Errorf("text %q is not in %s.json", key, l.Code)
+}
+
+// choice is a language in the switch of a page.
+type choice struct {
+	Code, Name string
+	Now        bool
+}
+
+// among returns all languages, with l as the one in use.
+func (l lingo) among(all []lingo) []choice {
+	out := make([]choice, len(all))
+	for i, other := range all {
+		out[i] = choice{other.Code, other.Name, other.Code == l.Code}
+	}
+	return out
 }
 
 // languages reads every language file; English is the first, and so the one for

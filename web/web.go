@@ -148,6 +148,7 @@ func newSite(o Options) *site {
 			"Assets":  o.Prefix + "/assets/" + s.version,
 			"Icons":   map[string]template.URL{"Line": icon("favicon.svg"), "Turn": icon("favicon-turn.svg")},
 			"Waiting": o.WaitingURL,
+			"Langs":   l.among(s.langs),
 		}
 		render := func(name string) file {
 			var b bytes.Buffer

@@ -24,7 +24,7 @@ export const faults = [];
 
 /**
  * @param {import('playwright-core').Browser} browser
- * @param {{viewport?: {width: number, height: number}, dark?: boolean, still?: boolean, scale?: number, touch?: boolean}} [how]
+ * @param {{viewport?: {width: number, height: number}, dark?: boolean, still?: boolean, scale?: number, touch?: boolean, lang?: string}} [how]
  */
 export async function open(browser, how = {}) {
   const context = await browser.newContext({
@@ -33,6 +33,7 @@ export async function open(browser, how = {}) {
     reducedMotion: how.still === false ? 'no-preference' : 'reduce',
     deviceScaleFactor: how.scale ?? 1,
     hasTouch: how.touch ?? false,
+    locale: how.lang ?? 'en-GB',
   });
   const page = await context.newPage();
   watch(page);

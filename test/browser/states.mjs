@@ -80,9 +80,9 @@ for (const look of looks) {
   }
   await page.context().close();
   if (look.name === 'phone') {
-    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused })) {
+    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused, korean, mirrored })) {
       if (only && !name.includes(only)) continue;
-      const other = await open(browser, look);
+      const other = await open(browser, { ...look, lang: name === 'korean' ? 'ko-KR' : 'en-GB' });
       await story(other);
       await other.context().close();
     }
@@ -184,6 +184,69 @@ async function refused(page) {
   want(!/kept in this browser|can reload/.test(text), `refused: got ${JSON.stringify(text)}, want no promise of a reload`);
   await check(page, 'refused');
   await keep(page, 'refused');
+}
+
+// The browser's language from the first byte on; another by hand, in place, and
+// remembered.
+/** @param {import('playwright-core').Page} page */
+async function korean(page) {
+  const answer = await page.goto(`${base}/rooms/waiting`);
+  want(/연결하고 있어요/.test((await answer?.text()) ?? ''), 'korean: got a first sentence of another language, want Korean');
+  await see(page, 'korean', /전체 12,480명 대기 중[^]*앞에 3,283명이 있어요[^]*약 6~10분/);
+  await check(page, 'korean');
+  await keep(page, 'korean');
+  await page.evaluate(() => (/** @type {any} */ (window).same = true));
+  await page.locator('[data-lang=en]').click();
+  const text = await see(page, 'korean to english', /of 12,480 people waiting[^]*What happens next[^]*kept in this browser/);
+  want(!/\p{Script=Hangul}/u.test(text.replace('한국어', '')), `korean to english: got ${JSON.stringify(text)}, want no Hangul but in the switch`);
+  want(await page.evaluate(() => /** @type {any} */ (window).same && document.documentElement.lang === 'en'), 'korean to english: got another page, want the same one in English');
+  want(await page.evaluate(() => document.activeElement?.getAttribute('data-lang') === 'ko'), 'korean to english: got the focus lost, want it on the way back');
+  await page.reload();
+  await see(page, 'english after a reload', /of 12,480 people waiting/);
+  await page.goto(`${base}/rooms/small/shop#pass=PASS`);
+  await see(page, 'the seats remember', /seats are free/);
+  await page.locator('[data-lang=ko]').click();
+  await see(page, 'the seats in korean', /좌석을 골라 주세요[^]*석이 남아 있어요/);
+  const label = await page.locator('.seat[data-seat]').first().getAttribute('aria-label');
+  want(/A열 좌석 1,/.test(label ?? ''), `the seats in korean: got the label ${label}, want a Korean one`);
+  await check(page, 'the seats in korean');
+  await keep(page, 'korean-seats');
+  // Without the script the same link does it by a round trip.
+  await page.goto(`${base}/rooms/waiting?lang=en`);
+  await see(page, 'by the link alone', /of 12,480 people waiting/);
+  want(!page.url().includes('?'), `by the link alone: got the address ${page.url()}, want it plain`);
+}
+
+// Written from right to left everything that has a direction turns round.
+/** @param {import('playwright-core').Page} page */
+async function mirrored(page) {
+  await page.goto(`${base}/rooms/waiting`);
+  await see(page, 'mirrored', /12,480/);
+  const where = () => page.evaluate(() => ['.track-you', '.track-door', '#step-wait strong', '#name', '#link'].map((s) => {
+    const box = /** @type {Element} */ (document.querySelector(s)).getBoundingClientRect();
+    return { s, from: Math.round(box.left), to: Math.round(innerWidth - box.right) };
+  }));
+  const left = await where();
+  const fill = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.querySelector('.track-done'))).transformOrigin);
+  await page.evaluate(() => (document.documentElement.dir = 'rtl'));
+  const right = await where();
+  for (const [i, a] of left.entries()) {
+    const b = right[i];
+    want(Math.abs(a.from - b.to) <= 1, `mirrored: ${a.s} stands ${a.from} px from the left, and ${b.to} px from the right, want the same`);
+  }
+  const filled = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.querySelector('.track-done'))).transformOrigin);
+  want(fill !== filled, `mirrored: got the bar filled from ${filled} both ways, want from the other end`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  want(wide <= 0, `mirrored: got a page ${wide} px too wide, want none`);
+  await check(page, 'mirrored');
+  await keep(page, 'mirrored');
+  await page.goto(`${base}/rooms/small/shop#pass=PASS`);
+  await see(page, 'mirrored seats', /seats are free/);
+  await page.evaluate(() => (document.documentElement.dir = 'rtl'));
+  const [one, two] = await page.evaluate(() => ['A-1', 'A-2'].map((id) => document.querySelector(`[data-seat="${id}"]`)?.getBoundingClientRect().left ?? 0));
+  want(one < two, `mirrored seats: got seat 1 at ${one} and 2 at ${two}, want the hall as it is`);
+  await check(page, 'mirrored seats');
+  await keep(page, 'mirrored-seats');
 }
 
 /** @param {typeof looks[number]} look */

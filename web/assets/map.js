@@ -62,6 +62,12 @@ export class SeatMap {
     }
   }
 
+  /** Names every seat and row anew, after another language was chosen. */
+  retell() {
+    for (const seat of this.#seats.values()) seat.look = '';
+    for (const row of this.#frame.children) row.setAttribute('aria-label', t('seat.row', { row: row.firstElementChild?.textContent ?? '' }));
+  }
+
   /** @param {number} factor above 1 comes nearer */
   zoom(factor) {
     const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.#box;

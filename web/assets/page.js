@@ -153,13 +153,35 @@ export function useTexts(loaded) {
   lang = loaded['lang.code'];
 }
 
-/** Says every text that stands in the HTML anew, after another language was chosen. */
-export function retell() {
+/** Says every text that stands in the HTML anew. */
+function retell() {
   const root = document.documentElement;
   root.lang = lang;
   root.dir = t('lang.dir');
   for (const e of document.querySelectorAll('[data-t]')) e.textContent = t(/** @type {HTMLElement} */ (e).dataset.t ?? '');
   for (const e of document.querySelectorAll('[data-t-label]')) e.setAttribute('aria-label', t(/** @type {HTMLElement} */ (e).dataset.tLabel ?? ''));
+}
+
+/**
+ * Lets people choose their language by hand, in place: a reload would lose what
+ * lives in the page. A cookie remembers it, so that the server's first sentences
+ * are in it next time.
+ * @param {string} prefix @param {() => void} after the rest is told anew
+ */
+export function chooseLanguage(prefix, after) {
+  const links = /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll('[data-lang]'));
+  for (const link of links) {
+    link.addEventListener('click', async (event) => {
+      event.preventDefault();
+      const code = link.dataset.lang ?? '';
+      document.cookie = `lang=${code}; path=${prefix}/; max-age=${365 * 24 * 3600}; samesite=lax`;
+      if (!(await loadTexts(code))) return;
+      retell();
+      for (const other of links) other.hidden = other === link;
+      [...links].find((other) => other !== link)?.focus();
+      after();
+    });
+  }
 }
 
 /**

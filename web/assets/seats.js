@@ -4,7 +4,7 @@
 
 import { Booker, Refused } from './booker.js';
 import { inOrder, SeatMap } from './map.js';
-import { clock, dialog, el, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, show, spoken, t, takeFragment, title } from './page.js';
+import { chooseLanguage, clock, dialog, el, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, show, spoken, t, takeFragment, title } from './page.js';
 import { CODES, look, start, step } from './shop.js';
 
 /** @typedef {import('./shop.js').State} State */
@@ -240,6 +240,11 @@ async function main() {
     await booker.leave();
     return { type: 'left' };
   }));
+  chooseLanguage(prefix, () => {
+    spokenWhat = '';
+    map.retell();
+    render();
+  });
   const touch = matchMedia('(pointer: coarse)');
   const fit = () => map.fit(touch.matches || innerWidth < 700);
   onClick('nearer', () => map.zoom(1.3));

@@ -3,8 +3,8 @@
 // does what a step asks for.
 
 import { nextDue, placeIn, start, step } from './line.js';
-import { dialog, el, here, kept, loadTexts, onClick, show, title } from './page.js';
-import { render as draw } from './show.js';
+import { chooseLanguage, dialog, el, here, kept, loadTexts, onClick, show, title } from './page.js';
+import { forgetSpoken, render as draw } from './show.js';
 import { Socket } from './socket.js';
 
 /** @typedef {import('./line.js').State} State */
@@ -116,6 +116,10 @@ function main() {
   // Shown again from the browser's cache: its socket is gone.
   window.addEventListener('pageshow', (event) => look(event.persisted));
   window.addEventListener('hashchange', takePlace);
+  chooseLanguage(prefix, () => {
+    forgetSpoken();
+    render();
+  });
   setInterval(() => happen({ type: 'tick' }), 500);
 }
 
