@@ -8,6 +8,8 @@ import (
 	"waitroom/internal/gateway"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
+	"waitroom/internal/room"
+	"waitroom/internal/signs"
 	"waitroom/internal/sweep"
 	"waitroom/web"
 )
@@ -42,11 +44,13 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	defer rdb.Close()
-	crowds := sweep.New(line.New(rdb), keys, c.Edge.ShopURL, env.Log, env.Metrics)
+	lines := line.New(rdb)
+	crowds := sweep.New(lines, keys, c.Edge.ShopURL, env.Log, env.Metrics)
 	edge, err := gateway.New(c.Edge, crowds, keys.Verifier(), env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}
 	pages := web.Handler(web.Options{Page: web.Waiting, Prefix: c.Edge.Prefix})
-	return c.serve(ctx, env, crowds, edge, edge.Handler(keys.JWKS(), pages))
+	beat := signs.NewBeat(lines, room.RoleNode, process.ReadBuild().Version, crowds.Signs, env.Log)
+	return c.serve(ctx, env, crowds, edge, edge.Handler(keys.JWKS(), pages), beat)
 }

@@ -10,6 +10,7 @@ import (
 
 	"waitroom/internal/gateway"
 	"waitroom/internal/process"
+	"waitroom/internal/signs"
 	"waitroom/internal/sweep"
 )
 
@@ -17,7 +18,7 @@ import (
 const farewell = 10 * time.Second
 
 // serve runs until ctx ends or a part fails, then drains.
-func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crowds, edge *gateway.Gateway, handler http.Handler) error {
+func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crowds, edge *gateway.Gateway, handler http.Handler, beat *signs.Beat) error {
 	public, err := process.Listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -35,6 +36,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crow
 	parts.Go(func() error { return process.Serve(last, private, process.Ops(env.Metrics, &ready), farewell) })
 	parts.Go(func() error { return crowds.Run(last) })
 	parts.Go(func() error { return edge.Run(last) })
+	parts.Go(func() error { return beat.Run(last) })
 	parts.Go(func() error { return process.Serve(ending, public, handler, farewell) })
 	parts.Go(func() error {
 		defer stop()
@@ -50,7 +52,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crow
 		edge.Drain(limit)
 		return nil
 	})
-	env.Log.Info("serving visitors", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))
+	env.Log.Info("serving visitors", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()), zap.String("sign", beat.ID()))
 	err = parts.Wait()
 	env.Log.Info("stopped")
 	return err

@@ -39,9 +39,10 @@ type crowd struct {
 	epoch   room.Epoch
 	mark    room.Number // greatest number seen in this epoch
 	conf    room.Conf
-	known   bool  // conf and epoch are of a read since somebody is here
-	from    int64 // byte of the last head: the next read begins there
-	closed  bool  // the room is gone
+	known   bool      // conf and epoch are of a read since somebody is here
+	from    int64     // byte of the last head: the next read begins there
+	closed  bool      // the room is gone
+	good    time.Time // start of the last good read; of the crowd, before any
 	shown   shown
 
 	queue queue
@@ -50,7 +51,6 @@ type crowd struct {
 	bits  rank.Bits
 	plan  []step
 	flow  outflow
-	good  time.Time // last good read
 	slots [maxSenders]sender
 
 	// Owned by the turn tick.
@@ -78,7 +78,7 @@ func (s shown) frame(now time.Time) []byte {
 }
 
 func newCrowd(all *Crowds, name room.Name) *crowd {
-	c := &crowd{all: all, name: name, someone: make(chan struct{}), visits: map[room.VisitorID]*Visit{}}
+	c := &crowd{all: all, name: name, someone: make(chan struct{}), visits: map[room.VisitorID]*Visit{}, good: time.Now()}
 	c.queue.kick = make(chan struct{}, 1)
 	c.queue.lane.Name = all.lane()
 	return c

@@ -58,7 +58,9 @@ func (c *crowd) positions(ctx context.Context, start time.Time) {
 	n := news{exact: err == nil}
 	switch {
 	case err == nil:
+		c.mu.Lock()
 		c.good = start
+		c.mu.Unlock()
 	case errors.Is(err, room.ErrRecovering), errors.Is(err, room.ErrUnknown):
 		// Recovering is shown already or about to be; unknown ends with the
 		// registry's next look.
@@ -69,10 +71,13 @@ func (c *crowd) positions(ctx context.Context, start time.Time) {
 		}
 		c.flow.reset()
 	default:
-		if start.Sub(c.good) > stalledAfter {
-			c.mu.Lock()
+		c.mu.Lock()
+		stalled := start.Sub(c.good) > stalledAfter
+		if stalled {
 			c.show(shown{state: room.ShownStalled})
-			c.mu.Unlock()
+		}
+		c.mu.Unlock()
+		if stalled {
 			c.flow.reset()
 		}
 	}
