@@ -52,6 +52,9 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	if err := kafkaio.EnsureTopics(start, c.Servers.Kafka, c.Servers.Replication, booking.Topics...); err != nil {
 		return fmt.Errorf("--kafka: %w", err)
 	}
+	if err := kafkaio.EnsureCompacted(start, c.Servers.Kafka, c.Servers.Replication, booking.Compacted...); err != nil {
+		return fmt.Errorf("--kafka: %w", err)
+	}
 	verifier, err := token.LoadVerifier(c.Servers.JWKS)
 	if err != nil {
 		return fmt.Errorf("--jwks: %w", err)
@@ -60,7 +63,7 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: c.Servers.Kafka, ClientID: "booker-" + client})
 	defer writer.Close()
 	members := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: c.Servers.Kafka, Group: booking.Group,
-		Topics: []string{events.TopicAdmitted}, ClientID: "booker-" + client, Log: env.Log})
+		Topics: booking.Reads, ClientID: "booker-" + client, Log: env.Log})
 	shop, err := booking.New(start, c.Shop, booking.Parts{
 		DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
 		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {

@@ -32,7 +32,7 @@ type Parts struct {
 	DB        *sqldb.DB
 	Passes    passes
 	Publisher publisher
-	Consume   consume // waitroom.admitted; nil: admissions come by pass only
+	Consume   consume // the topics of Reads; nil: admissions come by pass only
 	Gateway   Gateway
 	Now       func() time.Time // the seats' clock; nil: time.Now
 	Page      http.Handler     // the seat page and its assets; nil: none
@@ -52,6 +52,7 @@ type Booker struct {
 	gateway Gateway
 	outbox  *outbox
 	maps    *seatMaps
+	events  *saleEvents
 	page    http.Handler
 	prefix  string
 	log     *zap.Logger
@@ -84,9 +85,13 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 		config: config, store: store, clock: clock, passes: p.Passes, publish: p.Publisher, consume: p.Consume,
 		gateway: p.Gateway, page: p.Page, prefix: p.Prefix, log: p.Log, met: met,
 		outbox: &outbox{store: store, to: p.Publisher, log: p.Log, met: met, news: make(chan struct{}, 1)},
-		maps:   newSeatMaps(store.Seats), calls: make(chan struct{}, config.MaxCalls), bare: map[room.Name]bool{},
+		maps:   newSeatMaps(store.Seats), events: newSaleEvents(store), calls: make(chan struct{}, config.MaxCalls),
+		bare:   map[room.Name]bool{},
 	}
 	store.wrote = b.outbox.poke
+	if _, err := b.events.look(ctx); err != nil { // so that the first page has them
+		return nil, err
+	}
 	return b, nil
 }
 
@@ -100,6 +105,7 @@ func (b *Booker) Run(ctx context.Context) error {
 	loops.Go(func() { b.outbox.run(ctx) })
 	loops.Go(func() { b.every(ctx, b.config.Sweep, "expiring holds", b.expire) })
 	loops.Go(func() { b.every(ctx, captureEvery, "capturing payments", b.capture) })
+	loops.Go(func() { b.every(ctx, eventsEvery, "reading what the sales are for", b.events.look) })
 	loops.Go(func() { b.every(ctx, purgeEvery, "forgetting old rows", b.purge) })
 	loops.Go(func() {
 		b.every(ctx, clockEvery, "checking the clock", func(ctx context.Context) (bool, error) { return false, b.clock.check(ctx) })

@@ -13,9 +13,16 @@ import (
 const Group = "waitroom.booker"
 
 // Topics are those a booker reads or writes; it makes those that are missing.
-var Topics = []string{events.TopicAdmitted, events.DLQ(events.TopicAdmitted), events.TopicBookings}
+// Compacted are those that keep the last record of each key.
+var (
+	Topics    = []string{events.TopicAdmitted, events.DLQ(events.TopicAdmitted), events.TopicBookings, events.DLQ(events.TopicRooms)}
+	Compacted = []string{events.TopicRooms}
+)
 
-// Consume records admissions from Kafka. The caller commits the offset after nil.
+// Reads are the topics whose records Consume takes.
+var Reads = []string{events.TopicAdmitted, events.TopicRooms}
+
+// Consume records admissions, and what each room's sale is for, from Kafka. The caller commits the offset after nil.
 // What can't be understood goes to the dead-letter topic, so that it doesn't
 // stand in the way; every other error means "later", with the offset unmoved.
 func (b *Booker) Consume(ctx context.Context, records []events.Record) error {
@@ -24,6 +31,15 @@ func (b *Booker) Consume(ctx context.Context, records []events.Record) error {
 		dead     []events.Record
 	)
 	for _, r := range records {
+		if r.Topic == events.TopicRooms {
+			err := b.describe(ctx, r)
+			if errors.Is(err, events.ErrInvalid) {
+				dead = append(dead, events.DeadLetter(r, err))
+			} else if err != nil {
+				return err
+			}
+			continue
+		}
 		a, err := events.DecodeAdmitted(r.Headers, r.Value)
 		if errors.Is(err, events.ErrInvalid) {
 			dead = append(dead, events.DeadLetter(r, err))
@@ -49,4 +65,16 @@ func (b *Booker) Consume(ctx context.Context, records []events.Record) error {
 		b.met.admissions.WithLabelValues(string(a.Room)).Inc()
 	}
 	return nil
+}
+
+// describe keeps one record of the rooms' topic.
+func (b *Booker) describe(ctx context.Context, r events.Record) error {
+	d, deleted, err := events.DecodeDescribed(r)
+	switch {
+	case err != nil:
+		return err
+	case deleted:
+		return b.store.Gone(ctx, d.Room, b.clock.now())
+	}
+	return b.store.Describe(ctx, d)
 }

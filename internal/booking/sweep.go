@@ -91,6 +91,9 @@ func (b *Booker) capture(ctx context.Context) (more bool, err error) {
 // purge forgets what is older than --keep.
 func (b *Booker) purge(ctx context.Context) (more bool, err error) {
 	before := b.clock.now().Add(-b.config.Keep)
+	if err := b.store.purgeEvents(ctx, before); err != nil {
+		return false, err
+	}
 	for range purgeSteps {
 		n, err := b.store.Purge(ctx, before)
 		if err != nil || n == 0 {

@@ -213,7 +213,8 @@ func TestEventLives(t *testing.T) {
 // A line that an older version made has neither field in its conf.
 func TestEventOfOlderLine(t *testing.T) {
 	onServers(t, func(t *testing.T, rdb *redis.Client) {
-		ctx, l, conf := background(), New(rdb), openConf()
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
 		rdb.HDel(ctx, confKey(name), fieldCreated, fieldEventRev)
 		wantEvent(t, l, name, room.Event{})
@@ -221,6 +222,15 @@ func TestEventOfOlderLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantEvent(t, l, name, room.Event{Title: "x", Rev: 1})
+		before, _ := l.EventRevs(ctx, []room.Name{name})
+		clock.pass(time.Second)
+		if _, err := l.Set(ctx, name, room.Change{Actor: "test", Event: room.EventChange{Title: ptr("y")}}); err != nil {
+			t.Fatal(err)
+		}
+		revs, err := l.EventRevs(ctx, []room.Name{name})
+		if want := (room.EventRev{Epoch: conf.Epoch, CreatedMS: clock.ms() - 1000, Rev: 2}); err != nil || revs[name] != want || before[name].CreatedMS != want.CreatedMS {
+			t.Errorf("event revs: got %+v then %+v, %v, want %+v, made when its event was first set", before, revs, err, want)
+		}
 	})
 }
 

@@ -82,7 +82,7 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		Topics: []string{events.TopicBookings}, ClientID: actor, Log: env.Log.Named("admitter")})
 
 	members := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: admissionsGroup,
-		Topics: []string{events.TopicAdmitted}, ClientID: actor, Log: env.Log.Named("booker")})
+		Topics: booking.Reads, ClientID: actor, Log: env.Log.Named("booker")})
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	rules := booking.Config{Hold: time.Minute, Grace: 2 * time.Second, MaxSeats: 6, Sweep: 500 * time.Millisecond,

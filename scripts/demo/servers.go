@@ -77,7 +77,7 @@ func (c *cli) open(ctx context.Context, log *zap.Logger) (s *servers, err error)
 	if err := kafkaio.EnsureTopics(ctx, s.brokers, 1, topics...); err != nil {
 		return s, fmt.Errorf("--kafka: %w", err)
 	}
-	if err := kafkaio.EnsureCompacted(ctx, s.brokers, 1, events.TopicRooms); err != nil {
+	if err := kafkaio.EnsureCompacted(ctx, s.brokers, 1, booking.Compacted...); err != nil {
 		return s, fmt.Errorf("--kafka: %w", err)
 	}
 	dsn := c.DB

@@ -147,6 +147,9 @@ for i = 10, conf_from - 1, 2 do
 end
 if #told > 0 then
   redis.call('HSET', event, 'rev', redis.call('HINCRBY', conf, 'event_rev', 1))
+  -- A line that an older version made notes no time; from now on it counts as newer
+  -- than those of its name before, and stays older than those to come.
+  redis.call('HSETNX', conf, 'created_ms', now_ms)
   local ttl = redis.call('PTTL', conf) -- the first event of a closed room goes with it
   if ttl > 0 then redis.call('PEXPIRE', event, ttl) end
 end
