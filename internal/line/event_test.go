@@ -201,8 +201,14 @@ func TestEventLives(t *testing.T) {
 		if _, err := l.Set(ctx, name, room.Change{Actor: "test", State: ptr(room.Open)}); err != nil {
 			t.Fatal(err)
 		}
-		if ttl := rdb.PTTL(ctx, eventKey(name)).Val(); ttl > 0 {
-			t.Errorf("event of an open room: got %v to live, want for ever", ttl)
+		for _, opened := range []string{"by this version", "by an older one, then set"} {
+			if ttl := rdb.PTTL(ctx, eventKey(name)).Val(); ttl > 0 {
+				t.Errorf("event of a room opened %s: got %v to live, want for ever", opened, ttl)
+			}
+			rdb.PExpire(ctx, eventKey(name), time.Hour)
+			if _, err := l.Set(ctx, name, room.Change{Actor: "test", Event: room.EventChange{Title: &opened}}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := l.Delete(ctx, name, true, "test"); err != nil {
 			t.Fatal(err)

@@ -151,7 +151,11 @@ if #told > 0 then
   -- than those of its name before, and stays older than those to come.
   redis.call('HSETNX', conf, 'created_ms', now_ms)
   local ttl = redis.call('PTTL', conf) -- the first event of a closed room goes with it
-  if ttl > 0 then redis.call('PEXPIRE', event, ttl) end
+  if ttl > 0 then
+    redis.call('PEXPIRE', event, ttl)
+  else
+    redis.call('PERSIST', event) -- an older version opens a room without knowing this key
+  end
 end
 
 if #changed + #told > 0 then
