@@ -86,7 +86,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 		gateway: p.Gateway, page: p.Page, prefix: p.Prefix, log: p.Log, met: met,
 		outbox: &outbox{store: store, to: p.Publisher, log: p.Log, met: met, news: make(chan struct{}, 1)},
 		maps:   newSeatMaps(store.Seats), events: newSaleEvents(store), calls: make(chan struct{}, config.MaxCalls),
-		bare:   map[room.Name]bool{},
+		bare: map[room.Name]bool{},
 	}
 	store.wrote = b.outbox.poke
 	if _, err := b.events.look(ctx); err != nil { // so that the first page has them
