@@ -469,6 +469,8 @@ function look(s, event, c) {
     else clear(s, 'dial');
   }
   if (event.back && s.socket) return lost(s, c, true);
+  // A dial of before is on its way into the old network, or to nowhere.
+  if (s.conn === 'dialing' && ((before && !s.offline) || s.dialedAt + SOON_GAP <= c.now)) return lost(s, c, true);
   hasten(s, c);
   doubt(s, c);
 }

@@ -81,7 +81,7 @@ function happen(event) {
     }
   }
   clearTimeout(timer);
-  timer = setTimeout(happen, Math.max(0, Math.min(nextDue(state) - now, TIMER_MOST)), { type: 'timer' });
+  timer = setTimeout(happen, Math.max(0, Math.min(Math.ceil(nextDue(state) - now), TIMER_MOST)), { type: 'timer' });
   render();
 }
 

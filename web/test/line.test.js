@@ -184,6 +184,87 @@ test('after missed, left or spent only the button joins, at the tail, without a 
   }
 });
 
+test('whoever ends while a connection is being opened joins nothing on it', () => {
+  const [inside] = hear(turn(), 'pass');
+  const [dialing] = step(close(inside, 1006, 0)[0], { type: 'timer', now: NOW + 1000 });
+  assert.equal(dialing.conn, 'dialing');
+  const [over] = step({ ...dialing, timers: { pass: NOW + 1000, connect: NOW + 9000 } }, { type: 'timer', now: NOW + 1001 });
+  assert.deepEqual([over.phase, over.conn], ['over', 'dialing']);
+  const [quiet, does] = step(over, { type: 'opened', now: NOW + 1500 });
+  assert.deepEqual([quiet.conn, does], ['quiet', []]);
+});
+
+test('a beat is believed within its bounds, from joined and room, the last one', () => {
+  for (const [beat_ms, silence] of [[6000, 14_000], [1000, 4000], [600_000, 1_202_000], [999, 45_000], [600_001, 45_000], [1500.5, 45_000], ['6000', 45_000], [null, 45_000]]) {
+    for (const message of [{ type: 'joined', place: 'P', epoch: 'e', beat_ms }, { type: 'room', state: 'open', beat_ms }]) {
+      const [got] = step(joining(), { type: 'message', message, now: NOW });
+      assert.equal(got.timers.silence, NOW + Number(silence), `${message.type} ${beat_ms}`);
+    }
+  }
+  const [raised] = step(waiting(), { type: 'message', message: { type: 'room', state: 'open', beat_ms: 60_000 }, now: NOW });
+  assert.equal(raised.timers.silence, NOW + 122_000);
+});
+
+test('what an older connection still says is ignored', () => {
+  const state = waiting();
+  for (const event of [{ type: 'closed', code: 4500 }, { type: 'message', message: { type: 'missed' } }, { type: 'opened' }]) {
+    assert.deepEqual(step(state, { ...event, socket: 99, now: NOW }), [state, []], event.type);
+  }
+});
+
+test('a link’s fragment is a place only when it looks like one', () => {
+  assert.equal(placeIn('#place=aA0._-z'), 'aA0._-z');
+  assert.equal(placeIn('#place=' + 'x'.repeat(1024)).length, 1024);
+  for (const no of ['', '#', '#place=', '#pass=x', '#place=a b', '#place=a%20', '#place=<b>', '#place=' + 'x'.repeat(1025)]) assert.equal(placeIn(no), '', no);
+});
+
+/** What ends each wait of the connection, as the drawing in line.js has it. @type {[string, import('../assets/line.js').Happening, string, string, string[]][]} */
+const moves = [
+  ['pause', { type: 'timer', now: 99_000 }, 'dialing', 'connecting', ['open']],
+  ['dialing', { type: 'opened' }, 'asked', 'connecting', ['send']],
+  ['dialing', { type: 'timer', now: 99_000 }, 'pause', 'lost', ['close']],
+  ['dialing', { type: 'closed', code: 1006 }, 'pause', 'lost', []],
+  ['dialing', { type: 'look' }, 'dialing', 'connecting', []],
+  ['dialing', { type: 'look', now: NOW + 5_000 }, 'pause', 'lost', ['close']],
+  ['asked', { type: 'message', message: read('server/joined.json') }, 'joined', 'live', ['keep']],
+  ['asked', { type: 'message', message: { type: 'error', code: 'stalled' } }, 'refused', 'live', []],
+  ['asked', { type: 'message', message: { type: 'error', code: 'sold_out' } }, 'refused', 'live', []],
+  ['asked', { type: 'message', message: { type: 'error', code: 'place_foreign' } }, 'idle', 'lost', ['forget', 'close']],
+  ['asked', { type: 'message', message: { type: 'error', code: 'unknown_room' } }, 'idle', 'lost', ['close']],
+  ['asked', { type: 'message', message: { type: 'spent' } }, 'quiet', 'live', ['forget']],
+  ['asked', { type: 'timer', now: NOW + 10_000 }, 'pause', 'lost', ['close']],
+  ['asked', { type: 'closed', code: 4002 }, 'pause', 'lost', []],
+  ['refused', { type: 'message', message: read('server/room_open.json') }, 'refused', 'live', []],
+  ['refused', { type: 'timer', now: NOW + 10_000 }, 'asked', 'live', ['send']],
+  ['refused', { type: 'closed', code: 1006 }, 'pause', 'lost', []],
+  ['joined', { type: 'timer', now: NOW + 14_000 }, 'pause', 'lost', ['close']],
+  ['joined', { type: 'closed', code: 1006 }, 'pause', 'lost', []],
+  ['joined', { type: 'message', message: read('server/missed.json') }, 'quiet', 'live', ['forget']],
+  ['joined', { type: 'message', message: { type: 'error', code: 'not_joined' } }, 'asked', 'live', ['send']],
+  ['joined', { type: 'message', message: { type: 'error', code: 'sold_out' } }, 'joined', 'live', []],
+  ['joined', { type: 'look', network: false }, 'joined', 'offline', []],
+  ['quiet', { type: 'join' }, 'asked', 'live', ['send']],
+  ['quiet', { type: 'timer', now: 99_000 }, 'idle', 'lost', ['close']],
+  ['quiet', { type: 'closed', code: 1006 }, 'idle', 'lost', []],
+  ['idle', { type: 'join' }, 'pause', 'lost', []],
+  ['idle', { type: 'look' }, 'idle', 'lost', []],
+];
+
+test('the connection moves as it is drawn', () => {
+  const quiet = hear(waiting(), 'missed')[0];
+  const from = /** @type {Record<string, import('../assets/line.js').State>} */ ({
+    pause: start(), dialing: step(start(), { type: 'look', now: NOW })[0], asked: joining(), refused: refuse(joining(), 'stalled')[0],
+    joined: waiting(), quiet, idle: close(quiet, 1006)[0],
+  });
+  for (const [conn, event, to, link, does] of moves) {
+    const state = from[conn];
+    assert.equal(state.conn, conn);
+    const [got, did] = step(state, { now: NOW, ...event });
+    const where = `${conn} × ${JSON.stringify(event)}`;
+    assert.deepEqual([got.conn, got.link, did.map((d) => d.do)], [to, link, does], where);
+  }
+});
+
 test('"Use this tab" comes back with the same place', () => {
   const [tabs] = step(waiting(), { type: 'message', message: { type: 'error', code: 'too_many_tabs' }, now: NOW });
   assert.equal(tabs.conn, 'idle');
@@ -222,8 +303,8 @@ test('whoever a closed or sold out room refused hears it open, and asks once, sp
     for (const file of ['room_open', 'room_opening', 'room_paused_notice']) {
       const [open] = hear(state, file);
       assert.equal(open.timers.ask, NOW + 2500, file);
-      const [beat] = step(open, { type: 'message', message: { type: 'room', state: 'open' }, now: NOW + 2000, random: 1 });
-      assert.equal(beat.timers.ask, NOW + 2500, 'the next beat draws no new lot');
+      const [beat] = step(open, { type: 'message', message: { type: 'room', state: 'open' }, now: NOW + 2000, random: 0 });
+      assert.deepEqual([beat.conn, beat.timers.ask], ['refused', NOW + 2500], 'the next beat draws no new lot');
       const [asked, does] = step(open, { type: 'timer', now: NOW + 2500 });
       assert.deepEqual(does, [{ do: 'send', message: { type: 'join' } }]);
       // A room that calls and refuses is asked ever more slowly.

@@ -21,6 +21,11 @@ function turn(ms, seed) {
   return at;
 }
 
+/** @param {World} world @param {() => boolean} fact */
+function until(world, fact) {
+  for (const end = world.now + 60_000; !fact(); world.run(1)) assert.ok(world.now < end, `waited a minute for ${fact}`);
+}
+
 /** @param {World} world */
 function clean(world) {
   assert.deepEqual(world.faults, []);
@@ -77,8 +82,7 @@ test('a join that is never answered is a lost connection', () => {
   const world = new World(3);
   const page = new Page(world);
   // The network goes right after the upgrade.
-  world.run(5);
-  while (page.state.conn !== 'asked') world.run(5);
+  until(world, () => page.sent.length > 0);
   /** @type {any} */ (page.ws).dark = true;
   world.run(9_000);
   assert.equal(page.state.link, 'connecting');
@@ -143,6 +147,34 @@ test('who has joined joins no second time on that connection, whatever the room 
   clean(world);
 });
 
+test('nor does who was refused, when a new connection overtakes the asking', () => {
+  for (let seed = 0; seed < 300; seed++) {
+    const world = new World(seed);
+    world.line.room = 'sold_out';
+    const page = new Page(world);
+    world.run(10_000);
+    world.line.change('open');
+    world.run(1_000);
+    for (const c of [...world.line.connections]) c.shut(1006);
+    world.run(20_000);
+    assert.equal(page.state.phase, 'waiting', `seed ${seed}`);
+    assert.ok(page.sent.length <= 3, JSON.stringify(page.sent));
+    clean(world);
+  }
+});
+
+test('nor does who heard an error of another act', () => {
+  for (const code of ['sold_out', 'room_closed', 'room_full', 'stalled']) {
+    const { world, page, line } = joined();
+    for (const c of line.connections) c.say({ type: 'error', code });
+    world.run(1_000);
+    line.change('paused');
+    world.run(40_000);
+    assert.deepEqual([page.state.phase, page.sent.length], ['waiting', 1], code);
+    clean(world);
+  }
+});
+
 test('a full room is asked at most twice a minute, and joined when it opens', () => {
   const world = new World(7);
   world.line.room = 'full';
@@ -172,6 +204,21 @@ test('a claim into a black hole is made again on a new connection, once, within 
     assert.equal(sentSince(page, 'claim', at), 1);
     clean(world);
   }
+});
+
+test('a claim rushes to a new connection once', () => {
+  const { world, page } = turn(120_000);
+  /** @type {any} */ (page.ws).dark = true;
+  const at = world.now;
+  page.happen({ type: 'claim' });
+  until(world, () => sentSince(page, 'claim', at) > 0);
+  world.line.mute = true;
+  /** @type {any} */ (page.ws).dark = true;
+  world.run(9_000);
+  assert.equal(dialsSince(page, at), 1);
+  world.run(1_100);
+  assert.deepEqual([page.state.phase, page.state.said], ['turn', 'no_answer']);
+  clean(world);
 });
 
 test('while a claim is in a black hole the link is not called live', () => {
@@ -282,14 +329,13 @@ test('offline: no herd of dials, no blind trust, back at once', () => {
   assert.equal(page.state.link, 'offline');
   page.cut = true;
   /** @type {any} */ (page.ws).dark = true;
-  world.run(20_000);
-  const from = world.now;
   world.run(300_000);
-  const n = dialsSince(page, from);
-  assert.ok(n >= 6 && n <= 20, `got ${n} dials in 5 min offline, want one every 15 to 30 s (and 10 s to fail)`);
-  assert.equal(page.state.link === 'offline', true);
+  assert.equal(page.state.link, 'offline');
+  const gaps = page.dials.slice(1).map((at, i) => at - page.dials[i]).slice(1);
+  assert.ok(gaps.length > 5 && Math.min(...gaps) >= 25_000 && Math.max(...gaps) <= 40_000, `got dials ${gaps} apart, want 10 s to fail and 15 to 30 s of wait`);
+  assert.ok(page.dials[1] > 15_000, 'the first wait too');
   page.cut = false;
-  world.run(45_000);
+  world.run(50_000); // a dial that fails, and one wait
   assert.equal(page.state.conn, 'joined', 'the browser is wrong about it');
   assert.equal(page.state.link, 'live');
 
@@ -300,7 +346,7 @@ test('offline: no herd of dials, no blind trust, back at once', () => {
   page.cut = false;
   page.network = true;
   page.look();
-  world.run(page.state.conn === 'dialing' ? 16_000 : 6_000);
+  world.run(6_000);
   assert.equal(page.state.conn, 'joined');
   assert.equal(line.count, 1);
   clean(world);

@@ -369,7 +369,7 @@ export class Page {
     const [state, effects] = step(before, { ...event, now: world.now - this.stopped, random: world.random(), slept: this.slept });
     this.slept = 0;
     this.state = state;
-    this.due = nextDue(state) + this.stopped;
+    this.due = nextDue(state) + this.stopped + 1e-6; // past what a difference of two clocks rounds away
     for (const effect of effects) {
       switch (effect.do) {
         case 'open': this.open(effect.socket); break;
