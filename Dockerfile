@@ -8,9 +8,13 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
+# The repository is not in the image, so whoever builds says what is built:
+# docker build --build-arg VERSION=v1.2.3 --build-arg REVISION=$(git rev-parse HEAD) .
+ARG VERSION=
+ARG REVISION=
 # Without cgo the binaries need no C library (SQLite is pure Go here).
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/ ./cmd/...
+    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X waitroom/internal/process.version=$VERSION -X waitroom/internal/process.revision=$REVISION" -o /out/ ./cmd/...
 
 # Alpine and not scratch: its wget asks /readyz for the health checks, and its
 # certificates let a booker fetch public keys over https.

@@ -9,7 +9,8 @@ import (
 
 // Build says which build this is, as the Go toolchain stamped it. A build without
 // its repository, as in a container, knows no revision unless it is given one by
-// -ldflags "-X waitroom/internal/process.version=v1.2.3 -X …process.revision=…".
+// -ldflags "-X waitroom/internal/process.version=v1.2.3 -X …process.revision=…",
+// as the Dockerfile does.
 type Build struct {
 	Version   string // of the module: a tag, or a time and a revision; "(devel)" when nobody knows
 	Revision  string // of the repository; "unknown" when nobody knows

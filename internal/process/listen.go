@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +63,9 @@ func (r *Ready) Set(ready bool) { r.v.Store(ready) }
 // Is reports the readiness.
 func (r *Ready) Is() bool { return r.v.Load() }
 
-// Ops answers /metrics, /healthz (alive: always 200) and /readyz (200 or 503).
-// It belongs on a port of its own that the public never reaches.
+// Ops answers /metrics, /healthz (alive: always 200), /readyz (200 or 503) and
+// /debug/pprof/. It belongs on a port of its own that the public never reaches: a
+// profile costs a core for as long as it is asked for, and shows what is in memory.
 func Ops(reg *prometheus.Registry, ready *Ready) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -75,5 +77,14 @@ func Ops(reg *prometheus.Registry, ready *Ready) http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	// By hand: the package's own registration is on the default mux, which nothing
+	// here serves. A profile may take longer than an answer may: pprof extends the
+	// write's deadline by the seconds it was asked for. Without cmdline: a command
+	// line may hold the password of a server's URL.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, goroutine, block, …
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // as go tool pprof asks
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }

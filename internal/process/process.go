@@ -1,7 +1,7 @@
 // Package process is what the three binaries share: one way to read flags, one
 // exit point, one meaning of signals, one shape of listeners and of logs.
 //
-// Exit codes: 0 done, or stopped by SIGINT or SIGTERM, or -h; 1 failed; 2 wrong
+// Exit codes: 0 done, or stopped by SIGINT or SIGTERM, or -h, or --version; 1 failed; 2 wrong
 // flags, all of them reported together before anything was opened.
 package process
 
@@ -20,7 +20,6 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -67,13 +66,14 @@ func Run(ctx context.Context, name, description string, cli interface{ logging()
 	parser, err := kong.New(cli, append(collect(&wrong),
 		kong.Name(name), kong.Description(description), kong.Writers(out, errOut),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Embed(&versionFlag{}), kong.Vars{"version": name + " " + ReadBuild().String()},
 		kong.Exit(func(c int) { exited = c; panic(exitPanic{}) }))...)
 	if err != nil {
 		fmt.Fprintf(errOut, "%s: %v\n", name, err)
 		return 1
 	}
 	defer func() {
-		// kong's -h calls Exit in the middle of parsing.
+		// kong's -h and --version call Exit in the middle of parsing.
 		if r := recover(); r != nil {
 			if _, ours := r.(exitPanic); !ours {
 				panic(r)
@@ -104,7 +104,7 @@ func Run(ctx context.Context, name, description string, cli interface{ logging()
 	log := logger(cli.logging(), errOut).Named(name)
 	defer log.Sync()
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	Common(reg)
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	kctx.Bind(&Env{Name: name, Log: log, Metrics: reg, Out: out})
 	if err := kctx.Run(); err != nil && !errors.Is(err, context.Canceled) {
@@ -115,6 +115,12 @@ func Run(ctx context.Context, name, description string, cli interface{ logging()
 }
 
 type exitPanic struct{}
+
+// versionFlag is every binary's --version, beside the -h that kong gives it: not
+// in the tables of flags, since it sets nothing.
+type versionFlag struct {
+	Version kong.VersionFlag `help:"Print name, version, revision and Go's version, and end."`
+}
 
 // selected are the command structs on the chosen path, by pointer.
 func selected(kctx *kong.Context) map[any]bool {

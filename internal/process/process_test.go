@@ -66,6 +66,8 @@ func TestRun(t *testing.T) {
 		{"runs the default command", t.Context(), nil, 0, "ran\n", nil},
 		{"a signal is a good end", ended, nil, 0, "ran\n", nil},
 		{"help", t.Context(), []string{"-h"}, 0, "Usage: x", nil},
+		{"version", t.Context(), []string{"--version"}, 0, "x " + ReadBuild().String() + "\n", nil},
+		{"version of a command with a flag missing", t.Context(), []string{"need", "--version"}, 0, "x ", nil},
 		{"all wrong values together", t.Context(), []string{"--count=many", "--wait=soon", "--listen=bad"}, 2, "",
 			[]string{`--count "many": want a whole number`, `--wait "soon": want a duration`, "--listen: bad", "nothing was changed"}},
 		{"a missing flag hides nothing", t.Context(), []string{"need", "--listen=bad", "--wait=soon"}, 2, "",
