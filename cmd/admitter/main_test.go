@@ -20,6 +20,7 @@ import (
 	"waitroom/internal/embedded"
 	"waitroom/internal/line"
 	"waitroom/internal/room"
+	"waitroom/internal/testenv"
 )
 
 // The test binary is the built command when it is told so.
@@ -374,6 +375,9 @@ func TestOps(t *testing.T) {
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: got %.200q, want %q in it", path, got, want)
+		}
+		if path == "/metrics" {
+			testenv.Scraped(t, got)
 		}
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

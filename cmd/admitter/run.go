@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"waitroom/internal/admission"
-	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
@@ -22,15 +21,12 @@ import (
 // nothing: the other replicas, or the next start, find the rest.
 const stopLimit = 15 * time.Second
 
-// group is the consumer group of booking facts, shared by all admitters.
-const group = "waitroom.admitter"
-
 type runCmd struct {
 	Redis     redisFlags       `embed:""`
 	Kafka     kafkaFlags       `embed:""`
 	Admission admission.Config `embed:""`
 	Actor     actorFlag        `embed:""`
-	OpsListen string           `help:"Address of /metrics, /healthz and /readyz; not for the public." default:"127.0.0.1:9181" env:"WAITROOM_OPS_LISTEN"`
+	OpsListen string           `help:"Address of /metrics, /healthz, /readyz and /debug/pprof; not for the public." default:"127.0.0.1:9181" env:"WAITROOM_OPS_LISTEN"`
 }
 
 // Run opens each server by name, listens, and runs until ctx ends or a part
@@ -60,9 +56,7 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	beat := signs.NewBeat(lines, room.RoleAdmitter, process.ReadBuild().Version, service.Signs, env.Log)
-	facts := kafkaio.NewConsumer(kafkaio.ConsumerConfig{
-		Brokers: r.Kafka.Brokers, Group: group, Topics: []string{events.TopicBookings}, ClientID: env.Name, Log: env.Log,
-	})
+	facts := r.Kafka.facts(env.Name, env.Metrics, env.Log)
 
 	// The drain: not ready, then rounds, relay and facts, then the ops port, so
 	// that the last numbers can be read.

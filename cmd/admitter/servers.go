@@ -8,7 +8,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
@@ -75,6 +77,15 @@ func (f *kafkaFlags) prepare(ctx context.Context) error {
 		return err
 	}
 	return kafkaio.EnsureCompacted(ctx, f.Brokers, f.Replication, events.TopicRooms)
+}
+
+// group is the consumer group of booking facts, shared by all admitters.
+const group = "waitroom.admitter"
+
+// facts is this admitter's member of the group.
+func (f *kafkaFlags) facts(client string, reg prometheus.Registerer, log *zap.Logger) *kafkaio.Consumer {
+	return kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: f.Brokers, Group: group, Topics: []string{events.TopicBookings},
+		ClientID: client, Log: log, Metrics: reg, Subsystem: "admitter"})
 }
 
 type actorFlag struct {

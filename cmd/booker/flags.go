@@ -9,6 +9,11 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/kafkaio"
 	"waitroom/internal/process"
 	"waitroom/internal/sqldb"
 )
@@ -42,7 +47,7 @@ type servers struct {
 	Replication int      `help:"Replicas of topics that are made because they are missing." default:"1" env:"WAITROOM_REPLICATION"`
 	JWKS        string   `name:"jwks" help:"Public keys that verify passes: the waiting room's URL, or a file." default:"http://127.0.0.1:8080/.well-known/jwks.json" env:"WAITROOM_JWKS"`
 	Listen      string   `help:"Address for visitors." default:":8082" env:"WAITROOM_LISTEN"`
-	OpsListen   string   `help:"Address for /metrics, /healthz and /readyz; keep it private." default:"127.0.0.1:9182" env:"WAITROOM_OPS_LISTEN"`
+	OpsListen   string   `help:"Address for /metrics, /healthz, /readyz and /debug/pprof; keep it private." default:"127.0.0.1:9182" env:"WAITROOM_OPS_LISTEN"`
 	Prefix      string   `help:"Path in front of /rooms, such as /tickets." env:"WAITROOM_PREFIX"`
 	WaitingURL  string   `help:"Where the seat page sends a visitor without a pass, with {room} for the name." default:"http://127.0.0.1:8080/rooms/{room}" env:"WAITROOM_WAITING_URL"`
 }
@@ -71,6 +76,12 @@ func (s servers) Check() error {
 		errs = append(errs, fmt.Errorf("--prefix %q: want a path without a slash at its end", s.Prefix))
 	}
 	return errors.Join(errs...)
+}
+
+// admissions is this booker's member of the group that reads admissions.
+func (s servers) admissions(client string, reg prometheus.Registerer, log *zap.Logger) *kafkaio.Consumer {
+	return kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: s.Kafka, Group: booking.Group, Topics: booking.Reads,
+		ClientID: client, Log: log, Metrics: reg, Subsystem: "booker"})
 }
 
 var _ process.Checker = servers{}

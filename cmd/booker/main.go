@@ -62,8 +62,7 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	client, _ := os.Hostname() // a name in the brokers' logs only
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: c.Servers.Kafka, ClientID: "booker-" + client})
 	defer writer.Close()
-	members := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: c.Servers.Kafka, Group: booking.Group,
-		Topics: booking.Reads, ClientID: "booker-" + client, Log: env.Log})
+	members := c.Servers.admissions("booker-"+client, env.Metrics, env.Log)
 	shop, err := booking.New(start, c.Shop, booking.Parts{
 		DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
 		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {

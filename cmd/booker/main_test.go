@@ -186,7 +186,8 @@ func testShop(t *testing.T, kafka, db string) {
 	}
 	for { // the admission arrives
 		_, body := ask(t, "GET", s.ops+"/metrics", "", "")
-		if strings.Contains(body, `booker_admissions_total{room="gig"}`) {
+		if strings.Contains(body, `waitroom_booker_admissions_total{room="gig"}`) {
+			testenv.Scraped(t, body)
 			break
 		}
 		if t.Context().Err() != nil {

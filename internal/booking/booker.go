@@ -84,7 +84,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	b := &Booker{
 		config: config, store: store, clock: clock, passes: p.Passes, publish: p.Publisher, consume: p.Consume,
 		gateway: p.Gateway, page: p.Page, prefix: p.Prefix, log: p.Log, met: met,
-		outbox: &outbox{store: store, to: p.Publisher, log: p.Log, met: met, news: make(chan struct{}, 1)},
+		outbox: &outbox{store: store, to: p.Publisher, log: p.Log, met: met, now: p.Now, news: make(chan struct{}, 1)},
 		maps:   newSeatMaps(store.Seats), events: newSaleEvents(store), calls: make(chan struct{}, config.MaxCalls),
 		bare: map[room.Name]bool{},
 	}

@@ -35,8 +35,15 @@ func await(t *testing.T, what string, fact func() bool) {
 // Facts are published in order, deleted after the acknowledgement and not before.
 func TestOutbox(t *testing.T) {
 	each(t, func(t *testing.T, dsn string) {
-		q := newQueue()
-		b := newBooker(t, dsn, 3, func(p *Parts) { p.Publisher = q })
+		q, reg := newQueue(), prometheus.NewRegistry()
+		b := newBooker(t, dsn, 3, func(p *Parts) { p.Publisher, p.Metrics = q, reg })
+		b.outbox.now = func() time.Time { return noon.Add(90 * time.Second) }
+		waits := func(depth, oldest float64) {
+			t.Helper()
+			if d, o := gauge(t, reg, "waitroom_booker_outbox_depth"), gauge(t, reg, "waitroom_booker_outbox_oldest_seconds"); d != depth || o != oldest {
+				t.Errorf("outbox: got %v facts, the oldest for %v s, want %v for %v s", d, o, depth, oldest)
+			}
+		}
 		p := newPass()
 		if err := b.store.buy(t.Context(), p, mustHold(t, b.store, p, "A-1", noon).ID, noon); err != nil {
 			t.Fatal(err)
@@ -47,11 +54,16 @@ func TestOutbox(t *testing.T) {
 			t.Errorf("got %v, want %v", err, away)
 		}
 		wantFacts(t, b.store, "held confirmed finished")
+		waits(3, 90)
 		q.fail(nil)
 		if n, err := b.outbox.step(t.Context()); n != 3 || err != nil {
 			t.Errorf("got %d, %v, want 3 published", n, err)
 		}
 		wantFacts(t, b.store, "")
+		if n, err := b.outbox.step(t.Context()); n != 0 || err != nil {
+			t.Errorf("got %d, %v, want nothing more", n, err)
+		}
+		waits(0, 0)
 		var got []string
 		for _, r := range q.all() {
 			got = append(got, kind(t, r))
@@ -277,7 +289,7 @@ func TestClock(t *testing.T) {
 		if _, err := b.clock.time(); !errors.Is(err, c.want) {
 			t.Errorf("database off by %v: got %v, want %v", c.off, err, c.want)
 		}
-		if got := gauge(t, reg, "booker_clock_ahead_seconds"); got != c.gap {
+		if got := gauge(t, reg, "waitroom_booker_clock_ahead_seconds"); got != c.gap {
 			t.Errorf("database off by %v: got %v s ahead, want %v", c.off, got, c.gap)
 		}
 	}

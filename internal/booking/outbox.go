@@ -41,7 +41,8 @@ type outbox struct {
 	to    publisher
 	log   *zap.Logger
 	met   *metrics
-	news  chan struct{} // of one: a fact was committed by this process
+	now   func() time.Time // the seats' clock, which dates the facts
+	news  chan struct{}    // of one: a fact was committed by this process
 }
 
 // poke says that there are facts. It never blocks.
@@ -102,11 +103,16 @@ func (o *outbox) run(ctx context.Context) {
 
 // step publishes one batch and deletes it. A crash in between publishes it again.
 func (o *outbox) step(ctx context.Context) (n int, err error) {
-	ids, records, err := o.store.facts(ctx, outboxRows)
-	if err != nil || len(ids) == 0 {
-		o.met.outbox.Set(0)
-		return 0, err
+	ids, records, oldest, err := o.store.facts(ctx, outboxRows)
+	if err != nil {
+		return 0, err // what is known stays in the gauges
 	}
+	if len(ids) == 0 {
+		o.met.outbox.Set(0)
+		o.met.oldest.Set(0)
+		return 0, nil
+	}
+	o.met.oldest.Set(max(0, o.now().Sub(oldest).Seconds()))
 	// Rows between the first and the last read, as a hint of the depth: when the
 	// batch is full the rest is counted too.
 	depth := int64(len(ids))
@@ -123,25 +129,28 @@ func (o *outbox) step(ctx context.Context) (n int, err error) {
 	return len(ids), o.store.published(ctx, ids)
 }
 
-// facts reads the lowest ids of the outbox.
-func (s *Store) facts(ctx context.Context, limit int) (ids []int64, records []events.Record, err error) {
+// facts reads the lowest ids of the outbox, and when the first of them came about.
+func (s *Store) facts(ctx context.Context, limit int) (ids []int64, records []events.Record, oldest time.Time, err error) {
 	var rows []struct {
 		ID   int64  `db:"id"`
 		Type string `db:"type"`
 		Body string `db:"body"`
 	}
 	if err := s.db.SelectContext(ctx, &rows, "SELECT id, type, body FROM outbox ORDER BY id LIMIT ?", limit); err != nil {
-		return nil, nil, err
+		return nil, nil, oldest, err
 	}
 	for _, r := range rows {
 		var b events.Booking
 		if err := json.Unmarshal([]byte(r.Body), &b); err != nil {
-			return nil, nil, fmt.Errorf("outbox row %d: %w", r.ID, err)
+			return nil, nil, oldest, fmt.Errorf("outbox row %d: %w", r.ID, err)
 		}
 		b.Type = r.Type
+		if len(ids) == 0 {
+			oldest = time.UnixMilli(b.AtMS)
+		}
 		ids, records = append(ids, r.ID), append(records, events.EncodeBooking(b))
 	}
-	return ids, records, nil
+	return ids, records, oldest, nil
 }
 
 // depth is about how many facts wait; ids have holes.

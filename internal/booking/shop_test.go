@@ -130,7 +130,7 @@ func wantSeats(t *testing.T, s *Store, want string) {
 // outboxFacts are the kinds of facts in the outbox, in order: "held confirmed …".
 func outboxFacts(t *testing.T, s *Store) string {
 	t.Helper()
-	_, records, err := s.facts(t.Context(), 10_000)
+	_, records, _, err := s.facts(t.Context(), 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}

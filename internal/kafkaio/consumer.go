@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/zap"
 
@@ -35,9 +36,13 @@ type ConsumerConfig struct {
 	Topics   []string
 	ClientID string
 	Log      *zap.Logger
+	// Metrics takes waitroom_<Subsystem>_consumer_lag_records; nil: nobody asks.
+	Metrics   prometheus.Registerer
+	Subsystem string
 
-	// sessionTimeout overrides the constant, for tests that kill a member.
+	// These override the constants, for tests that kill a member or look at its lag.
 	sessionTimeout time.Duration
+	lagEvery       time.Duration
 }
 
 // Consumer is one member of a consumer group. A group starts at the earliest
@@ -45,6 +50,7 @@ type ConsumerConfig struct {
 type Consumer struct {
 	config ConsumerConfig
 	dialer *kafka.Dialer
+	lag    *prometheus.GaugeVec // nil: nobody asks
 }
 
 // NewConsumer makes a Consumer; Run joins the group.
@@ -55,8 +61,12 @@ func NewConsumer(config ConsumerConfig) *Consumer {
 	if config.sessionTimeout == 0 {
 		config.sessionTimeout = sessionTimeout
 	}
+	if config.lagEvery == 0 {
+		config.lagEvery = lagEvery
+	}
 	config.Log = config.Log.With(zap.String("group", config.Group))
-	return &Consumer{config: config, dialer: &kafka.Dialer{ClientID: config.ClientID, Timeout: dialTimeout}}
+	return &Consumer{config: config, dialer: &kafka.Dialer{ClientID: config.ClientID, Timeout: dialTimeout},
+		lag: newLag(config.Metrics, config.Subsystem)}
 }
 
 // Handle takes records of one partition, in order. Its error, whatever it is,
@@ -85,6 +95,9 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 	var readings sync.WaitGroup
 	defer readings.Wait() // a reading of a generation that ended at birth is not the group's to wait for
 	defer group.Close()
+	transport := newTransport(c.config.ClientID) // of the lag alone
+	defer transport.CloseIdleConnections()
+	offsets := &kafka.Client{Addr: kafka.TCP(c.config.Brokers...), Transport: transport}
 
 	trouble := newTrouble(c.config.Log, "group", 0)
 	var last time.Time
@@ -111,32 +124,46 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 		}
 		trouble.over()
 		last = time.Now()
-		c.start(ctx, generation, handle, &readings)
+		c.start(ctx, generation, handle, &readings, offsets)
 	}
 }
 
 // start begins one goroutine per assigned partition. The generation owns them:
 // when it ends, their context does, and the group makes no other before they
 // have returned.
-func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, handle Handle, readings *sync.WaitGroup) {
+func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, handle Handle, readings *sync.WaitGroup, offsets *kafka.Client) {
 	count := 0
+	var partitions []*held
 	for topic, assigned := range generation.Assignments {
 		for _, assignment := range assigned {
 			count++
-			readings.Add(1)
-			generation.Start(func(ended context.Context) {
-				defer readings.Done()
-				// Two ends in one context: the generation's and Run's.
-				ctx, cancel := context.WithCancel(ctx)
-				defer cancel()
-				defer context.AfterFunc(ended, cancel)()
-				p := &reading{consumer: c, generation: generation, topic: topic, id: assignment.ID}
+			h := &held{topic: topic, partition: assignment.ID}
+			h.next.Store(assignment.Offset)
+			partitions = append(partitions, h)
+			c.during(ctx, generation, readings, func(ctx context.Context) {
+				p := &reading{consumer: c, generation: generation, topic: topic, id: assignment.ID, held: h}
 				p.run(ctx, assignment.Offset, handle)
 			})
 		}
 	}
+	if c.lag != nil && count > 0 {
+		c.during(ctx, generation, readings, func(ctx context.Context) { c.watchLag(ctx, offsets, partitions) })
+	}
 	c.config.Log.Info("joined the consumer group",
 		zap.Int32("generation", generation.ID), zap.Int("partitions", count))
+}
+
+// during runs do in a goroutine of the generation. Two ends are in its context:
+// the generation's and Run's.
+func (c *Consumer) during(ctx context.Context, generation *kafka.Generation, readings *sync.WaitGroup, do func(context.Context)) {
+	readings.Add(1)
+	generation.Start(func(ended context.Context) {
+		defer readings.Done()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(ended, cancel)()
+		do(ctx)
+	})
 }
 
 // reading is one partition in one generation. If it returns before the
@@ -146,6 +173,7 @@ type reading struct {
 	generation *kafka.Generation
 	topic      string
 	id         int
+	held       *held
 }
 
 func (p *reading) run(ctx context.Context, offset int64, handle Handle) {
@@ -180,6 +208,7 @@ func (p *reading) run(ctx context.Context, offset int64, handle Handle) {
 		if !p.handle(ctx, records, handle, log) {
 			return
 		}
+		p.held.next.Store(next)
 		err := p.generation.CommitOffsets(map[string]map[int]int64{p.topic: {p.id: next}})
 		if err != nil {
 			// A stale generation is refused, and what was handled here comes

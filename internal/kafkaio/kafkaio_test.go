@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -256,6 +258,65 @@ func TestHandleFails(t *testing.T) {
 		got := newSeen()
 		member(t, NewConsumer(config), got.handle)
 		got.until(t, 40)
+	})
+}
+
+// The lag is what a member holds and has not dealt with, also while its handle
+// fails; it goes to 0 with the work and away with the member.
+func TestLag(t *testing.T) {
+	both(t, func(t *testing.T, brokers []string) {
+		topic := topicFor(t, brokers, "facts")
+		w := writerFor(t, brokers)
+		publish(t, w, numbered(topic, 0, 40))
+		reg := prometheus.NewRegistry()
+		config := ConsumerConfig{Brokers: brokers, Group: topic, Topics: []string{topic}, Metrics: reg, Subsystem: "test", lagEvery: 20 * time.Millisecond}
+		// lag is the sum of all series; none says that there are none.
+		lag := func() (sum float64, series int) {
+			families, err := reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				for _, m := range f.GetMetric() {
+					sum, series = sum+m.GetGauge().GetValue(), series+1
+				}
+			}
+			return sum, series
+		}
+		until := func(what string, want float64, parts int) {
+			t.Helper()
+			for ctx := within(t); ; sleep(ctx, 5*time.Millisecond) {
+				got, series := lag()
+				if got == want && series == parts {
+					return
+				}
+				if ctx.Err() != nil {
+					t.Fatalf("%s: got %v records behind in %d partitions, want %v in %d", what, got, series, want, parts)
+				}
+			}
+		}
+		var well atomic.Bool
+		got := newSeen()
+		handle := func(ctx context.Context, records []events.Record) error {
+			if !well.Load() {
+				return errors.New("the database is away")
+			}
+			return got.handle(ctx, records)
+		}
+		stop := member(t, NewConsumer(config), handle)
+		until("while it fails", 40, Partitions)
+		publish(t, w, numbered(topic, 40, 50))
+		until("while it fails and more comes", 50, Partitions)
+		well.Store(true)
+		until("once it works", 0, Partitions)
+		stop()
+		until("when it has left", 0, 0)
+
+		well.Store(false)
+		publish(t, w, numbered(topic, 50, 60))
+		stop = member(t, NewConsumer(config), handle) // the same registry: the gauge is found
+		until("from the offset committed", 10, Partitions)
+		stop()
 	})
 }
 

@@ -42,7 +42,7 @@ type crowd struct {
 	known   bool      // conf and epoch are of a read since somebody is here
 	from    int64     // byte of the last head: the next read begins there
 	closed  bool      // the room is gone
-	good    time.Time // start of the last good read; of the crowd, before any
+	good    time.Time // start of the last good read, or of the first visit since
 	shown   shown
 
 	queue queue
@@ -78,7 +78,7 @@ func (s shown) frame(now time.Time) []byte {
 }
 
 func newCrowd(all *Crowds, name room.Name) *crowd {
-	c := &crowd{all: all, name: name, someone: make(chan struct{}), visits: map[room.VisitorID]*Visit{}, good: time.Now()}
+	c := &crowd{all: all, name: name, someone: make(chan struct{}), visits: map[room.VisitorID]*Visit{}}
 	c.queue.kick = make(chan struct{}, 1)
 	c.queue.lane.Name = all.lane()
 	return c
@@ -109,8 +109,8 @@ func (c *crowd) each(ctx context.Context, period time.Duration, tick func(contex
 	}
 }
 
-// enter and exit count who keeps the ticks awake. exit reports whether the room
-// is still there; the metrics of one that is gone were dropped with it.
+// enter and exit count who keeps the ticks awake. A room that nobody watched was
+// not read: its age counts from the first one here.
 func (c *crowd) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,12 +119,13 @@ func (c *crowd) enter() error {
 	}
 	c.people++
 	if c.people == 1 {
+		c.good = time.Now()
 		close(c.someone)
 	}
 	return nil
 }
 
-func (c *crowd) exit() (listed bool) {
+func (c *crowd) exit() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.people--
@@ -132,7 +133,6 @@ func (c *crowd) exit() (listed bool) {
 		c.someone = make(chan struct{})
 		c.known = false
 	}
-	return !c.closed
 }
 
 func (c *crowd) caller() room.Caller {

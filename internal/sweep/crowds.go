@@ -119,9 +119,11 @@ type Crowds struct {
 func New(line Line, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Crowds {
 	var id [8]byte
 	rand.Read(id[:])
-	return &Crowds{line: line, signer: signer, shopURL: shopURL, log: log, metrics: newMetrics(reg),
+	c := &Crowds{line: line, signer: signer, shopURL: shopURL, log: log,
 		node: hex.EncodeToString(id[:]), began: time.Now(), contact: make(chan struct{}),
 		listed: map[room.Name]struct{}{}, known: map[room.Name]struct{}{}, rooms: map[room.Name]*crowd{}}
+	c.metrics = newMetrics(reg, c.Signs)
+	return c
 }
 
 // Contact is closed once the line has answered for the first time.

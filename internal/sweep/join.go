@@ -193,9 +193,7 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 		s.Tell(shown.frame(time.Now()))
 	}
 	v.mu.Unlock()
-	if fresh {
-		c.all.metrics.visitors.WithLabelValues(string(c.name)).Inc()
-	} else {
+	if !fresh {
 		c.exit() // people counts it already
 	}
 	if a.stand.Standing != room.Waiting || !fresh {

@@ -1,18 +1,71 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waitroom/internal/room"
 )
 
+// presence is what is measured when it is asked for: the age of a read grows by
+// itself, and a gauge that the tick sets would stand still with the tick.
+type presence struct {
+	signs           func() []room.RoomSign
+	visitors, stale *prometheus.Desc
+}
+
+func newPresence(signs func() []room.RoomSign) *presence {
+	return &presence{signs: signs,
+		visitors: prometheus.NewDesc("waitroom_visitors", "Visitors with a connection to this node.", []string{"room"}, nil),
+		stale: prometheus.NewDesc("waitroom_positions_stale_seconds",
+			"How old the last good read of the line is, in rooms that have visitors here; a room that is well is read once a second.", []string{"room"}, nil)}
+}
+
+// Describe and Collect make it a collector.
+func (p *presence) Describe(out chan<- *prometheus.Desc) {
+	out <- p.visitors
+	out <- p.stale
+}
+
+// Collect reads the ages now.
+func (p *presence) Collect(out chan<- prometheus.Metric) {
+	for _, s := range p.signs() {
+		out <- prometheus.MustNewConstMetric(p.visitors, prometheus.GaugeValue, float64(s.Visitors), string(s.Room))
+		out <- prometheus.MustNewConstMetric(p.stale, prometheus.GaugeValue, float64(s.StaleMS)/1000, string(s.Room))
+	}
+}
+
+// Signs is what this node says of its rooms in its sign of life: how many
+// visitors it shows each, and how old their positions are, by name. Rooms that
+// nobody here watches are left out.
+func (c *Crowds) Signs() []room.RoomSign {
+	c.mu.Lock()
+	crowds := make([]*crowd, 0, len(c.rooms))
+	for _, r := range c.rooms {
+		crowds = append(crowds, r)
+	}
+	c.mu.Unlock()
+	now := time.Now()
+	var signs []room.RoomSign
+	for _, r := range crowds {
+		r.mu.Lock()
+		if r.people > 0 {
+			signs = append(signs, room.RoomSign{Room: r.name, Epoch: r.epoch, Visitors: int64(len(r.visits)), StaleMS: now.Sub(r.good).Milliseconds()})
+		}
+		r.mu.Unlock()
+	}
+	slices.SortFunc(signs, func(a, b room.RoomSign) int { return cmp.Compare(a.Room, b.Room) })
+	return signs
+}
+
 // metrics are labelled by room and cause only. Rooms are those of the registry,
 // at most room.MaxRooms, and go with their room; causes are a fixed few.
 type metrics struct {
-	visitors  *prometheus.GaugeVec
 	positions *prometheus.CounterVec
 	busy      *prometheus.CounterVec
 	turns     *prometheus.CounterVec
@@ -22,12 +75,7 @@ type metrics struct {
 	late      prometheus.Histogram
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		m := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "waitroom", Name: name, Help: help}, labels)
-		reg.MustRegister(m)
-		return m
-	}
+func newMetrics(reg prometheus.Registerer, signs func() []room.RoomSign) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		m := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Name: name, Help: help}, labels)
 		reg.MustRegister(m)
@@ -39,8 +87,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(m)
 		return m
 	}
+	reg.MustRegister(newPresence(signs))
 	return &metrics{
-		visitors:  gauge("visitors", "Visitors with a connection to this node.", "room"),
 		positions: counter("positions_sent_total", "Position messages taken by connections.", "room"),
 		busy:      counter("positions_busy_total", "Visitors who could not take their message in a tick.", "room"),
 		turns:     counter("turns_told_total", "Visitors told that they stand elsewhere; cause is the new standing.", "room", "cause"),
@@ -90,7 +138,6 @@ func (m *metrics) failed(call string, err error) {
 // drop forgets the series of a room that is gone.
 func (m *metrics) drop(name room.Name) {
 	label := prometheus.Labels{"room": string(name)}
-	m.visitors.Delete(label)
 	m.positions.Delete(label)
 	m.busy.Delete(label)
 	m.turns.DeletePartialMatch(label)

@@ -84,9 +84,7 @@ func (v *Visit) Part(s Sink) {
 	v.mu.Unlock()
 	if ended {
 		v.crowd.move(v)
-		if v.crowd.exit() && !v.Placeless() {
-			v.crowd.all.metrics.visitors.WithLabelValues(string(v.crowd.name)).Dec()
-		}
+		v.crowd.exit()
 	}
 }
 

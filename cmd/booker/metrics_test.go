@@ -1,0 +1,29 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/process"
+	"waitroom/internal/sqldb"
+	"waitroom/internal/testenv"
+)
+
+func TestMetricsAreDocumented(t *testing.T) {
+	rec := process.NewRecorder()
+	process.Common(rec)
+	db, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "shop.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if _, err := booking.New(t.Context(), booking.Config{}, booking.Parts{DB: db, Log: zap.NewNop(), Metrics: rec}); err != nil {
+		t.Fatal(err)
+	}
+	var behind servers
+	behind.admissions("test", rec, nil)
+	testenv.Metrics(t, "booker", rec)
+}

@@ -1,0 +1,98 @@
+package kafkaio
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
+)
+
+// lagEvery is how often the ends of the partitions are asked for: one request per
+// broker. Often enough for an alert, too seldom for a load.
+const lagEvery = 5 * time.Second
+
+// newLag registers the gauge, or finds it: consumers of several groups in one
+// process share it. Its series are the partitions that this process holds.
+func newLag(reg prometheus.Registerer, subsystem string) *prometheus.GaugeVec {
+	if reg == nil {
+		return nil
+	}
+	lag := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "waitroom", Subsystem: subsystem, Name: "consumer_lag_records",
+		Help: "Records of a partition that this process holds and has not dealt with yet; asked for every 5 s."}, []string{"topic", "partition"})
+	err := reg.Register(lag)
+	var before prometheus.AlreadyRegisteredError
+	if errors.As(err, &before) {
+		return before.ExistingCollector.(*prometheus.GaugeVec)
+	}
+	if err != nil {
+		panic(err) // another metric of that name: the program can't have been tested
+	}
+	return lag
+}
+
+// held is one partition in a generation and how far it has got.
+type held struct {
+	topic     string
+	partition int
+	next      atomic.Int64 // the offset to deal with next; below 0: from the first that exists
+}
+
+// watchLag sets the gauge of each held partition until ctx ends, then takes the
+// series away: the partition is another member's to tell about.
+func (c *Consumer) watchLag(ctx context.Context, client *kafka.Client, partitions []*held) {
+	defer func() {
+		for _, h := range partitions {
+			c.lag.DeleteLabelValues(h.topic, strconv.Itoa(h.partition))
+		}
+	}()
+	trouble := newTrouble(c.config.Log, "consumer lag", time.Second)
+	for ctx.Err() == nil {
+		err := c.measure(ctx, client, partitions)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			trouble.is(err) // the gauges stay at what was last known
+		default:
+			trouble.over()
+		}
+		if !sleep(ctx, c.config.lagEvery) {
+			return
+		}
+	}
+}
+
+func (c *Consumer) measure(ctx context.Context, client *kafka.Client, partitions []*held) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+	defer cancel()
+	ask := map[string][]kafka.OffsetRequest{}
+	for _, h := range partitions {
+		ask[h.topic] = append(ask[h.topic], kafka.FirstOffsetOf(h.partition), kafka.LastOffsetOf(h.partition))
+	}
+	reply, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: ask})
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, h := range partitions {
+		for _, p := range reply.Topics[h.topic] {
+			switch {
+			case p.Partition != h.partition:
+			case p.Error != nil:
+				failed = p.Error
+			default:
+				lag := max(0, p.LastOffset-max(h.next.Load(), p.FirstOffset))
+				c.lag.WithLabelValues(h.topic, strconv.Itoa(h.partition)).Set(float64(lag))
+			}
+		}
+	}
+	if failed != nil {
+		c.config.Log.Debug("consumer lag of a partition is not known", zap.Error(failed))
+	}
+	return failed
+}
