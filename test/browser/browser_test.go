@@ -50,6 +50,12 @@ func TestEveryStateUnderAPrefix(t *testing.T) {
 	node(t, 5*time.Minute, "states.mjs", fake(t, prefix).URL+prefix, "phone", "quick")
 }
 
+// The QR encoder of the page against a reader that is not ours.
+func TestQR(t *testing.T) {
+	needBrowser(t)
+	node(t, 2*time.Minute, "qr.mjs")
+}
+
 // One visitor's whole way through the built demo: join, the line moves, reload, a
 // second tab, the turn, claim, choose, hold, reload, confirm, done.
 func TestTheWholeWay(t *testing.T) {

@@ -48,6 +48,7 @@ var fakeLine = map[string][]string{
 	"closed-note":   {problem("room_closed"), `{"type":"room","state":"closed","notice":"The concert is on another day. Tickets stay valid."}`},
 	"full-note":     {problem("room_full"), `{"type":"room","state":"full","notice":"The second sale starts on Friday."}`},
 	"over-late":     {joined, roomOpen, `{"type":"admitted","claim_ms":300}`, "drop"}, // see serveLine
+	"soon":          {joined, roomOpen, position(2, 60, 0, 8), "pause", `{"type":"admitted","claim_ms":61500}`},
 	"drained":       {joined, roomOpen, position(42, 1_234, 60, 90), `{"type":"drain","retry_ms":60000}`, "close 4000"},
 	"flaky":         {joined, roomOpen, position(42, 1_234, 60, 90), "drop"}, // see serveLine
 	"strange":       {joined, roomOpen, `{"type":"from_the_future","x":[1]}`, `nonsense`, position(42, 1_234, 60, 90)},
@@ -80,6 +81,12 @@ func fake(t *testing.T, prefix string) *httptest.Server {
 	mux.Handle("/", waiting)
 	mux.Handle(prefix+"/rooms/{room}/shop", seats)
 	mux.HandleFunc("GET "+prefix+"/rooms/{room}/ws", serveLine)
+	mux.HandleFunc("GET "+prefix+"/rooms/{room}/ring", func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case bell <- struct{}{}:
+		case <-r.Context().Done():
+		}
+	})
 	shop := &fakeShop{holds: map[string][]string{}, ends: map[string]string{}}
 	mux.HandleFunc(prefix+"/rooms/{room}/seats", shop.seats)
 	mux.HandleFunc(prefix+"/rooms/{room}/pass", shop.pass)
@@ -90,6 +97,9 @@ func fake(t *testing.T, prefix string) *httptest.Server {
 	t.Cleanup(s.Close)
 	return s
 }
+
+// bell ends the pause of whoever waits for it.
+var bell = make(chan struct{})
 
 func serveLine(w http.ResponseWriter, r *http.Request) {
 	if r.PathValue("room") == "connecting" {
@@ -118,6 +128,13 @@ func serveLine(w http.ResponseWriter, r *http.Request) {
 	for _, line := range script {
 		if line == "drop" {
 			return
+		}
+		if line == "pause" { // until someone asks for …/ring
+			select {
+			case <-bell:
+			case <-ctx.Done():
+			}
+			continue
 		}
 		if code, ok := strings.CutPrefix(line, "close "); ok {
 			var n int

@@ -80,9 +80,9 @@ for (const look of looks) {
   }
   await page.context().close();
   if (look.name === 'phone') {
-    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused, korean, mirrored })) {
+    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused, korean, mirrored, reached, asleep, shared, near })) {
       if (only && !name.includes(only)) continue;
-      const other = await open(browser, { ...look, lang: name === 'korean' ? 'ko-KR' : 'en-GB' });
+      const other = await open(browser, { ...look, touch: name !== 'reached', lang: name === 'korean' ? 'ko-KR' : 'en-GB' });
       await story(other);
       await other.context().close();
     }
@@ -247,6 +247,135 @@ async function mirrored(page) {
   want(one < two, `mirrored seats: got seat 1 at ${one} and 2 at ${two}, want the hall as it is`);
   await check(page, 'mirrored seats');
   await keep(page, 'mirrored-seats');
+}
+
+// What the browser would ring, show and hold, written down instead.
+/** @param {import('playwright-core').Page} page */
+async function bells(page) {
+  await page.addInitScript(() => {
+    const rung = /** @type {any} */ (window).rung = /** @type {string[]} */ ([]);
+    const node = () => ({ connect: (/** @type {any} */ to) => to, frequency: {}, start: () => rung.push('tone'), stop() {},
+      gain: { setValueAtTime() {}, linearRampToValueAtTime() {}, exponentialRampToValueAtTime() {} } });
+    /** @type {any} */ (window).AudioContext = class {
+      currentTime = 0;
+      constructor() {
+        rung.push('armed');
+      }
+      suspend = async () => {};
+      resume = async () => {};
+      createOscillator = node;
+      createGain = node;
+    };
+    const Fake = /** @type {any} */ (function (/** @type {string} */ title) {
+      rung.push('note ' + title);
+    });
+    Fake.permission = 'default';
+    Fake.requestPermission = async () => {
+      rung.push('asked');
+      return (Fake.permission = 'granted');
+    };
+    /** @type {any} */ (window).Notification = Fake;
+    navigator.vibrate = () => rung.push('buzz') > 0;
+    Object.defineProperty(navigator, 'wakeLock', { value: { request: async () => {
+      rung.push('awake');
+      return { released: false, release: async () => rung.push('asleep') };
+    } } });
+  });
+  return () => page.evaluate(() => /** @type {string[]} */ (/** @type {any} */ (window).rung));
+}
+
+// A desk: consent is asked for by a button only; then a hidden tab rings, and the
+// button has the focus. Spoken at the start and at a minute.
+/** @param {import('playwright-core').Page} page */
+async function reached(page) {
+  const rung = await bells(page);
+  await page.goto(`${base}/rooms/soon`);
+  await see(page, 'reached', /One person is ahead/);
+  await page.locator('#tell').waitFor();
+  want(!(await rung()).some((r) => /asked|tone|note|buzz/.test(r)), `reached: got ${await rung()} before any click, want nothing asked`);
+  await page.locator('#tell').click();
+  await page.evaluate(() => Object.defineProperty(document, 'hidden', { get: () => true }));
+  want(!(await page.locator('#tell').isVisible()), 'reached: got the button after consent, want it gone');
+  await page.request.get(`${base}/rooms/soon/ring`);
+  await see(page, 'reached', /It’s your turn/);
+  await page.waitForFunction(() => /** @type {any} */ (window).rung.includes('tone'));
+  const all = await rung();
+  want(['asked', 'armed', 'buzz'].every((r) => all.includes(r)) && all.some((r) => /^note It’s your turn/.test(r)), `reached: got ${all}, want a sound, a vibration and a note after consent`);
+  want(await page.evaluate(() => document.activeElement?.id === 'claim'), 'reached: got the focus elsewhere, want it on the button');
+  want(/Your turn/.test(await page.title()), `reached: got the title ${await page.title()}, want the turn`);
+  const alarm = page.locator('#alarm');
+  want(/It’s your turn. You have 6[12] seconds/.test((await alarm.textContent()) ?? ''), `reached: got ${await alarm.textContent()} spoken, want the turn`);
+  want((await alarm.getAttribute('aria-live')) === 'assertive', 'reached: got a polite voice, want an urgent one');
+  await page.waitForFunction(() => /60 seconds left/.test(document.getElementById('alarm')?.textContent ?? ''), undefined, { timeout: 5_000 });
+  want((await page.locator('#turn').isVisible()) && page.url().includes('/rooms/soon'), 'reached: got the page gone, want it to wait for a click');
+}
+
+// A phone: no note, but it stays awake and is told to keep the page open.
+/** @param {import('playwright-core').Page} page */
+async function asleep(page) {
+  const rung = await bells(page);
+  await page.addInitScript(() => {
+    // The debugger's own calls count as gestures.
+    Object.defineProperty(navigator, 'userActivation', { value: { hasBeenActive: false } });
+    const match = window.matchMedia.bind(window);
+    window.matchMedia = (query) => (query === '(pointer: coarse)' ? Object.defineProperty(match(query), 'matches', { value: true }) : match(query));
+  });
+  await page.goto(`${base}/rooms/soon`);
+  await see(page, 'asleep', /One person is ahead/);
+  await page.waitForFunction(() => /** @type {any} */ (window).rung.includes('awake'));
+  want(!(await page.locator('#tell').isVisible()), 'asleep: got a note offered on a phone, want none');
+  await page.request.get(`${base}/rooms/soon/ring`);
+  await see(page, 'asleep', /It’s your turn/);
+  want(!(await rung()).some((r) => /tone|buzz|note/.test(r)), `asleep: got ${await rung()} without a gesture, want silence`);
+}
+
+// The place goes to another device by a link whose fragment leaves the address.
+/** @param {import('playwright-core').Page} page */
+async function shared(page) {
+  await page.goto(`${base}/rooms/waiting`);
+  await see(page, 'shared', /12,480 people/);
+  await page.locator('#share').click();
+  await page.locator('#share-ask[open] #share-code path').waitFor();
+  const link = await page.locator('#share-link').inputValue();
+  want(link === `${base}/rooms/waiting#place=PLACE`, `shared: got the link ${link}, want the room with the place in the fragment`);
+  want(/Whoever has this link has your place/.test(await page.locator('#share-ask').innerText()), 'shared: got no warning, want a plain one');
+  await check(page, 'shared');
+  await keep(page, 'shared');
+  await page.locator('#share-close').click();
+  want(await page.evaluate(() => !document.documentElement.outerHTML.includes('#place=')), 'shared: got the link in the closed dialog, want it gone');
+  const other = await open(browser, { viewport: DESK });
+  const joins = /** @type {string[]} */ ([]);
+  other.on('websocket', (ws) => ws.on('framesent', (f) => joins.push(String(f.payload))));
+  await other.goto(link);
+  await see(other, 'shared, there', /12,480 people/);
+  want(joins[0]?.includes('"place":"PLACE"'), `shared, there: got ${joins[0]} said first, want a join with the place`);
+  want(!other.url().includes('PLACE'), `shared, there: got the address ${other.url()}, want no place in it`);
+  await other.context().close();
+}
+
+// What one has to press is in reach without scrolling: in the first 390 px.
+/** @param {import('playwright-core').Page} page */
+async function near(page) {
+  // The last is a desk at 200 %.
+  for (const [width, height] of [[390, 844], [844, 390], [320, 568], [640, 400]]) {
+    await page.setViewportSize({ width, height });
+    for (const [room, id] of [['turn', 'claim'], ['inside', 'continue'], ['missed', 'again'], ['paused', 'position']]) {
+      await page.goto(`${base}/rooms/${room}`);
+      await page.locator('#' + id).waitFor();
+      await page.waitForFunction(() => document.documentElement.dataset.part !== 'line' || document.getElementById('line')?.dataset.known === 'true');
+      const box = await page.locator('#' + id).boundingBox();
+      const foot = box ? box.y + box.height : Infinity;
+      want(foot <= 390, `near: ${room} at ${width}×${height}: got the end of #${id} at ${foot} px, want at most 390`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      want(wide <= 0, `near: ${room} at ${width}×${height}: got a page ${wide} px too wide, want none`);
+      // Every target is one for a finger.
+      const small = await page.evaluate(() => [...document.querySelectorAll('a, button, input')].flatMap((e) => {
+        const b = e.getBoundingClientRect();
+        return /** @type {HTMLElement} */ (e).checkVisibility({ visibilityProperty: true }) && (b.width < 44 || b.height < 44) ? [`${e.id || e.className || e.textContent} ${b.width}×${b.height}`] : [];
+      }));
+      want(small.length === 0, `near: ${room} at ${width}×${height}: got targets below 44 px: ${small}`);
+    }
+  }
 }
 
 /** @param {typeof looks[number]} look */

@@ -230,6 +230,7 @@ export function render(state, now, page) {
 
   const mayLeave = (state.phase === 'waiting' && part === 'line') || part === 'turn';
   show('leave', mayLeave);
+  show('share', mayLeave && texts);
   /** @type {HTMLButtonElement} */ (el('leave')).disabled = !state.online;
   for (const [i, id] of ['step-wait', 'step-turn', 'step-seats'].entries()) {
     const at = part === 'line' ? 0 : part === 'turn' ? 1 : 2;
@@ -246,6 +247,8 @@ export function render(state, now, page) {
   else if (known) for (const id of ['waiting', 'ahead']) say(id, '');
   if (part !== 'turn') focused = false;
   else if (!focused && w.claim === 'shown') {
+    // Whatever was open lies over the button.
+    for (const open of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (open).close();
     claim.focus();
     focused = true;
   }

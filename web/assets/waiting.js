@@ -88,8 +88,21 @@ function happen(event) {
 const icon = el('icon');
 const icons = { line: icon.getAttribute('href') ?? '', turn: icon.dataset.turn ?? '' };
 
+// How the turn reaches someone who looks away comes after the join, and may fail:
+// then it is tried again, this often and no sooner than after so many ms.
+const REACH_TRIES = 10;
+const REACH_AGAIN = 15_000;
+let reaching = { tries: 0, next: 0 };
+/** @type {((state: State, name: string) => void)|undefined} */
+let reach;
+
 function render() {
-  draw(state, performance.now(), { stored: store.works, name: title(room), icons });
+  const now = performance.now();
+  draw(state, now, { stored: store.works, name: title(room), icons });
+  reach?.(state, title(room));
+  if (reach || !state.place || state.link !== 'live' || now < reaching.next || reaching.tries >= REACH_TRIES) return;
+  reaching = { tries: reaching.tries + 1, next: now + REACH_AGAIN };
+  import('./turn.js').then((module) => (reach = module.reach), () => {});
 }
 
 function main() {
@@ -103,6 +116,10 @@ function main() {
   onClick('leave-ask-yes', () => {
     dialog('leave-ask').close();
     happen({ type: 'leave' });
+  });
+  onClick('share', async () => {
+    const { share } = await import('./share.js');
+    if (state.place) share(location.origin + location.pathname, state.place);
   });
   window.addEventListener('storage', () => {
     const place = readPlace();
