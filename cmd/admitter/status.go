@@ -94,7 +94,7 @@ func (c *statusCmd) show(ctx context.Context, env *process.Env, lines *line.Line
 	for _, name := range names {
 		v, err := c.read(ctx, lines, name, fleet)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("room %s: %w", name, err))
+			errs = append(errs, named(ctx, lines, name, err))
 		}
 		switch {
 		case v == nil: // the error says all there is

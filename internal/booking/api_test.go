@@ -127,8 +127,8 @@ func TestRoomWithoutSeats(t *testing.T) {
 	c := client{t, b.Handler()}
 	for range 3 {
 		p := newPass()
-		wantProblem(t, "seats", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.UnknownRoom)
-		wantProblem(t, "hold", c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`), wire.UnknownRoom)
+		wantProblem(t, "seats", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.NoSeats)
+		wantProblem(t, "hold", c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`), wire.NoSeats)
 		if got := want[passAnswer](t, c.do("GET", "/rooms/gig/pass", bearer(p), ""), 200); got.Spent {
 			t.Errorf("got a spent pass: %+v", got)
 		}
@@ -219,8 +219,8 @@ func TestBadRequests(t *testing.T) {
 		{"malformed pass", c.do("DELETE", "/rooms/gig/pass", "Bearer x", ""), wire.PassBad},
 		{"pass of another room", c.do("GET", "/rooms/gig/seats", bearer(stranger), ""), wire.PassRoom},
 		{"ill-named room", c.do("GET", "/rooms/GIG/seats", bearer(p), ""), wire.BadRoom},
-		{"room without seats", c.do("GET", "/rooms/other/seats", bearer(unseated), ""), wire.UnknownRoom},
-		{"hold in a room without seats", c.do("POST", "/rooms/other/holds", bearer(unseated), `{"seats":["A-1"]}`), wire.UnknownRoom},
+		{"room without seats", c.do("GET", "/rooms/other/seats", bearer(unseated), ""), wire.NoSeats},
+		{"hold in a room without seats", c.do("POST", "/rooms/other/holds", bearer(unseated), `{"seats":["A-1"]}`), wire.NoSeats},
 		{"method", c.do("PUT", "/rooms/gig/holds", bearer(p), ""), wire.NotAllowed},
 		{"path", c.do("GET", "/rooms/gig/nothing", bearer(p), ""), wire.NotFound},
 		{"no body", hold(""), wire.BadRequest},

@@ -52,6 +52,7 @@ const (
 	SeatsTooMany Code = "seats_too_many"
 	SeatsTwice   Code = "seats_twice"
 	SeatsNone    Code = "seats_none"
+	NoSeats      Code = "no_seats"
 	HoldUnknown  Code = "hold_unknown"
 	HoldEnded    Code = "hold_ended"
 	HoldOpen     Code = "hold_open"
@@ -125,6 +126,7 @@ var Codes = map[Code]Meaning{
 	SeatsTooMany: {400, 0, false, "more seats than one visitor may hold"},
 	SeatsTwice:   {400, 0, false, "the same seat asked for twice"},
 	SeatsNone:    {400, 0, false, "no seat asked for"},
+	NoSeats:      {404, 0, true, "the room has no seats yet"},
 	HoldUnknown:  {404, 0, false, "there is no such hold for this pass"},
 	HoldEnded:    {410, 0, false, "the hold has ended"},
 	HoldOpen:     {409, 0, false, "this pass has another live hold"},
@@ -148,7 +150,7 @@ var known = []struct {
 	{seat.ErrID, SeatBad}, {seat.ErrHoldID, HoldUnknown}, {seat.ErrNone, SeatsNone},
 	{seat.ErrTwice, SeatsTwice}, {seat.ErrTooMany, SeatsTooMany}, {seat.ErrUnknown, SeatUnknown},
 	{seat.ErrTaken, SeatTaken}, {seat.ErrNoHold, HoldUnknown}, {seat.ErrHoldEnded, HoldEnded},
-	{seat.ErrHoldOpen, HoldOpen}, {seat.ErrPassSpent, PassSpent}, {seat.ErrNoRoom, UnknownRoom},
+	{seat.ErrHoldOpen, HoldOpen}, {seat.ErrPassSpent, PassSpent}, {seat.ErrNoRoom, NoSeats},
 	{seat.ErrSkew, ClockSkew}, {seat.ErrDeclined, Declined},
 	{context.DeadlineExceeded, Unavailable},
 }

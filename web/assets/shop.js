@@ -38,6 +38,7 @@ export const CODES = /** @type {Record<string, {text: string, ends?: boolean}>} 
   left: { text: 'error.left_shop', ends: true },
   unknown_room: { text: 'error.unknown_shop', ends: true },
   bad_room: { text: 'error.unknown_shop', ends: true },
+  no_seats: { text: 'error.no_seats' },
   sold_out: { text: 'error.shop_sold_out' },
   seat_taken: { text: 'error.seat_taken' },
   seat_malformed: { text: 'error.seat_unknown' },
@@ -107,6 +108,7 @@ export function step(state, event) {
       return { ...next, phase: 'choosing', hold: null, ...lost };
     }
     case 'seats': {
+      if (state.said === 'no_seats') state = { ...state, said: '' };
       const seats = new Map(event.seats.map((/** @type {{id: string, state: string}} */ s) => [s.id, s.state]));
       if (state.phase !== 'choosing' || state.busy) return { ...state, seats };
       const gone = state.chosen.filter((id) => seats.get(id) !== 'free');

@@ -85,3 +85,13 @@ test('the pass ends by its own time, but not under a hold that still runs', () =
   const to = step(held(), { type: 'held', hold: { id: 'H', seats: ['A-1'], left_ms: 700_000 }, now: NOW });
   assert.equal(step(to, { type: 'tick', now: NOW + 650_000 }).phase, 'held');
 });
+
+test('a room without seats says so, ends nothing, and shows them once they come', () => {
+  const visit = step(start(), { type: 'pass', answer: { expires_ms: 60_000, max_seats: 6, spent: false }, now: 0 });
+  const none = step(visit, { type: 'problem', problem: { code: 'no_seats' } });
+  assert.equal(none.phase, 'choosing');
+  assert.equal(none.said, 'no_seats');
+  const some = step(none, { type: 'seats', seats: [{ id: 'A-1', state: 'free' }] });
+  assert.equal(some.said, '');
+  assert.ok(choosable(some, 'A-1'));
+});
