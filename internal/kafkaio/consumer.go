@@ -90,14 +90,16 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", c.config.Group, err)
 	}
+	// Of the lag alone. Closed last: a call after that would open it anew, for good.
+	transport := newTransport(c.config.ClientID)
+	defer transport.CloseIdleConnections()
+	offsets := &kafka.Client{Addr: kafka.TCP(c.config.Brokers...), Transport: transport}
+
 	// Close ends the generation's goroutines, waits for them, and leaves the
 	// group, so that the other members need not wait for the session to end.
 	var readings sync.WaitGroup
 	defer readings.Wait() // a reading of a generation that ended at birth is not the group's to wait for
 	defer group.Close()
-	transport := newTransport(c.config.ClientID) // of the lag alone
-	defer transport.CloseIdleConnections()
-	offsets := &kafka.Client{Addr: kafka.TCP(c.config.Brokers...), Transport: transport}
 
 	trouble := newTrouble(c.config.Log, "group", 0)
 	var last time.Time
