@@ -64,7 +64,7 @@ func TestStatusSaysWhy(t *testing.T) {
 	}
 	out = until("full", `(?m)^  stands still: every slot is taken, 2 of 2, since .*`)
 	for _, want := range []string{
-		`(?m)^  admitter +[0-9a-f]{12} on \S+: last round \d+m?s ago stopped for cap; cap since 20.*Z \(.* ago\)$`,
+		`(?m)^  admitter +[0-9a-f]{12} on \S+: last round \d+m?s ago stopped for cap, so since 20.*Z \(.* ago\)$`,
 		`(?m)^processes\n  admitter +[0-9a-f]{12} on .*, pid \d+, .*: +alive for .*, last sign .* ago$`,
 		`(?m)^  admitted +2 in the last \d+m?s, as far as`,
 		`(?m)^  state +open `,

@@ -238,7 +238,7 @@ func (v *statusView) printRounds(row func(label, format string, args ...any), de
 			continue
 		}
 		if detail {
-			row("admitter", "%s on %s: %s", s.ID, s.Host, s.rounds(v.now))
+			row("admitter", "%s on %s: last round %s", s.ID, s.Host, s.rounds(v.now))
 		}
 		if s.RoundMS != nil && (latest == nil || *s.RoundMS < *latest.RoundMS) {
 			latest = &v.Admitters[i]
@@ -261,15 +261,15 @@ func (v *statusView) printRounds(row func(label, format string, args ...any), de
 // rounds is what one admitter's rounds find, and since when.
 func (s signOf) rounds(now time.Time) string {
 	if s.RoundMS == nil {
-		return "no round yet" + parens(s.Error)
-	}
-	found, last := s.Cause, s.Cause
-	if s.Last != "" {
-		last = s.Last
+		return "none yet" + parens(s.Error)
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	return fmt.Sprintf("last round %s ago stopped for %s; %s since %s%s", signs.Span(ms(*s.RoundMS)), last,
-		found, signs.At(now.Add(-ms(s.AgoMS+s.CauseMS)), now), parens(s.Error))
+	ago := signs.Span(ms(*s.RoundMS))
+	if s.Last != "" { // which has not lasted a second
+		return fmt.Sprintf("%s ago stopped for %s, %s until then%s", ago, s.Last, s.Cause, parens(s.Error))
+	}
+	return fmt.Sprintf("%s ago stopped for %s, so since %s%s", ago, s.Cause,
+		signs.At(now.Add(-ms(s.AgoMS+s.CauseMS)), now), parens(s.Error))
 }
 
 func parens(text string) string {

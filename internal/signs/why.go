@@ -103,8 +103,7 @@ func byState(status room.Status, acts []room.Act) (Why, bool) {
 		why.Cause, why.Text = room.StopOpening, "not open yet, set"+said(room.Opening)
 		why.Do = fmt.Sprintf("`admitter room open %s` opens it", name)
 		if !c.OpensAt.IsZero() {
-			why.Text += ", opens by itself at " + At(c.OpensAt, status.Now)
-			why.Do += " now"
+			why.Do = fmt.Sprintf("it opens by itself at %s, %s now", At(c.OpensAt, status.Now), why.Do)
 		}
 	default:
 		return Why{}, false

@@ -74,7 +74,7 @@ func TestExplain(t *testing.T) {
 		{"opening by hand", status(func(s *room.Status) { s.Conf.State = room.Opening }), time.Time{}, well, room.StopOpening,
 			"stands still: not open yet, set by carl, since 2026-11-19T12:00:00Z (2d ago); `admitter room open sale` opens it"},
 		{"opening by itself", status(func(s *room.Status) { s.Conf.State = room.Opening; s.Conf.OpensAt = noon.Add(3 * time.Minute) }), time.Time{}, well, room.StopOpening,
-			"stands still: not open yet, set by carl, opens by itself at 2026-11-21T12:03:00Z (in 3m), since 2026-11-19T12:00:00Z (2d ago); `admitter room open sale` opens it now"},
+			"stands still: not open yet, set by carl, since 2026-11-19T12:00:00Z (2d ago); it opens by itself at 2026-11-21T12:03:00Z (in 3m), `admitter room open sale` opens it now"},
 		{"opened by itself", status(func(s *room.Status) { s.Conf.State = room.Opening; s.Conf.OpensAt = noon }), time.Time{}, well, room.StopRate,
 			"visitors are let in"},
 		{"no admitter ever", status(nil), time.Time{}, fleet(), NoAdmitter,

@@ -15,8 +15,10 @@ import (
 	"waitroom/internal/events"
 	"waitroom/internal/gateway"
 	"waitroom/internal/kafkaio"
+	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
+	"waitroom/internal/signs"
 	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 	"waitroom/web"
@@ -34,9 +36,10 @@ const (
 
 // house is the three roles, built and not running.
 type house struct {
-	env  *process.Env
-	on   addresses
-	room room.Name
+	env   *process.Env
+	on    addresses
+	room  room.Name
+	lines *line.Lines
 
 	crowds *sweep.Crowds // waitroom
 	edge   *gateway.Gateway
@@ -56,7 +59,7 @@ type house struct {
 // registry of metrics serve all three; and on servers that others use too, only
 // the demo's own room is served.
 func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on addresses) (*house, error) {
-	h := &house{env: env, on: on, room: room.Name(c.Room)}
+	h := &house{env: env, on: on, room: room.Name(c.Room), lines: behind.lines}
 	key, err := token.NewKey()
 	if err != nil {
 		return nil, err
@@ -79,10 +82,12 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		return nil, err
 	}
 	h.facts = kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: factsGroup,
-		Topics: []string{events.TopicBookings}, ClientID: actor, Log: env.Log.Named("admitter")})
+		Topics: []string{events.TopicBookings}, ClientID: actor, Log: env.Log.Named("admitter"),
+		Metrics: env.Metrics, Subsystem: "admitter"})
 
 	members := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: admissionsGroup,
-		Topics: booking.Reads, ClientID: actor, Log: env.Log.Named("booker")})
+		Topics: booking.Reads, ClientID: actor, Log: env.Log.Named("booker"),
+		Metrics: env.Metrics, Subsystem: "booker"})
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	rules := booking.Config{Hold: time.Minute, Grace: 2 * time.Second, MaxSeats: 6, Sweep: 500 * time.Millisecond,
@@ -123,8 +128,12 @@ func (h *house) serve(ctx context.Context) error {
 	defer stop()
 	var ready process.Ready
 	parts, ending := errgroup.WithContext(ctx)
+	// Two roles, so two signs of life: status shows the demo as it shows a fleet.
+	version := process.ReadBuild().Version
+	admitting := signs.NewBeat(h.lines, room.RoleAdmitter, version, h.admitter.Signs, h.env.Log.Named("admitter"))
+	serving := signs.NewBeat(h.lines, room.RoleNode, version, h.crowds.Signs, h.env.Log.Named("waitroom"))
 	for _, loop := range []func(context.Context) error{
-		h.crowds.Run, h.edge.Run, h.admitter.Run, h.shop.Run,
+		h.crowds.Run, h.edge.Run, h.admitter.Run, h.shop.Run, admitting.Run, serving.Run,
 		func(ctx context.Context) error { return h.facts.Run(ctx, h.admitter.Facts) },
 		func(ctx context.Context) error {
 			return process.Serve(ctx, h.on.ops, process.Ops(h.env.Metrics, &ready), farewell)

@@ -120,7 +120,7 @@ async function lookNow() {
   } catch (error) {
     failures++;
     const problem = problemOf(error);
-    if (CODES[problem.code]?.ends || problem.code === 'offline') happen({ type: 'problem', problem });
+    if (CODES[problem.code]?.ends || ['offline', 'no_seats'].includes(problem.code)) happen({ type: 'problem', problem });
   }
   lookSoon(Math.min(LOOK_MOST, LOOK_AGAIN * 2 ** failures));
 }
