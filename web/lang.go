@@ -3,6 +3,8 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"html/template"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -25,6 +27,8 @@ type lingo struct {
 	Code  string // of BCP 47, and the file's name
 	Name  string // as its speakers write it
 	texts map[string]string
+
+	templates *template.Template // of all pages, in this language
 }
 
 // t returns the text of a key. A text that is missing is a mistake of ours, not of
@@ -34,6 +38,25 @@ func (l lingo) t(key string) (string, error) {
 		return text, nil
 	}
 	return "", fmt.Errorf("text %q is not in %s.json", key, l.Code)
+}
+
+// shopWords begin the keys of texts that only the seat page says: the waiting page
+// does not load them.
+var shopWords = map[string]bool{"loading": true, "pass": true, "map": true, "seat": true, "legend": true, "side": true,
+	"choose": true, "held": true, "shop": true, "done": true}
+
+// json is the language as a page loads it.
+func (l lingo) json(p Page) []byte {
+	out := maps.Clone(l.texts)
+	if p == Waiting {
+		maps.DeleteFunc(out, func(key, _ string) bool {
+			first, _, _ := strings.Cut(key, ".")
+			return shopWords[first]
+		})
+	}
+	b, err := json.Marshal(out)
+	must(err)
+	return b
 }
 
 // choice is a language in the switch of a page.

@@ -1,6 +1,7 @@
 // Package web holds the two pages that visitors see: the waiting page, served by
 // waitroom, and the seat page, served by booker. They are plain files (HTML, CSS,
-// ES modules, a file per language), embedded and sent as they are: no build step.
+// ES modules, a file per language), embedded and sent as they are but for comments:
+// no build step.
 //
 // It promises that no page runs or loads anything but its own files, that a
 // page's address is all it needs to know its room and its path prefix, and that a
@@ -54,11 +55,15 @@ type Options struct {
 	// WaitingURL is where the seat page sends someone whose pass is no good, with
 	// {room} in place of the name; "" shows no link. Only the Seats page uses it.
 	WaitingURL string
+
+	// Rooms says what the process knows of a room, out of memory: it is asked for
+	// each page. nil: every well-formed name has a page, without an event.
+	Rooms func(room.Name) (Room, Known)
 }
 
-// Handler answers the page's address and {prefix}/assets/; for anything else it
-// answers a 404 page, so that it can stand as the last route of a server. It has
-// no state and no goroutine. It panics when the embedded files do not fit each
+// Handler answers the page's address, {prefix}/assets/ and {prefix}/brand/; for
+// anything else it answers a 404 page, so that it can stand as the last route of a
+// server. It keeps rendered pages, and has no goroutine. It panics when the embedded files do not fit each
 // other, which a test of this package would have found.
 func Handler(o Options) http.Handler {
 	s := newSite(o)
@@ -70,6 +75,7 @@ func Handler(o Options) http.Handler {
 	case Seats:
 		mux.HandleFunc("GET "+o.Prefix+"/rooms/{room}/shop", s.room)
 	}
+	mux.HandleFunc("GET "+o.Prefix+"/brand/{room}/{file}", s.brand)
 	mux.HandleFunc("/", s.missing)
 	return mux
 }
@@ -91,16 +97,21 @@ func newFile(kind string, b []byte) file {
 	return file{kind: kind, etag: `W/"` + hex.EncodeToString(sum[:8]) + `"`, plain: b, zip: z.Bytes()}
 }
 
-// site is one page with its assets, rendered when the process starts.
+// site is one page with its assets. All but the wardrobe is set when the process
+// starts.
 type site struct {
-	prefix  string
-	version string
-	langs   []lingo
-	matcher language.Matcher
-	pages   []file // by language
-	lost    []file // by language
-	assets  map[string]file
-	socket  bool // the page opens a WebSocket
+	prefix   string
+	version  string
+	waiting  string // where the seat page sends people
+	name     string // of the page's template
+	rooms    func(room.Name) (Room, Known)
+	langs    []lingo
+	matcher  language.Matcher
+	pages    []file // without an event, by language
+	lost     []file // by language
+	assets   map[string]file
+	socket   bool // the page opens a WebSocket
+	wardrobe wardrobe
 }
 
 var kinds = map[string]string{
@@ -116,13 +127,18 @@ var sheets = map[string][]string{
 }
 
 func newSite(o Options) *site {
-	s := &site{prefix: o.Prefix, assets: map[string]file{}, socket: o.Page == Waiting}
+	s := &site{prefix: o.Prefix, waiting: o.WaitingURL, rooms: o.Rooms, assets: map[string]file{}, socket: o.Page == Waiting,
+		name:     map[Page]string{Waiting: "waiting.html", Seats: "seats.html"}[o.Page],
+		wardrobe: wardrobe{dresses: map[room.Name]*dress{}}}
 	bodies := map[string][]byte{}
 	must(fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || kinds[path.Ext(name)] == "" || path.Ext(name) == ".css" {
 			return err
 		}
 		b, err := files.ReadFile(name)
+		if path.Ext(name) == ".js" {
+			b = withoutComments(b)
+		}
 		bodies[strings.TrimPrefix(name, "assets/")] = b
 		return err
 	}))
@@ -133,6 +149,10 @@ func newSite(o Options) *site {
 			bodies[name] = append(bodies[name], b...)
 		}
 	}
+	s.langs, s.matcher = languages()
+	for _, l := range s.langs {
+		bodies["lang/"+l.Code+".json"] = l.json(o.Page)
+	}
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(bodies)) {
 		fmt.Fprintf(sum, "%s %d\n", name, len(bodies[name]))
@@ -141,24 +161,48 @@ func newSite(o Options) *site {
 	}
 	s.version = hex.EncodeToString(sum.Sum(nil)[:6])
 
-	s.langs, s.matcher = languages()
-	for _, l := range s.langs {
-		pages := template.Must(template.New("pages").Funcs(template.FuncMap{"t": l.t}).ParseFS(files, "pages/*.html"))
-		data := map[string]any{
-			"Assets":  o.Prefix + "/assets/" + s.version,
-			"Icons":   map[string]template.URL{"Line": icon("favicon.svg"), "Turn": icon("favicon-turn.svg")},
-			"Waiting": o.WaitingURL,
-			"Langs":   l.among(s.langs),
-		}
-		render := func(name string) file {
-			var b bytes.Buffer
-			must(pages.ExecuteTemplate(&b, name, data))
-			return newFile("text/html; charset=utf-8", b.Bytes())
-		}
-		s.pages = append(s.pages, render(map[Page]string{Waiting: "waiting.html", Seats: "seats.html"}[o.Page]))
-		s.lost = append(s.lost, render("missing.html"))
+	for i := range s.langs {
+		l := &s.langs[i]
+		l.templates = template.Must(template.New("pages").Funcs(template.FuncMap{"t": l.t}).ParseFS(files, "pages/*.html"))
+		s.pages = append(s.pages, s.render(i, s.name, pageData{}))
+		s.lost = append(s.lost, s.render(i, "missing.html", pageData{}))
 	}
 	return s
+}
+
+// render makes a page. What is the operator's goes in as text: html/template
+// escapes it for where it stands.
+func (s *site) render(lang int, name string, about pageData) file {
+	l := s.langs[lang]
+	var b bytes.Buffer
+	must(l.templates.ExecuteTemplate(&b, name, struct {
+		pageData
+		Assets, Waiting string
+		Icons           map[string]template.URL
+		Langs           []choice
+	}{about, s.prefix + "/assets/" + s.version, s.waiting,
+		map[string]template.URL{"Line": icon("favicon.svg"), "Turn": icon("favicon-turn.svg")}, l.among(s.langs)}))
+	return newFile("text/html; charset=utf-8", b.Bytes())
+}
+
+// withoutComments blanks the lines of a module that are comment and nothing else:
+// a third of what a phone would load. The lines stay, so that a browser names the
+// same ones as the source. It knows no JavaScript: a test holds the sources to
+// what it takes for granted.
+func withoutComments(b []byte) []byte {
+	lines := strings.Split(string(b), "\n")
+	inside := false
+	for i, line := range lines {
+		text := strings.TrimSpace(line)
+		opens := !inside && strings.HasPrefix(text, "/*")
+		closes := strings.Contains(text, "*/")
+		switch {
+		case inside, opens && !closes, opens && strings.Index(text, "*/") == len(text)-2, strings.HasPrefix(text, "//"):
+			lines[i] = ""
+		}
+		inside = (inside || opens) && !closes
+	}
+	return []byte(strings.Join(lines, "\n"))
 }
 
 // icon is one of our own small pictures as an address, which saves a request.
@@ -175,7 +219,13 @@ func must(err error) {
 }
 
 func (s *site) room(w http.ResponseWriter, r *http.Request) {
-	if _, err := room.ParseName(r.PathValue("room")); err != nil {
+	name, err := room.ParseName(r.PathValue("room"))
+	if err != nil {
+		s.missing(w, r)
+		return
+	}
+	about, known := s.known(name)
+	if known == Unlisted {
 		s.missing(w, r)
 		return
 	}
@@ -184,7 +234,7 @@ func (s *site) room(w http.ResponseWriter, r *http.Request) {
 	}
 	// Revalidated each time: the page names the version of its assets.
 	w.Header().Set("Cache-Control", "no-cache")
-	s.page(w, r, s.pages[s.speaks(r)], http.StatusOK)
+	s.page(w, r, s.roomPage(name, about.Event, s.speaks(r)), http.StatusOK)
 }
 
 func (s *site) missing(w http.ResponseWriter, r *http.Request) {
@@ -226,7 +276,7 @@ func (s *site) send(w http.ResponseWriter, r *http.Request, f file, status int) 
 		return
 	}
 	body := f.plain
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if f.zip != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		body = f.zip
 		h.Set("Content-Encoding", "gzip")
 	}

@@ -245,6 +245,17 @@ func TestEveryTextIsUsedAndEveryUseHasAText(t *testing.T) {
 	}
 }
 
+// The waiting page does not load what only the seat page says.
+func TestTheWaitingPageSaysNothingOfTheShop(t *testing.T) {
+	for name, source := range sources(t, "waiting.html", "waiting.js", "show.js", "line.js", "page.js", "turn.js", "share.js") {
+		for _, m := range regexp.MustCompile(`['"]([a-z_]+)\.[a-z_.]+['"]`).FindAllStringSubmatch(source, -1) {
+			if shopWords[m[1]] {
+				t.Errorf("%s: got %s, which the waiting page does not load", name, m[0])
+			}
+		}
+	}
+}
+
 // What the HTML says first can be said anew in another language: the key it came
 // from stands beside it, unless a render sets it.
 func TestWhatThePagesSayFirstNamesItsKey(t *testing.T) {

@@ -1,9 +1,14 @@
 package browser_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +18,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"waitroom/internal/room"
 	"waitroom/web"
 )
 
@@ -49,6 +55,8 @@ var fakeLine = map[string][]string{
 	"full-note":     {problem("room_full"), `{"type":"room","state":"full","notice":"The second sale starts on Friday."}`},
 	"over-late":     {joined, roomOpen, `{"type":"admitted","claim_ms":300}`, "drop"}, // see serveLine
 	"soon":          {joined, roomOpen, position(2, 60, 0, 8), "pause", `{"type":"admitted","claim_ms":61500}`},
+	"event":         {joined, roomOpen, position(3_284, 12_480, 410, 560)},
+	"event-turn":    {joined, roomOpen, position(5, 60, 0, 8), `{"type":"admitted","claim_ms":108000}`},
 	"drained":       {joined, roomOpen, position(42, 1_234, 60, 90), `{"type":"drain","retry_ms":60000}`, "close 4000"},
 	"flaky":         {joined, roomOpen, position(42, 1_234, 60, 90), "drop"}, // see serveLine
 	"strange":       {joined, roomOpen, `{"type":"from_the_future","x":[1]}`, `nonsense`, position(42, 1_234, 60, 90)},
@@ -76,8 +84,8 @@ func problem(code string) string {
 func fake(t *testing.T, prefix string) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
-	waiting := web.Handler(web.Options{Page: web.Waiting, Prefix: prefix})
-	seats := web.Handler(web.Options{Page: web.Seats, Prefix: prefix, WaitingURL: prefix + "/rooms/{room}"})
+	waiting := web.Handler(web.Options{Page: web.Waiting, Prefix: prefix, Rooms: events(t)})
+	seats := web.Handler(web.Options{Page: web.Seats, Prefix: prefix, WaitingURL: prefix + "/rooms/{room}", Rooms: events(t)})
 	mux.Handle("/", waiting)
 	mux.Handle(prefix+"/rooms/{room}/shop", seats)
 	mux.HandleFunc("GET "+prefix+"/rooms/{room}/ws", serveLine)
@@ -96,6 +104,29 @@ func fake(t *testing.T, prefix string) *httptest.Server {
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// events gives the rooms "event…" a title that wants to be more than text, a time,
+// a venue, an accent that can hardly be read and a logo; "nowhere" is unlisted.
+func events(t *testing.T) func(room.Name) (web.Room, web.Known) {
+	t.Helper()
+	logo := image.NewNRGBA(image.Rect(0, 0, 128, 72))
+	draw.Draw(logo, logo.Bounds(), image.NewUniform(color.NRGBA{230, 170, 0, 255}), image.Point{}, draw.Src)
+	var b bytes.Buffer
+	if err := png.Encode(&b, logo); err != nil {
+		t.Fatal(err)
+	}
+	event := room.Event{Title: `Autumn Gala <img src=x onerror=alert(1)> & Friends`, Venue: `Grand Hall "East", Seoul`,
+		StartsAt: time.Date(2026, 12, 24, 19, 30, 0, 0, time.UTC), Brand: room.Brand{Accent: "#ffd400", Logo: b.Bytes()}, Rev: 1}
+	return func(name room.Name) (web.Room, web.Known) {
+		switch {
+		case strings.HasPrefix(string(name), "event"):
+			return web.Room{Event: event}, web.Listed
+		case name == "nowhere":
+			return web.Room{}, web.Unlisted
+		}
+		return web.Room{}, web.Unsure
+	}
 }
 
 // bell ends the pause of whoever waits for it.

@@ -43,6 +43,9 @@ const waiting = /** @type {Record<string, {see: RegExp, not?: RegExp}>} */ ({
   'over-late': { see: /Time is up[^]*while the connection was away/, not: /Choose seats/ },
   drained: { see: /of 1,234 people/ },
   flaky: { see: /29 people are ahead/ },
+  event: { see: /Autumn Gala <img src=x onerror=alert\(1\)> & Friends[^]*December 24, 2026.*Grand Hall "East", Seoul[^]*3,284/ },
+  'event-turn': { see: /It’s your turn[^]*Choose seats[^]*1:4/ },
+  nowhere: { see: /Nothing here/ },
   strange: { see: /of 1,234 people/ },
 });
 
@@ -68,7 +71,7 @@ for (const look of looks) {
   const few = quick || look.name.startsWith('desk');
   for (const [room, { see: pattern, not }] of Object.entries(waiting)) {
     const where = `${room}-${look.name}`;
-    if ((only && !where.includes(only)) || (few && !['waiting', 'paused', 'turn', 'inside', 'missed'].includes(room))) continue;
+    if ((only && !where.includes(only)) || (few && !['waiting', 'paused', 'turn', 'inside', 'missed', 'event'].includes(room))) continue;
     await page.goto(`${base}/rooms/${room}`);
     const text = await see(page, where, pattern);
     if (not) want(!not.test(text), `${where}: got ${JSON.stringify(text)}, want no ${not}`);
@@ -359,7 +362,7 @@ async function near(page) {
   // The last is a desk at 200 %.
   for (const [width, height] of [[390, 844], [844, 390], [320, 568], [640, 400]]) {
     await page.setViewportSize({ width, height });
-    for (const [room, id] of [['turn', 'claim'], ['inside', 'continue'], ['missed', 'again'], ['paused', 'position']]) {
+    for (const [room, id] of [['turn', 'claim'], ['event-turn', 'claim'], ['inside', 'continue'], ['missed', 'again'], ['paused', 'position']]) {
       await page.goto(`${base}/rooms/${room}`);
       await page.locator('#' + id).waitFor();
       await page.waitForFunction(() => document.documentElement.dataset.part !== 'line' || document.getElementById('line')?.dataset.known === 'true');

@@ -219,6 +219,17 @@ export function list(items) {
   return new Intl.ListFormat(lang, { type: 'conjunction' }).format(items);
 }
 
+/** What the page is for: the event's title, or the room's name. @param {string} room */
+export function eventName(room) {
+  return el('name').dataset.event ?? title(room);
+}
+
+/** Says the event's time, if the page has one, in the visitor's own zone. */
+export function sayStart() {
+  const time = document.getElementById('starts');
+  if (time instanceof HTMLTimeElement) say('starts', moment(new Date(time.dateTime)));
+}
+
 /** A moment in the visitor's own zone, which is named. @param {Date} at */
 export function moment(at) {
   return new Intl.DateTimeFormat(lang, {

@@ -4,7 +4,7 @@
 
 import { Booker, Refused } from './booker.js';
 import { inOrder, SeatMap } from './map.js';
-import { chooseLanguage, clock, dialog, el, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, show, spoken, t, takeFragment, title } from './page.js';
+import { chooseLanguage, clock, dialog, el, eventName, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, sayStart, show, spoken, t, takeFragment } from './page.js';
 import { CODES, look, start, step } from './shop.js';
 
 /** @typedef {import('./shop.js').State} State */
@@ -18,7 +18,7 @@ const LOOK_MOST = 30_000;
 const UNSETTLED = new Set(['offline', 'unavailable', 'overloaded', 'internal', 'hold_open', 'hold_ended', 'hold_unknown', 'pass_spent', 'pass_expired']);
 
 const { prefix, room } = here();
-const name = title(room);
+const name = eventName(room);
 const passes = kept('sessionStorage', 'waitroom:pass:' + room);
 
 // Before anything else: the pass leaves the address, so that no copied link, no
@@ -131,6 +131,7 @@ function render() {
   const inShop = phase === 'choosing' || phase === 'held';
   document.documentElement.dataset.phase = phase;
   say('name', name);
+  sayStart();
   show('loading', phase === 'loading');
   show('shop', inShop);
   show('done', phase === 'booked');

@@ -4,7 +4,7 @@
 // is tested without a browser.
 
 import { CODES, RESUMABLE } from './line.js';
-import { clock, el, haveTexts, moment, number, plural, say, sayOrHide, show, spoken, t, wait } from './page.js';
+import { clock, el, haveTexts, moment, number, plural, say, sayOrHide, sayStart, show, spoken, t, wait } from './page.js';
 
 /**
  * The state as the page reads it.
@@ -258,6 +258,7 @@ export function render(state, now, page) {
 function renderTexts(state, w, now, { name }) {
   const left = state.turnEnds - now;
   say('name', name);
+  sayStart();
   say('link-word', tell(w.link));
   if (w.part === 'line') {
     say('waiting', tell(w.text));

@@ -3,13 +3,14 @@
 // does what a step asks for.
 
 import { nextDue, placeIn, start, step } from './line.js';
-import { chooseLanguage, dialog, el, here, kept, loadTexts, onClick, show, title } from './page.js';
+import { chooseLanguage, dialog, el, eventName, here, kept, loadTexts, onClick, show } from './page.js';
 import { forgetSpoken, render as draw } from './show.js';
 import { Socket } from './socket.js';
 
 /** @typedef {import('./line.js').State} State */
 
 const { prefix, room } = here();
+const name = eventName(room);
 const store = kept('localStorage', 'waitroom:place:' + room);
 const socket = new Socket(location.origin.replace(/^http/, 'ws') + prefix + '/rooms/' + room + '/ws', happen);
 
@@ -98,8 +99,8 @@ let reach;
 
 function render() {
   const now = performance.now();
-  draw(state, now, { stored: store.works, name: title(room), icons });
-  reach?.(state, title(room));
+  draw(state, now, { stored: store.works, name, icons });
+  reach?.(state, name);
   if (reach || !state.place || state.link !== 'live' || now < reaching.next || reaching.tries >= REACH_TRIES) return;
   reaching = { tries: reaching.tries + 1, next: now + REACH_AGAIN };
   import('./turn.js').then((module) => (reach = module.reach), () => {});
