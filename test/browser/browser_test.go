@@ -7,10 +7,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -48,6 +50,22 @@ func TestEveryStateUnderAPrefix(t *testing.T) {
 	needBrowser(t)
 	const prefix = "/tickets/2026"
 	node(t, 5*time.Minute, "states.mjs", fake(t, prefix).URL+prefix, "phone", "quick")
+}
+
+// Every state × look × language on one sheet each, for a person to look at.
+func TestContactSheet(t *testing.T) {
+	needBrowser(t)
+	dir := os.Getenv("WAITROOM_SHEET")
+	if dir == "" {
+		t.Skip("WAITROOM_SHEET is not set: no contact sheet")
+	}
+	args := []string{"sheet.mjs", fake(t, "").URL, dir}
+	for _, name := range slices.Sorted(maps.Keys(fakeLine)) {
+		if name != "soon" && name != "drained" { // as "waiting"
+			args = append(args, name)
+		}
+	}
+	node(t, 20*time.Minute, args...)
 }
 
 // The QR encoder of the page against a reader that is not ours.
