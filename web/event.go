@@ -12,22 +12,6 @@ import (
 	"waitroom/internal/room"
 )
 
-// Room is what a page shows of a room beside its line.
-type Room struct {
-	Event room.Event
-}
-
-// Known says whether a process knows a room of this name.
-type Known int
-
-// What a process knows of a name. Only a registry that was read, and is not
-// empty, can say that a name is Unlisted.
-const (
-	Unsure   Known = iota // the page as usual
-	Listed                // the page, with its event
-	Unlisted              // the 404 page
-)
-
 // dress is a room's page in its event's colours; its maker holds the lock, and a
 // finished one is only read.
 type dress struct {
@@ -51,9 +35,9 @@ type wardrobe struct {
 }
 
 // known asks what the process knows of a room.
-func (s *site) known(name room.Name) (Room, Known) {
+func (s *site) known(name room.Name) (room.Event, room.Known) {
 	if s.rooms == nil {
-		return Room{}, Unsure
+		return room.Event{}, room.Unsure
 	}
 	return s.rooms(name)
 }
@@ -127,13 +111,13 @@ func (s *site) brand(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r)
 		return
 	}
-	about, known := s.known(name)
-	if known != Listed || about.Event.Rev == 0 {
+	event, known := s.known(name)
+	if known != room.Listed || event.Rev == 0 {
 		s.missing(w, r)
 		return
 	}
 	s.wardrobe.mu.Lock()
-	d := s.dressed(name, about.Event)
+	d := s.dressed(name, event)
 	s.wardrobe.mu.Unlock()
 	for _, b := range []brandFile{d.sheet, d.logo} {
 		switch asked := r.PathValue("file"); {

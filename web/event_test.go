@@ -15,15 +15,15 @@ var gala = room.Event{Title: `Gala <b>"1"</b> & {{t "x"}}`, Venue: `Hall </title
 
 // knows is a registry of one room "show" whose event may change, and one name
 // that is not listed.
-func knows(event *room.Event) func(room.Name) (Room, Known) {
-	return func(name room.Name) (Room, Known) {
+func knows(event *room.Event) func(room.Name) (room.Event, room.Known) {
+	return func(name room.Name) (room.Event, room.Known) {
 		switch name {
 		case "show":
-			return Room{Event: *event}, Listed
+			return *event, room.Listed
 		case "gone":
-			return Room{}, Unlisted
+			return room.Event{}, room.Unlisted
 		}
-		return Room{}, Unsure
+		return room.Event{}, room.Unsure
 	}
 }
 
@@ -95,7 +95,7 @@ func TestAnUnlistedRoomIsA404(t *testing.T) {
 
 func TestRenderedPagesAreKeptWithABound(t *testing.T) {
 	event := gala
-	s := newSite(Options{Page: Waiting, Rooms: func(room.Name) (Room, Known) { return Room{Event: event}, Listed }})
+	s := newSite(Options{Page: Waiting, Rooms: func(room.Name) (room.Event, room.Known) { return event, room.Listed }})
 	for i := range room.MaxRooms + 10 {
 		s.dressed(room.Name(fmt.Sprintf("room-%d", i)), event)
 	}

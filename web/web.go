@@ -58,7 +58,7 @@ type Options struct {
 
 	// Rooms says what the process knows of a room, out of memory: it is asked for
 	// each page. nil: every well-formed name has a page, without an event.
-	Rooms func(room.Name) (Room, Known)
+	Rooms func(room.Name) (room.Event, room.Known)
 }
 
 // Handler answers the page's address, {prefix}/assets/ and {prefix}/brand/; for
@@ -104,7 +104,7 @@ type site struct {
 	version  string
 	waiting  string // where the seat page sends people
 	name     string // of the page's template
-	rooms    func(room.Name) (Room, Known)
+	rooms    func(room.Name) (room.Event, room.Known)
 	langs    []lingo
 	matcher  language.Matcher
 	pages    []file // without an event, by language
@@ -224,8 +224,8 @@ func (s *site) room(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r)
 		return
 	}
-	about, known := s.known(name)
-	if known == Unlisted {
+	event, known := s.known(name)
+	if known == room.Unlisted {
 		s.missing(w, r)
 		return
 	}
@@ -234,7 +234,7 @@ func (s *site) room(w http.ResponseWriter, r *http.Request) {
 	}
 	// Revalidated each time: the page names the version of its assets.
 	w.Header().Set("Cache-Control", "no-cache")
-	s.page(w, r, s.roomPage(name, about.Event, s.speaks(r)), http.StatusOK)
+	s.page(w, r, s.roomPage(name, event, s.speaks(r)), http.StatusOK)
 }
 
 func (s *site) missing(w http.ResponseWriter, r *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/process"
+	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/web"
 )
@@ -63,13 +64,15 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: c.Servers.Kafka, ClientID: "booker-" + client})
 	defer writer.Close()
 	members := c.Servers.admissions("booker-"+client, env.Metrics, env.Log)
-	shop, err := booking.New(start, c.Shop, booking.Parts{
+	var shop *booking.Booker // the pages ask it, which are served once it is there
+	page := web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL,
+		Rooms: func(name room.Name) (room.Event, room.Known) { return shop.Event(name), room.Listed }})
+	shop, err = booking.New(start, c.Shop, booking.Parts{
 		DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
 		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
 			return members.Run(ctx, handle)
 		},
-		Page:   web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL}),
-		Prefix: c.Servers.Prefix, Log: env.Log, Metrics: env.Metrics,
+		Page: page, Prefix: c.Servers.Prefix, Log: env.Log, Metrics: env.Metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("--db: %w", err)

@@ -5,6 +5,9 @@ package main
 import (
 	"context"
 
+	"go.uber.org/zap"
+
+	"waitroom/internal/directory"
 	"waitroom/internal/gateway"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
@@ -45,12 +48,14 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	}
 	defer rdb.Close()
 	lines := line.New(rdb)
+	rooms := directory.New(lines, env.Log)
 	crowds := sweep.New(lines, keys, c.Edge.ShopURL, env.Log, env.Metrics)
 	edge, err := gateway.New(c.Edge, crowds, keys.Verifier(), env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}
-	pages := web.Handler(web.Options{Page: web.Waiting, Prefix: c.Edge.Prefix})
+	pages := web.Handler(web.Options{Page: web.Waiting, Prefix: c.Edge.Prefix, Rooms: rooms.Room})
 	beat := signs.NewBeat(lines, room.RoleNode, process.ReadBuild().Version, crowds.Signs, env.Log)
-	return c.serve(ctx, env, crowds, edge, edge.Handler(keys.JWKS(), pages), beat)
+	env.Log.Info("signs that it lives", zap.String("sign", beat.ID())) // as status names it
+	return c.serve(ctx, env, crowds, edge, edge.Handler(keys.JWKS(), pages), beat.Run, rooms.Run)
 }

@@ -10,15 +10,15 @@ import (
 
 	"waitroom/internal/gateway"
 	"waitroom/internal/process"
-	"waitroom/internal/signs"
 	"waitroom/internal/sweep"
 )
 
 // farewell is the time beyond --drain for close handshakes and requests in service.
 const farewell = 10 * time.Second
 
-// serve runs until ctx ends or a part fails, then drains.
-func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crowds, edge *gateway.Gateway, handler http.Handler, beat *signs.Beat) error {
+// serve runs until ctx ends or a part fails, then drains. besides are loops that
+// nobody waits for before the visitors are gone.
+func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crowds, edge *gateway.Gateway, handler http.Handler, besides ...func(context.Context) error) error {
 	public, err := process.Listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -36,7 +36,9 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crow
 	parts.Go(func() error { return process.Serve(last, private, process.Ops(env.Metrics, &ready), farewell) })
 	parts.Go(func() error { return crowds.Run(last) })
 	parts.Go(func() error { return edge.Run(last) })
-	parts.Go(func() error { return beat.Run(last) })
+	for _, loop := range besides {
+		parts.Go(func() error { return loop(last) })
+	}
 	parts.Go(func() error { return process.Serve(ending, public, handler, farewell) })
 	parts.Go(func() error {
 		defer stop()
@@ -52,7 +54,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crow
 		edge.Drain(limit)
 		return nil
 	})
-	env.Log.Info("serving visitors", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()), zap.String("sign", beat.ID()))
+	env.Log.Info("serving visitors", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))
 	err = parts.Wait()
 	env.Log.Info("stopped")
 	return err

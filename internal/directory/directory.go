@@ -48,17 +48,6 @@ type line interface {
 	Event(context.Context, room.Name) (room.Event, error)
 }
 
-// Known says what the process knows of a name.
-type Known int
-
-// What can be known. Listed is also a name that was listed once and is gone: its
-// room was deleted, which its visitors are to be told, and not that it never was.
-const (
-	Unsure   Known = iota // the registry is empty, or was not read lately
-	Listed                // there is such a room, or was
-	Unlisted              // there is none, and this process never saw one
-)
-
 // Directory is what New makes. Safe for concurrent use.
 type Directory struct {
 	// set once
@@ -89,16 +78,16 @@ func New(line line, log *zap.Logger) *Directory {
 
 // Room answers what is known of a name, and the event of a room that is there. The
 // event's bytes are shared: nobody changes them.
-func (d *Directory) Room(name room.Name) (room.Event, Known) {
+func (d *Directory) Room(name room.Name) (room.Event, room.Known) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	switch e := d.names[name]; {
 	case e != nil:
-		return e.event, Listed
+		return e.event, room.Listed
 	case d.count == 0 || time.Since(d.read) > freshFor:
-		return room.Event{}, Unsure
+		return room.Event{}, room.Unsure
 	}
-	return room.Event{}, Unlisted
+	return room.Event{}, room.Unlisted
 }
 
 // Run follows the line until ctx ends, and returns nil then.

@@ -130,7 +130,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-func want(t *testing.T, d *Directory, name room.Name, title string, known Known) {
+func want(t *testing.T, d *Directory, name room.Name, title string, known room.Known) {
 	t.Helper()
 	if e, k := d.Room(name); e.Title != title || k != known {
 		t.Errorf("room %s: got %q, %v, want %q, %v", name, e.Title, k, title, known)
@@ -144,35 +144,35 @@ func TestKnown(t *testing.T) {
 		f.err = room.ErrAway
 		d, _, stop := follow(t, f)
 		defer stop()
-		want(t, d, "gala", "", Unsure) // unread
+		want(t, d, "gala", "", room.Unsure) // unread
 		f.do(func() { f.err = nil })
 		pass(every)
-		want(t, d, "gala", "", Unsure) // empty: perhaps Redis lost its data
+		want(t, d, "gala", "", room.Unsure) // empty: perhaps Redis lost its data
 		f.create("gala", room.Event{Title: "Gala", Rev: 1})
 		pass(every)
-		want(t, d, "gala", "Gala", Listed)
-		want(t, d, "ball", "", Unlisted)
+		want(t, d, "gala", "Gala", room.Listed)
+		want(t, d, "ball", "", room.Unlisted)
 		f.create("ball", room.Event{})
 		pass(every)
-		want(t, d, "ball", "", Listed)
+		want(t, d, "ball", "", room.Listed)
 
 		f.do(func() { delete(f.rooms, "gala") })
 		pass(every)
-		want(t, d, "gala", "", Listed) // it was, and its visitors are told so
+		want(t, d, "gala", "", room.Listed) // it was, and its visitors are told so
 		f.do(func() { delete(f.rooms, "ball") })
 		pass(every)
-		want(t, d, "never", "", Unsure) // empty again
-		want(t, d, "ball", "", Listed)
+		want(t, d, "never", "", room.Unsure) // empty again
+		want(t, d, "ball", "", room.Listed)
 
 		f.create("ball", room.Event{Title: "Ball", Rev: 1})
 		pass(every)
-		want(t, d, "never", "", Unlisted)
+		want(t, d, "never", "", room.Unlisted)
 		f.do(func() { f.err = room.ErrAway })
 		pass(freshFor - every)
-		want(t, d, "never", "", Unlisted) // a read that failed now and then is no trouble
+		want(t, d, "never", "", room.Unlisted) // a read that failed now and then is no trouble
 		pass(2 * every)
-		want(t, d, "never", "", Unsure) // it may have been made since
-		want(t, d, "ball", "Ball", Listed)
+		want(t, d, "never", "", room.Unsure) // it may have been made since
+		want(t, d, "ball", "Ball", room.Listed)
 	})
 }
 
@@ -186,19 +186,19 @@ func TestEvents(t *testing.T) {
 		d, _, stop := follow(t, f)
 		defer stop()
 		pass(10 * every)
-		want(t, d, "gala", "Gala", Listed)
+		want(t, d, "gala", "Gala", room.Listed)
 		if got := f.read(); len(got) != 1 {
 			t.Errorf("events read: got %v, want gala's once, and none where nothing was set", got)
 		}
 		f.set("gala", "Ball")
 		pass(every)
-		want(t, d, "gala", "Ball", Listed)
+		want(t, d, "gala", "Ball", room.Listed)
 		f.create("gala", room.Event{Title: "Anew", Rev: 2}) // the same rev, of another line
 		pass(every)
-		want(t, d, "gala", "Anew", Listed)
+		want(t, d, "gala", "Anew", room.Listed)
 		f.create("gala", room.Event{})
 		pass(every)
-		want(t, d, "gala", "", Listed)
+		want(t, d, "gala", "", room.Listed)
 		if got := f.read(); len(got) != 3 {
 			t.Errorf("events read: got %v, want 3", got)
 		}
@@ -207,7 +207,7 @@ func TestEvents(t *testing.T) {
 		f.do(func() { f.lost["gala"] = true })
 		f.set("gala", "Never told")
 		pass(3 * every)
-		want(t, d, "gala", "Back", Listed) // a line without its conf says nothing
+		want(t, d, "gala", "Back", room.Listed) // a line without its conf says nothing
 	})
 }
 
@@ -222,8 +222,8 @@ func TestLog(t *testing.T) {
 		d, logs, stop := follow(t, f)
 		defer stop()
 		pass(5 * every)
-		want(t, d, "a", "", Listed)
-		want(t, d, "b", "B", Listed)
+		want(t, d, "a", "", room.Listed)
+		want(t, d, "b", "B", room.Listed)
 		if got := logs.TakeAll(); len(got) != 1 || got[0].ContextMap()["room"] != "a" {
 			t.Errorf("got %v, want one line about room a", got)
 		}
@@ -233,7 +233,7 @@ func TestLog(t *testing.T) {
 		f.do(func() { f.broken["a"] = false })
 		f.set("a", "A again")
 		pass(5 * every)
-		want(t, d, "a", "A again", Listed)
+		want(t, d, "a", "A again", room.Listed)
 		if got := logs.TakeAll(); len(got) != 2 || got[0].Level != zap.WarnLevel || got[1].Level != zap.InfoLevel {
 			t.Errorf("got %v, want one line when it went and one when it was back", got)
 		}
@@ -249,7 +249,7 @@ func TestHangs(t *testing.T) {
 		f.block = time.Hour
 		d, logs, stop := follow(t, f)
 		pass(callLimit + every)
-		want(t, d, "a", "", Unsure)
+		want(t, d, "a", "", room.Unsure)
 		if logs.Len() != 1 {
 			t.Errorf("got %v, want one line", logs.All())
 		}
@@ -279,14 +279,14 @@ func TestForgets(t *testing.T) {
 				}
 			})
 			pass(every)
-			want(t, d, name(round, 0), "x", Listed)
+			want(t, d, name(round, 0), "x", room.Listed)
 		}
 		if got := len(d.names); got != maxNames {
 			t.Errorf("names remembered: got %d, want %d", got, maxNames)
 		}
-		want(t, d, "stays", "Stays", Listed)
-		want(t, d, name(0, 0), "", Unlisted)
-		want(t, d, name(rounds-2, 7), "", Listed)
+		want(t, d, "stays", "Stays", room.Listed)
+		want(t, d, name(0, 0), "", room.Unlisted)
+		want(t, d, name(rounds-2, 7), "", room.Listed)
 	})
 }
 
@@ -303,7 +303,7 @@ func TestConcurrent(t *testing.T) {
 			asking.Go(func() {
 				<-start
 				for range 50 {
-					if e, known := d.Room("gala"); known != Listed || e.Title == "" {
+					if e, known := d.Room("gala"); known != room.Listed || e.Title == "" {
 						t.Errorf("got %+v, %v, want an event of a listed room", e, known)
 					}
 					d.Room(room.Name(fmt.Sprint("other-", i)))

@@ -22,6 +22,17 @@ const (
 	minYear, maxYear = 2000, 9999
 )
 
+// Known says what a process knows of a room's name.
+type Known int
+
+// What can be known. Listed is also a name that was listed once and is gone: its
+// room was deleted, which its visitors are to be told, and not that it never was.
+const (
+	Unsure   Known = iota // the registry is empty, or was not read lately
+	Listed                // there is such a room, or was
+	Unlisted              // there is none, and this process never saw one
+)
+
 // Event is what a room's sale is for, as visitors read it. Every field may be
 // empty: a page then shows the room's name.
 type Event struct {

@@ -12,6 +12,7 @@ import (
 
 	"waitroom/internal/admission"
 	"waitroom/internal/booking"
+	"waitroom/internal/directory"
 	"waitroom/internal/events"
 	"waitroom/internal/gateway"
 	"waitroom/internal/kafkaio"
@@ -41,7 +42,8 @@ type house struct {
 	room  room.Name
 	lines *line.Lines
 
-	crowds *sweep.Crowds // waitroom
+	rooms  *directory.Directory // waitroom
+	crowds *sweep.Crowds
 	edge   *gateway.Gateway
 	pages  http.Handler
 
@@ -76,7 +78,8 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	if h.edge, err = gateway.New(front, h.crowds, keys.Verifier(), env.Log.Named("waitroom"), env.Metrics); err != nil {
 		return nil, err
 	}
-	h.pages = h.edge.Handler(keys.JWKS(), web.Handler(web.Options{Page: web.Waiting}))
+	h.rooms = directory.New(behind.lines, env.Log.Named("waitroom"))
+	h.pages = h.edge.Handler(keys.JWKS(), web.Handler(web.Options{Page: web.Waiting, Rooms: h.rooms.Room}))
 
 	if h.admitter, err = admission.New(admission.Config{Rooms: []string{c.Room}}, actor, behind.lines, writer, env.Log.Named("admitter"), env.Metrics); err != nil {
 		return nil, err
@@ -100,8 +103,9 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
 			return members.Run(ctx, handle)
 		},
-		Page: web.Handler(web.Options{Page: web.Seats, WaitingURL: "/rooms/{room}"}),
-		Log:  env.Log.Named("booker"), Metrics: env.Metrics,
+		Page: web.Handler(web.Options{Page: web.Seats, WaitingURL: "/rooms/{room}",
+			Rooms: func(name room.Name) (room.Event, room.Known) { return h.shop.Event(name), room.Listed }}),
+		Log: env.Log.Named("booker"), Metrics: env.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--db: %w", err)
@@ -133,7 +137,7 @@ func (h *house) serve(ctx context.Context) error {
 	admitting := signs.NewBeat(h.lines, room.RoleAdmitter, version, h.admitter.Signs, h.env.Log.Named("admitter"))
 	serving := signs.NewBeat(h.lines, room.RoleNode, version, h.crowds.Signs, h.env.Log.Named("waitroom"))
 	for _, loop := range []func(context.Context) error{
-		h.crowds.Run, h.edge.Run, h.admitter.Run, h.shop.Run, admitting.Run, serving.Run,
+		h.rooms.Run, h.crowds.Run, h.edge.Run, h.admitter.Run, h.shop.Run, admitting.Run, serving.Run,
 		func(ctx context.Context) error { return h.facts.Run(ctx, h.admitter.Facts) },
 		func(ctx context.Context) error {
 			return process.Serve(ctx, h.on.ops, process.Ops(h.env.Metrics, &ready), farewell)

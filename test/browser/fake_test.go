@@ -108,7 +108,7 @@ func fake(t *testing.T, prefix string) *httptest.Server {
 
 // events gives the rooms "event…" a title that wants to be more than text, a time,
 // a venue, an accent that can hardly be read and a logo; "nowhere" is unlisted.
-func events(t *testing.T) func(room.Name) (web.Room, web.Known) {
+func events(t *testing.T) func(room.Name) (room.Event, room.Known) {
 	t.Helper()
 	logo := image.NewNRGBA(image.Rect(0, 0, 128, 72))
 	draw.Draw(logo, logo.Bounds(), image.NewUniform(color.NRGBA{230, 170, 0, 255}), image.Point{}, draw.Src)
@@ -118,14 +118,14 @@ func events(t *testing.T) func(room.Name) (web.Room, web.Known) {
 	}
 	event := room.Event{Title: `Autumn Gala <img src=x onerror=alert(1)> & Friends`, Venue: `Grand Hall "East", Seoul`,
 		StartsAt: time.Date(2026, 12, 24, 19, 30, 0, 0, time.UTC), Brand: room.Brand{Accent: "#ffd400", Logo: b.Bytes()}, Rev: 1}
-	return func(name room.Name) (web.Room, web.Known) {
+	return func(name room.Name) (room.Event, room.Known) {
 		switch {
 		case strings.HasPrefix(string(name), "event"):
-			return web.Room{Event: event}, web.Listed
+			return event, room.Listed
 		case name == "nowhere":
-			return web.Room{}, web.Unlisted
+			return room.Event{}, room.Unlisted
 		}
-		return web.Room{}, web.Unsure
+		return room.Event{}, room.Unsure
 	}
 }
 
