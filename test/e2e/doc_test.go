@@ -9,55 +9,35 @@
 package e2e
 
 import (
-	"fmt"
+	"bytes"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"waitroom/test/internal/child"
 )
 
-// built is the folder of the three binaries; "" without WAITROOM_E2E.
-var built string
+func TestMain(m *testing.M) { os.Exit(child.Main(m)) }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// The words of this package's stories.
+var (
+	enabled = child.Need
+	once    = child.Once
+	must    = child.Must
+	await   = child.Await
+	address = child.Address
+)
 
-func run(m *testing.M) int {
-	if os.Getenv("WAITROOM_E2E") != "1" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "waitroom-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	built = dir
-	return m.Run()
-}
+// secrets are what no log and no message may hold: the beginning of every JWT
+// and of every base64 JSON header, and the database's password with its colon.
+var secrets = []string{"eyJ", `"d":"`}
 
-// build makes the binaries as a user would, and with the race detector where the
-// test itself has it: a process that found a race ends with another code than 0.
-func build(dir string) error {
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
-	if race {
-		args = append(args, "-race")
-	}
-	out, err := exec.Command("go", append(args, "waitroom/cmd/waitroom", "waitroom/cmd/admitter", "waitroom/cmd/booker")...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return nil
-}
-
-// enabled skips the test unless the binaries were asked for.
-func enabled(t *testing.T) {
+// silent wants none of the secrets in text.
+func silent(t *testing.T, where string, text []byte, more ...string) {
 	t.Helper()
-	if built == "" {
-		t.Skip("runs the built binaries as processes: WAITROOM_E2E=1 is not set")
+	for _, secret := range append(more, secrets...) {
+		if at := bytes.Index(text, []byte(secret)); secret != "" && at >= 0 {
+			line := text[bytes.LastIndexByte(text[:at], '\n')+1 : at]
+			t.Errorf("%s holds a secret (it begins with %.3q) after %q", where, secret, line)
+		}
 	}
 }

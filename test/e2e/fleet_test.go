@@ -15,6 +15,7 @@ import (
 	"waitroom/internal/room"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/testenv"
+	"waitroom/test/internal/child"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 
 // fleet is two of each binary.
 type fleet struct {
-	waitrooms, admitters, bookers [2]*child
+	waitrooms, admitters, bookers [2]*child.Process
 	nodes, shops                  []string
 }
 
@@ -60,15 +61,15 @@ func TestFleet(t *testing.T) {
 	began := time.Now()
 	steps := []struct {
 		what string
-		do   func(*child)
-		who  *child
+		do   func(*child.Process)
+		who  *child.Process
 	}{
-		{"SIGTERM", (*child).terminate, f.waitrooms[0]},
-		{"SIGTERM", (*child).terminate, f.admitters[0]},
-		{"SIGTERM", (*child).terminate, f.bookers[0]},
-		{"kill -9", (*child).kill, f.waitrooms[1]},
-		{"kill -9", (*child).kill, f.admitters[1]},
-		{"kill -9", (*child).kill, f.bookers[1]},
+		{"SIGTERM", (*child.Process).Terminate, f.waitrooms[0]},
+		{"SIGTERM", (*child.Process).Terminate, f.admitters[0]},
+		{"SIGTERM", (*child.Process).Terminate, f.bookers[0]},
+		{"kill -9", (*child.Process).Kill, f.waitrooms[1]},
+		{"kill -9", (*child.Process).Kill, f.admitters[1]},
+		{"kill -9", (*child.Process).Kill, f.bookers[1]},
 	}
 	next := 4
 	for _, step := range steps {
@@ -76,12 +77,12 @@ func TestFleet(t *testing.T) {
 			return b.booked() >= next, fmt.Sprint(b.booked())
 		})
 		at := b.booked()
-		t.Logf("%5.1f s: %s to %s at %d seats booked", time.Since(began).Seconds(), step.what, step.who.name, at)
+		t.Logf("%5.1f s: %s to %s at %d seats booked", time.Since(began).Seconds(), step.what, step.who.Name, at)
 		step.do(step.who)
-		step.who.start()
-		step.who.ready()
+		step.who.Start()
+		step.who.Ready()
 		if at >= seats {
-			t.Fatalf("the sale was over before %s to %s", step.what, step.who.name)
+			t.Fatalf("the sale was over before %s to %s", step.what, step.who.Name)
 		}
 		next = b.booked() + 4 // the fleet, whole again, goes on selling
 	}
@@ -199,28 +200,28 @@ func open(t *testing.T) (*books, *fleet, []string) {
 	for i := range 2 {
 		listen, ops := address(t), address(t)
 		f.nodes = append(f.nodes, "http://"+listen)
-		f.waitrooms[i] = newChild(t, logs, fmt.Sprint("waitroom-", i+1), ops, env, "run",
+		f.waitrooms[i] = child.New(t, logs, fmt.Sprint("waitroom-", i+1), ops, env, "run",
 			"--listen", listen, "--ops-listen", ops, "--keys", keys, "--drain", "2s")
-		f.waitrooms[i].start()
+		f.waitrooms[i].Start()
 		jwks = "http://" + listen + "/.well-known/jwks.json"
 	}
 	for i := range 2 {
 		ops := address(t)
 		// Only this room: another test's may be in the same Redis.
-		f.admitters[i] = newChild(t, logs, fmt.Sprint("admitter-", i+1), ops, env, "run", "--ops-listen", ops, "--room", string(b.room))
-		f.admitters[i].start()
+		f.admitters[i] = child.New(t, logs, fmt.Sprint("admitter-", i+1), ops, env, "run", "--ops-listen", ops, "--room", string(b.room))
+		f.admitters[i].Start()
 	}
 	for i := range 2 {
 		listen, ops := address(t), address(t)
 		f.shops = append(f.shops, "http://"+listen)
-		f.bookers[i] = newChild(t, logs, fmt.Sprint("booker-", i+1), ops, env, "run",
+		f.bookers[i] = child.New(t, logs, fmt.Sprint("booker-", i+1), ops, env, "run",
 			"--listen", listen, "--ops-listen", ops, "--jwks", jwks, "--hold", "5s")
-		f.bookers[i].start()
+		f.bookers[i].Start()
 	}
 	for i := range 2 {
-		f.waitrooms[i].ready()
-		f.admitters[i].ready()
-		f.bookers[i].ready()
+		f.waitrooms[i].Ready()
+		f.admitters[i].Ready()
+		f.bookers[i].Ready()
 	}
 	must(t, "admitter", env, "room", "open", string(b.room))
 	t.Cleanup(func() { quiet(t, logs, dsn) })
@@ -231,8 +232,8 @@ func open(t *testing.T) (*books, *fleet, []string) {
 func stop(t *testing.T, f *fleet) {
 	t.Helper()
 	for i := range 2 {
-		for _, c := range []*child{f.waitrooms[i], f.admitters[i], f.bookers[i]} {
-			c.terminate()
+		for _, c := range []*child.Process{f.waitrooms[i], f.admitters[i], f.bookers[i]} {
+			c.Terminate()
 		}
 	}
 }

@@ -1,7 +1,6 @@
-package e2e
+package child
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,12 +23,12 @@ const (
 	tailBytes  = 6000             // of each log, when the test failed
 )
 
-// child is one binary that runs, again and again with the same flags. Not for
+// Process is one binary that runs, again and again with the same flags. Not for
 // use by several goroutines at once.
-type child struct {
+type Process struct {
 	// Set once.
 	t    *testing.T
-	name string // "waitroom-1": of its log
+	Name string // "waitroom-1": of its log
 	path string
 	args []string
 	env  []string
@@ -42,8 +41,8 @@ type child struct {
 }
 
 // command is a binary with nothing of the test's own WAITROOM_ variables.
-func command(ctx context.Context, binary string, args, env []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(built, binary), args...)
+func command(ctx context.Context, path string, args, env []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, args...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "WAITROOM_") {
 			cmd.Env = append(cmd.Env, v)
@@ -53,12 +52,12 @@ func command(ctx context.Context, binary string, args, env []string) *exec.Cmd {
 	return cmd
 }
 
-// once runs a command of a binary to its end.
-func once(t *testing.T, binary string, env []string, args ...string) (out string, code int) {
+// Once runs a command of a binary to its end.
+func Once(t *testing.T, binary string, env []string, args ...string) (out string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
-	b, err := command(ctx, binary, args, env).CombinedOutput()
+	b, err := command(ctx, filepath.Join(built, binary), args, env).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		t.Fatalf("%s %s: %v, %v\n%s", binary, strings.Join(args, " "), err, ctx.Err(), b)
@@ -69,34 +68,40 @@ func once(t *testing.T, binary string, env []string, args ...string) (out string
 	return string(b), code
 }
 
-// must is once for a command that has to succeed.
-func must(t *testing.T, binary string, env []string, args ...string) string {
+// Must is Once for a command that has to succeed.
+func Must(t *testing.T, binary string, env []string, args ...string) string {
 	t.Helper()
-	out, code := once(t, binary, env, args...)
+	out, code := Once(t, binary, env, args...)
 	if code != 0 {
 		t.Fatalf("%s %s: got exit code %d, want 0\n%s", binary, strings.Join(args, " "), code, out)
 	}
 	return out
 }
 
-// newChild describes a process; start starts it. What still runs when the test
-// ends is killed by its pid.
-func newChild(t *testing.T, dir, name, ops string, env []string, args ...string) *child {
+// New describes a process of the binary that its name begins with; Start starts
+// it. What still runs when the test ends is killed by its pid.
+func New(t *testing.T, dir, name, ops string, env []string, args ...string) *Process {
 	binary, _, _ := strings.Cut(name, "-")
-	c := &child{t: t, name: name, path: binary, args: args, env: env, ops: ops, log: filepath.Join(dir, name+".log")}
+	return NewProgram(t, dir, name, filepath.Join(built, binary), ops, env, args...)
+}
+
+// NewProgram is New for a program that is none of ours, by its path. Without an
+// address of /readyz it cannot be waited for by Ready.
+func NewProgram(t *testing.T, dir, name, path, ops string, env []string, args ...string) *Process {
+	c := &Process{t: t, Name: name, path: path, args: args, env: env, ops: ops, log: filepath.Join(dir, name+".log")}
 	t.Cleanup(func() {
-		if c.running() {
+		if c.Running() {
 			c.cmd.Process.Kill()
 			<-c.exited
 		}
 		if t.Failed() {
-			t.Logf("the end of the log of %s:\n%s", c.name, tail(c.log))
+			t.Logf("the end of the log of %s:\n%s", c.Name, tail(c.log))
 		}
 	})
 	return c
 }
 
-func (c *child) running() bool {
+func (c *Process) Running() bool {
 	if c.cmd == nil {
 		return false
 	}
@@ -108,8 +113,8 @@ func (c *child) running() bool {
 	}
 }
 
-// start starts the process; ready waits for it.
-func (c *child) start() {
+// Start starts the process; Ready waits for it.
+func (c *Process) Start() {
 	c.t.Helper()
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -119,7 +124,7 @@ func (c *child) start() {
 	cmd := command(context.Background(), c.path, c.args, c.env)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		c.t.Fatalf("start %s: %v", c.name, err)
+		c.t.Fatalf("start %s: %v", c.Name, err)
 	}
 	c.cmd, c.exited = cmd, make(chan struct{})
 	exited := c.exited
@@ -129,39 +134,39 @@ func (c *child) start() {
 	}()
 }
 
-// ready returns once the process says that it is.
-func (c *child) ready() {
+// Ready returns once the process says that it is.
+func (c *Process) Ready() {
 	c.t.Helper()
-	await(c.t, startLimit, c.name+" is ready", func() (bool, string) {
-		if !c.running() {
-			c.t.Fatalf("%s ended by itself: %v", c.name, c.cmd.ProcessState)
+	Await(c.t, startLimit, c.Name+" is ready", func() (bool, string) {
+		if !c.Running() {
+			c.t.Fatalf("%s ended by itself: %v", c.Name, c.cmd.ProcessState)
 		}
 		code, err := status("http://" + c.ops + "/readyz")
 		return code == http.StatusOK, fmt.Sprint(code, " ", err)
 	})
 }
 
-// terminate sends SIGTERM and wants the process to end in order.
-func (c *child) terminate() {
+// Terminate sends SIGTERM and wants the process to end in order.
+func (c *Process) Terminate() {
 	c.t.Helper()
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		c.t.Fatalf("SIGTERM to %s: %v", c.name, err)
+		c.t.Fatalf("SIGTERM to %s: %v", c.Name, err)
 	}
 	select {
 	case <-c.exited:
 	case <-time.After(stopLimit):
-		c.t.Fatalf("%s still runs %s after SIGTERM", c.name, stopLimit)
+		c.t.Fatalf("%s still runs %s after SIGTERM", c.Name, stopLimit)
 	}
 	if code := c.cmd.ProcessState.ExitCode(); code != 0 {
-		c.t.Errorf("%s after SIGTERM: got %v, want exit code 0", c.name, c.cmd.ProcessState)
+		c.t.Errorf("%s after SIGTERM: got %v, want exit code 0", c.Name, c.cmd.ProcessState)
 	}
 }
 
-// kill is kill -9.
-func (c *child) kill() {
+// Kill is kill -9.
+func (c *Process) Kill() {
 	c.t.Helper()
 	if err := c.cmd.Process.Kill(); err != nil {
-		c.t.Fatalf("kill -9 %s: %v", c.name, err)
+		c.t.Fatalf("kill -9 %s: %v", c.Name, err)
 	}
 	<-c.exited
 }
@@ -178,9 +183,9 @@ func status(url string) (int, error) {
 	return answer.StatusCode, nil
 }
 
-// await looks for a fact until it is there; what it saw last is told when time
+// Await looks for a fact until it is there; what it saw last is told when time
 // is up.
-func await(t *testing.T, limit time.Duration, what string, look func() (bool, string)) {
+func Await(t *testing.T, limit time.Duration, what string, look func() (bool, string)) {
 	t.Helper()
 	deadline := time.Now().Add(limit)
 	for {
@@ -200,9 +205,9 @@ var ports = struct {
 	given map[int]bool
 }{given: map[int]bool{}}
 
-// address is free on loopback, and stays so while its process is restarted: it
+// Address is free on loopback, and stays so while its process is restarted: it
 // lies below the range that the kernel takes the bots' own ports from.
-func address(t *testing.T) string {
+func Address(t *testing.T) string {
 	t.Helper()
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
@@ -232,19 +237,4 @@ func tail(file string) string {
 		b = b[len(b)-tailBytes:]
 	}
 	return string(b)
-}
-
-// secrets are what no log and no message may hold: the beginning of every JWT
-// and of every base64 JSON header, and the database's password with its colon.
-var secrets = []string{"eyJ", `"d":"`}
-
-// silent wants none of the secrets in text.
-func silent(t *testing.T, where string, text []byte, more ...string) {
-	t.Helper()
-	for _, secret := range append(more, secrets...) {
-		if at := bytes.Index(text, []byte(secret)); secret != "" && at >= 0 {
-			line := text[bytes.LastIndexByte(text[:at], '\n')+1 : at]
-			t.Errorf("%s holds a secret (it begins with %.3q) after %q", where, secret, line)
-		}
-	}
 }
