@@ -11,11 +11,13 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 export const PHONE = { width: 390, height: 844 };
 export const DESK = { width: 1280, height: 800 };
 
-export function launch() {
+/** @param {import('playwright-core').LaunchOptions} [more] @param {string[]} [args] */
+export function launch(more = {}, args = []) {
   return chromium.launch({
+    ...more,
     executablePath: process.env.WAITROOM_CHROMIUM ?? '/usr/bin/chromium',
     args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      '--disable-background-networking', '--disable-component-update', '--disable-sync', ...args],
   });
 }
 
