@@ -20,7 +20,7 @@ import (
 
 // stages has room for the tests that run side by side: they mostly wait, and at the
 // same moments each wants a Redis, a node and a few pages of the two cores.
-var stages = make(chan struct{}, 6)
+var stages = make(chan struct{}, 7)
 
 // sideBySide makes a test parallel, among at most so many.
 func sideBySide(t *testing.T) {

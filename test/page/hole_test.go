@@ -44,7 +44,6 @@ func TestBlackHoleWhileWaiting(t *testing.T) {
 
 // The same at the turn: "Choose seats" on a dead connection opens the shop.
 func TestBlackHoleAtTheTurn(t *testing.T) {
-	sideBySide(t)
 	h := newHall(t, 1)
 	p := h.joined()
 	h.admit(1)

@@ -45,7 +45,7 @@ func TestReopened(t *testing.T) {
 // spread out when more seats were added.
 func TestSoldOutBehindNginx(t *testing.T) {
 	t.Parallel() // the longest, and it only waits: it starts at once
-	crowd, lasts := pick(5, 60), pick(62*time.Second, 150*time.Second)
+	crowd, lasts := pick(5, 60), pick(20*time.Second, 150*time.Second)
 	h := newHall(t, 1)
 	h.sellOut()
 	// The short form: a little more than a beat. The long one: as Debian ships it,

@@ -19,6 +19,9 @@ const TIMER_MOST = 60_000;
 // What the wall clock gains on the page's clock at once is sleep; less is drift.
 const SLEPT_LEAST = 1_000;
 
+// A page whose server says nothing has to find words for that.
+const WORDS_WITHIN = 3_000;
+
 /** @type {State} */
 let state = start(readPlace());
 /** @type {ReturnType<typeof setTimeout>|undefined} */
@@ -61,6 +64,15 @@ function look(back = false) {
   happen({ type: 'look', network: navigator.onLine, back });
 }
 
+let wanted = false;
+
+/** Fetches the words, once. */
+function wantWords() {
+  if (wanted) return;
+  wanted = true;
+  void loadTexts().then(render);
+}
+
 /** @param {import('./line.js').Happening} event */
 function happen(event) {
   const now = performance.now();
@@ -81,6 +93,8 @@ function happen(event) {
       case 'go': location.replace(effect.url); break;
     }
   }
+  // The server has spoken: the place, or why there is none, comes before the words.
+  if (event.type === 'message') wantWords();
   clearTimeout(timer);
   timer = setTimeout(happen, Math.max(0, Math.min(Math.ceil(nextDue(state) - now), TIMER_MOST)), { type: 'timer' });
   render();
@@ -141,12 +155,12 @@ function main() {
   setInterval(() => happen({ type: 'tick' }), 500);
 }
 
-// The place in line first, the words after it: only then does the page fetch
-// anything else. What goes wrong here leaves what the HTML brought along, and the
-// note that offers to reload.
+// The place in line first, the words after it: nothing is asked before the server
+// has spoken, or has been silent for a while. What goes wrong here leaves what the
+// HTML brought along, and the note that offers to reload.
 try {
   main();
-  setTimeout(() => void loadTexts().then(render), 0);
+  setTimeout(wantWords, WORDS_WITHIN);
 } catch (error) {
   console.error(error);
   show('never', true);
