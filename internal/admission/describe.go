@@ -128,7 +128,11 @@ func (d *describer) look(ctx context.Context, names []room.Name) error {
 		if batch = append(batch, v); len(batch) < describeBatch {
 			return nil
 		}
-		return flush()
+		// A partition in trouble keeps the other rooms no longer than this look.
+		if err := flush(); err != nil {
+			errs = append(errs, err)
+		}
+		return ctx.Err()
 	}
 	for _, name := range names {
 		// A room without its line has lost its data and says nothing of its event.

@@ -49,6 +49,7 @@ type rounds struct {
 	caller room.Caller // epoch "" until begin has read it
 	cause  *cause
 	looked time.Time // when oldest was read
+	blind  bool      // and logged: the age of the outbox can not be read
 	oldest time.Time // of the outbox, on the line's clock
 }
 
@@ -121,9 +122,16 @@ func (r *rounds) look(ctx context.Context, round room.Round) {
 		return
 	}
 	r.looked = time.Now()
-	if oldest, err := r.line.Oldest(ctx, r.name); err == nil {
-		r.oldest = oldest
+	oldest, err := r.line.Oldest(ctx, r.name)
+	if (err != nil) != r.blind {
+		r.blind = err != nil
+		if r.blind {
+			r.log.Warn("the age of the outbox can't be read; its depth can", zap.Error(err))
+		} else {
+			r.log.Info("the age of the outbox can be read again")
+		}
 	}
+	r.oldest = oldest // zero when nobody knows
 }
 
 // nudge tells the relay that there may be something in the outbox. A nudge that

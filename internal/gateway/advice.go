@@ -54,7 +54,12 @@ func (a *advice) origin(q asked, trusted bool) {
 	peer, _, err := net.SplitHostPort(q.peer)
 	switch {
 	case err == nil && !trusted && strings.EqualFold(u.Host, q.forwardedHost):
-		do = fmt.Sprintf("a proxy says that the page is ours: start with --trusted-proxy for its address %s", peer)
+		// A stranger can say so too, and visitors' addresses are not logged: only one
+		// that no visitor comes from is named.
+		do = "somebody in front says that the page is ours: if that is your proxy, start with --trusted-proxy for its address"
+		if ip := net.ParseIP(peer); ip != nil && (ip.IsLoopback() || ip.IsPrivate()) {
+			do += " " + peer
+		}
 	case trusted && strings.EqualFold(u.Host, q.forwardedHost) && !strings.EqualFold(u.Scheme, q.forwardedProto):
 		do = fmt.Sprintf("the trusted proxy says X-Forwarded-Proto %q for a page loaded by %s: let it send the scheme that visitors use", q.forwardedProto, u.Scheme)
 	case q.forwardedHost == "" && loopbackOrName(q.host):

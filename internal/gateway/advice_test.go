@@ -35,6 +35,9 @@ func TestAdvice(t *testing.T) {
 		{"a proxy not trusted", func() {
 			a.origin(asked{origin: "https://wait.example", host: "127.0.0.1:8080", peer: "10.1.2.3:5", forwardedHost: "wait.example"}, false)
 		}, "--trusted-proxy for its address 10.1.2.3"},
+		{"a stranger who says so", func() {
+			a.origin(asked{origin: "https://x.example", host: "wait.example", peer: "198.51.100.7:5", forwardedHost: "x.example"}, false)
+		}, "for its address host"},
 		{"a trusted proxy with the wrong scheme", func() {
 			a.origin(asked{origin: "https://wait.example", host: "x", peer: "10.1.2.3:5", forwardedHost: "wait.example", forwardedProto: "http"}, true)
 		}, "X-Forwarded-Proto"},

@@ -111,9 +111,13 @@ func (s *socket) run() {
 			if wire.Codes[code].Close != 0 {
 				return
 			}
-			if s.visit == nil && req.Type == wire.Join {
-				// It hears from now on how the room stands, after why it was refused.
+			// It hears how the room stands, after why it was refused.
+			switch {
+			case req.Type != wire.Join:
+			case s.visit == nil:
 				s.visit = s.gateway.crowds.Watch(name, s)
+			default:
+				s.visit.Remind()
 			}
 		}
 		if s.visit == nil {
@@ -199,7 +203,7 @@ func (s *socket) join(name room.Name, place string) error {
 			now, err = g.crowds.Return(g.ctx, name, p.Epoch, p.Place, s)
 		}
 	case before != nil && !before.Over():
-		return before.Again(g.ctx, s)
+		now, err = before.Again(g.ctx, s)
 	default:
 		now, err = g.crowds.Join(g.ctx, name, s)
 		if errors.Is(err, room.ErrEpoch) {

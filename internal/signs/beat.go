@@ -32,7 +32,8 @@ type Beat struct {
 	rooms   func() []room.RoomSign
 	log     *zap.Logger
 	started time.Time
-	trouble string // last logged
+	trouble string          // last logged
+	last    []room.RoomSign // as last said; the rooms are gone when the process stops
 }
 
 // NewBeat makes the beat of this process. rooms is asked once a second and must
@@ -69,8 +70,13 @@ func (b *Beat) Run(ctx context.Context) error {
 }
 
 func (b *Beat) sign(ctx context.Context, stopped bool) {
+	// The last sign repeats what was known: what others count from would else end
+	// with every restart.
+	if !stopped {
+		b.last = b.rooms()
+	}
 	sign := b.self
-	sign.UpMS, sign.Stopped, sign.Rooms = time.Since(b.started).Milliseconds(), stopped, b.rooms()
+	sign.UpMS, sign.Stopped, sign.Rooms = time.Since(b.started).Milliseconds(), stopped, b.last
 	call, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	err := b.line.Sign(call, sign)

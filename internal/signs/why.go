@@ -65,6 +65,12 @@ func Explain(status room.Status, acts []room.Act, oldest time.Time, f Fleet) Why
 	switch a.Cause {
 	case room.StopRate, "":
 		return moves(status)
+	case room.StopCap:
+		// A full shop that lets one in for each that leaves stops for the cap in
+		// every round, and stands still only when none was let in.
+		if admitted, _ := f.Lately(status); admitted > 0 {
+			return moves(status)
+		}
 	case room.StopEmpty:
 		if status.Waiting > 0 {
 			return moves(status)

@@ -111,6 +111,7 @@ type Crowds struct {
 	known  map[room.Name]struct{} // ever listed, at most maxKnown
 	order  []room.Name            // of known, the oldest first
 	asked  time.Time              // last look at the registry
+	read   time.Time              // start of the last one that was answered
 	rooms  map[room.Name]*crowd
 }
 
@@ -165,6 +166,7 @@ func (c *Crowds) Run(ctx context.Context) error {
 
 // refresh reads the registry and ends the crowds of rooms that are gone.
 func (c *Crowds) refresh(ctx context.Context) error {
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	names, err := c.line.Rooms(ctx)
@@ -174,7 +176,7 @@ func (c *Crowds) refresh(ctx context.Context) error {
 	}
 	var gone []*crowd
 	c.mu.Lock()
-	c.asked = time.Now()
+	c.asked, c.read = time.Now(), start
 	clear(c.listed)
 	for _, n := range names {
 		c.listed[n] = struct{}{}
@@ -246,20 +248,25 @@ func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
 }
 
 // missing says why a name that is not listed has no room. Only a registry that
-// was read and lists something can tell a stranger's name from a room of ours:
-// an empty one may have lost them all. The caller holds mu.
+// was read just now and lists something can tell a stranger's name from a room of
+// ours: an empty one may have lost them all. The caller holds mu.
 func (c *Crowds) missing(name room.Name) error {
-	if _, ok := c.known[name]; ok {
+	_, known := c.known[name]
+	switch {
+	case len(c.listed) == 0:
+		return room.ErrRecovering
+	case known:
 		return room.ErrDeleted
-	}
-	if len(c.listed) == 0 {
+	case time.Since(c.read) > registryGap:
+		// It may be younger than our read: of a Redis that is away, or a look that is
+		// under way or was for somebody else.
 		return room.ErrRecovering
 	}
 	return room.ErrUnknown
 }
 
 // clock is this node's time in ms, for beats: it never goes back, and 0 is long
-// ago. It comes round after 49 days, which brings one beat early.
+// ago. It comes round after 49 days; who compares two of them allows for that.
 func (c *Crowds) clock() uint32 {
 	return uint32(time.Since(c.began).Milliseconds() + time.Hour.Milliseconds())
 }

@@ -31,6 +31,7 @@ type fakeLine struct {
 	mu       sync.Mutex
 	conf     room.Conf
 	listed   bool
+	others   []room.Name // listed beside show
 	seq      room.Number
 	queue    []room.Place // in order of number
 	gone     []byte
@@ -95,9 +96,9 @@ func (f *fakeLine) Rooms(context.Context) ([]room.Name, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.call("rooms"); err != nil || !f.listed {
-		return nil, err
+		return f.others, err
 	}
-	return []room.Name{show}, nil
+	return append([]room.Name{show}, f.others...), nil
 }
 
 func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane room.Lane, ids []room.VisitorID) (room.Joined, error) {

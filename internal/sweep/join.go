@@ -88,6 +88,7 @@ func (c *Crowds) come(ctx context.Context, name room.Name, r *request, s Sink) (
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = known(err) }()
 	if err := crowd.enter(); err != nil {
 		return nil, err
 	}
@@ -113,8 +114,9 @@ func (c *Crowds) come(ctx context.Context, name room.Name, r *request, s Sink) (
 	}
 }
 
-// Watch shows a room to a connection without a place: who was refused hears now,
-// at each change and with the beat how the room stands, and so when to ask again.
+// Watch shows a room to a connection without a place: who was refused hears with
+// the next tick, at each change and with the beat how the room stands, and so when
+// to ask again.
 // nil: this node does not know the room. Their number is bounded by that of
 // connections.
 func (c *Crowds) Watch(name room.Name, s Sink) *Visit {
@@ -125,14 +127,12 @@ func (c *Crowds) Watch(name room.Name, s Sink) *Visit {
 	v := &Visit{crowd: r, sinks: []Sink{s}, inRest: true, spoke: c.clock()}
 	v.state.Store(over)
 	r.mu.Lock()
-	shown := r.shown
-	v.rev = shown.rev
+	// The next tick tells, out of a read that is younger than the refusal: what was
+	// shown last may be the state before it, and would look like a reopening.
+	v.rev = r.shown.rev - 1
 	closed := r.closed
 	if !closed {
 		r.rest = append(r.rest, v)
-		if shown.state != "" {
-			s.Tell(shown.frame(time.Now())) // with mu held, or a change could be told before it
-		}
 	}
 	r.mu.Unlock()
 	if closed {

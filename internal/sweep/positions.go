@@ -176,7 +176,7 @@ func (s *sender) tell(p step, n *news) {
 		return
 	}
 	spoke, ok := false, true
-	due := s.now-v.spoke >= uint32(beatAfter/time.Millisecond)
+	due := v.spoke == 0 || int32(s.now-v.spoke) >= int32(beatAfter/time.Millisecond)
 	if v.rev != n.rev {
 		spoke = true
 		if ok = v.offer(n.room); ok {

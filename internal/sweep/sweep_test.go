@@ -539,7 +539,7 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 		if anew[0].place.Number != 1 || anew[0].epoch != "bbbbbbbb" {
 			b.Errorf("got %+v of %s, want number 1 of the new line", anew[0].place, anew[0].epoch)
 		}
-		b.line.set(func() { b.line.listed = false })
+		b.line.set(func() { b.line.listed, b.line.others = false, []room.Name{"other"} })
 		b.pass(2 * PositionTick)
 		if got := types(sunk[0].take()); !slices.Contains(got, "error room_deleted") || got[len(got)-1] != "close 4501" {
 			b.Errorf("got %v, want room_deleted", got)

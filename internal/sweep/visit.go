@@ -68,9 +68,16 @@ func (v *Visit) Placeless() bool { return v.place.Number == 0 }
 
 // Again answers a second join on a connection as a return: what the visitor was
 // told already is told once more.
-func (v *Visit) Again(ctx context.Context, s Sink) error {
-	_, err := v.crowd.all.Return(ctx, v.crowd.name, v.epoch, v.place, s)
-	return err
+// It is another visit when this one ended meanwhile.
+func (v *Visit) Again(ctx context.Context, s Sink) (*Visit, error) {
+	return v.crowd.all.Return(ctx, v.crowd.name, v.epoch, v.place, s)
+}
+
+// Remind lets the next tick tell once more how the room stands.
+func (v *Visit) Remind() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.rev--
 }
 
 // Part takes a connection away. The place stays in the line.
@@ -211,6 +218,7 @@ func (v *Visit) Claim(ctx context.Context) error {
 	st, _, err := patiently(ctx, v.crowd, "claim", func(ctx context.Context) (room.Stand, error) {
 		return v.crowd.all.line.Claim(ctx, v.crowd.name, v.caller(), v.place)
 	})
+	err = known(err)
 	if errors.Is(err, room.ErrSpent) {
 		st, err = room.Stand{Standing: room.Gone}, nil
 	}
@@ -252,6 +260,7 @@ func (v *Visit) Leave(ctx context.Context) error {
 	_, repeated, err := patiently(ctx, v.crowd, "leave", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, v.crowd.all.line.Leave(ctx, v.crowd.name, v.caller(), v.place)
 	})
+	err = known(err)
 	v.mu.Lock()
 	// Spent at a second try: the first one's answer was lost. The client library
 	// may have tried again unseen, and who waited and wanted to go is gone.
@@ -279,6 +288,15 @@ func (v *Visit) caller() room.Caller {
 		return room.Caller{Epoch: v.epoch}
 	}
 	return c
+}
+
+// known is for what the line says of a room that this node has served: it can't
+// be one that there never was.
+func known(err error) error {
+	if errors.Is(err, room.ErrUnknown) {
+		return room.ErrDeleted
+	}
+	return err
 }
 
 // definite reports that the line answered: asking again would not help.

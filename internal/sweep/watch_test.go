@@ -163,7 +163,7 @@ func TestSecondJoinIsAReturn(t *testing.T) {
 			s.mu.Lock()
 			s.heard = nil
 			s.mu.Unlock()
-			if err := v.Again(b.Context(), s); err != nil {
+			if again, err := v.Again(b.Context(), s); err != nil || again != v {
 				b.Fatal(err)
 			}
 			b.pass(PositionTick)
@@ -198,9 +198,35 @@ func TestWhatARegistryCanTell(t *testing.T) {
 		if err := ask("nowhere"); !errors.Is(err, room.ErrRecovering) {
 			b.Errorf("an empty registry: got %v, want recovering", err)
 		}
+		if err := ask(show); !errors.Is(err, room.ErrRecovering) {
+			b.Errorf("a room that an empty registry lists no more: got %v, want recovering", err)
+		}
+		b.line.set(func() { b.line.others = []room.Name{"other"} })
+		b.pass(2 * PositionTick)
 		if err := ask(show); !errors.Is(err, room.ErrDeleted) {
 			b.Errorf("a room that was listed: got %v, want deleted", err)
 		}
+		if err := ask("nowhere"); !errors.Is(err, room.ErrUnknown) {
+			b.Errorf("a name never listed: got %v, want unknown", err)
+		}
+		b.line.set(func() { b.line.away = true })
+		b.pass(PositionTick)
+		if err := ask("young"); !errors.Is(err, room.ErrRecovering) {
+			b.Errorf("a registry that can't be read any more: got %v, want recovering", err)
+		}
+		b.line.set(func() { b.line.away = false })
+		// Somebody else's look was before the room was made.
+		b.pass(registryGap)
+		_, _ = b.crowds.Join(b.Context(), "stranger", &fakeSink{})
+		b.pass(registryGap / 2)
+		b.line.set(func() { b.line.others = append(b.line.others, "young") })
+		b.pass(registryGap)
+		_, _ = b.crowds.Join(b.Context(), "young", &fakeSink{}) // the fake has no such line
+		b.crowds.mu.Lock()
+		if b.crowds.rooms["young"] == nil {
+			b.Error("a room made since the last look: got none, want it found")
+		}
+		b.crowds.mu.Unlock()
 	})
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeLine()
