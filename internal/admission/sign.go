@@ -30,6 +30,7 @@ type board struct {
 	cause lasting // rate and more are one
 	last  room.Stop
 	at    time.Time // of the last round that came about; zero for none
+	moved time.Time // of the last one that found that somebody, by whomever, was admitted
 	err   string
 	now   sample
 	slots int64
@@ -67,6 +68,9 @@ func (b *board) round(r room.Round, at time.Time) {
 	}
 	b.cause.note(stop, at)
 	b.last, b.err = stop, ""
+	if r.Total > b.now.total {
+		b.moved = at
+	}
 	area := b.now.area + float64(b.slots)*at.Sub(b.now.at).Seconds()
 	if r.Total < b.now.total { // the line lost writes: nothing before is comparable
 		b.past, area = nil, 0
@@ -99,6 +103,11 @@ func (b *board) sign(name room.Name, at time.Time) room.RoomSign {
 	since := b.cause.keptSince
 	if s.Cause == "" { // nothing has lasted a second yet
 		s.Cause, since = b.cause.now, b.cause.since
+	}
+	// A full shop that lets one in for each that leaves stops for the cap in every
+	// round: how long it has let nobody in is what its cause has lasted.
+	if s.Cause == room.StopCap && b.moved.After(since) {
+		since = b.moved
 	}
 	if s.Cause != "" {
 		s.CauseMS = at.Sub(since).Milliseconds()

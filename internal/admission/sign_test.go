@@ -120,10 +120,16 @@ func TestBoard(t *testing.T) {
 	if len(got.Past) > 8 || last[0] < 60_000 || last[0] > 80_000 || got.Admitted-last[1] < last[0]/1000*2-2 || got.Admitted-last[1] > last[0]/1000*2+2 {
 		t.Errorf("got %v of %d, want at most 8 counts, the oldest over a minute ago, 2 a second apart", got.Past, got.Admitted)
 	}
+	if got.Cause != room.StopCap || got.CauseMS > 1_000 {
+		t.Errorf("full and moving: got %s for %d ms, want the cap since the last one was let in", got.Cause, got.CauseMS)
+	}
 	if len(b.past) > samples {
 		t.Errorf("got %d samples kept, want %d at most", len(b.past), samples)
 	}
 	step(120, 0, 100)
+	if got := b.sign(sale, at); got.CauseMS < 119_000 || got.CauseMS > 121_000 {
+		t.Errorf("standing still for two minutes: got the cap for %d ms", got.CauseMS)
+	}
 	if got := b.sign(sale, at); len(got.Past) != 2 || got.Past[1][1] != got.Admitted || got.Past[1][0] < 60_000 {
 		t.Errorf("standing still: got %v, want the newest and one over a minute ago", got.Past)
 	}

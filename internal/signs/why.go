@@ -19,6 +19,10 @@ const (
 // line is given up after 5 s.
 const roundLate = 6 * time.Second
 
+// capQuiet is how long a full shop may let nobody in before it is called standing
+// still: slots come back one by one.
+const capQuiet = 10 * time.Second
+
 // Why says why a room stands still, or that it does not.
 type Why struct {
 	Stands bool
@@ -66,9 +70,7 @@ func Explain(status room.Status, acts []room.Act, oldest time.Time, f Fleet) Why
 	case room.StopRate, "":
 		return moves(status)
 	case room.StopCap:
-		// A full shop that lets one in for each that leaves stops for the cap in
-		// every round, and stands still only when none was let in.
-		if admitted, _ := f.Lately(status); admitted > 0 {
+		if f.Now.Sub(since) < capQuiet {
 			return moves(status)
 		}
 	case room.StopEmpty:
