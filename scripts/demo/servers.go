@@ -151,7 +151,7 @@ func (c *cli) prepare(ctx context.Context, s *servers) (note string, err error) 
 	// Bots stay some 15 s inside: enough slots that the rate decides, few enough
 	// that a shop that stands still is seen.
 	conf.MaxActive = max(20, 40*int64(rate)/1000)
-	err = s.lines.Create(ctx, name, conf, actor)
+	err = s.lines.CreateWithEvent(ctx, name, conf, gala(time.Now()), actor)
 	if errors.Is(err, room.ErrExists) {
 		_, err = s.lines.Set(ctx, name, room.Change{Actor: actor, Rate: &rate, State: &conf.State})
 		note = "; the room exists already and goes on as it is (--room makes another)"
@@ -160,4 +160,10 @@ func (c *cli) prepare(ctx context.Context, s *servers) (note string, err error) 
 		return "", fmt.Errorf("--redis: %w", err)
 	}
 	return note, nil
+}
+
+// gala is what the demo's room is for: an evening three weeks ahead.
+func gala(now time.Time) room.Event {
+	evening := time.Date(now.Year(), now.Month(), now.Day()+21, 19, 30, 0, 0, now.Location())
+	return room.Event{Title: "The Autumn Gala", Venue: "Grand Hall", StartsAt: evening}
 }

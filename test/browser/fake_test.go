@@ -36,6 +36,7 @@ var fakeLine = map[string][]string{
 	"stalled":       {joined, roomOpen, position(87, 940, 60, 90), `{"type":"room","state":"stalled"}`},
 	"turn":          {joined, roomOpen, position(5, 60, 0, 8), `{"type":"admitted","claim_ms":108000}`},
 	"late":          {joined, roomOpen, `{"type":"admitted","claim_ms":14000}`},
+	"ending":        {joined, roomOpen, `{"type":"admitted","claim_ms":22000}`},
 	"inside":        {joined, roomOpen, pass},
 	"back":          {joined, roomOpen, `{"type":"admitted","claim_ms":108000}`, position(7, 60, 10, 20)},
 	"missed":        {joined, roomOpen, `{"type":"missed"}`},

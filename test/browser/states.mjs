@@ -83,7 +83,7 @@ for (const look of looks) {
   }
   await page.context().close();
   if (look.name === 'phone') {
-    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused, korean, mirrored, reached, asleep, shared, near })) {
+    for (const [name, story] of Object.entries({ order, late: lateWords, never, refused, korean, mirrored, reached, asleep, shared, near, walked, spoken, stark })) {
       if (only && !name.includes(only)) continue;
       const other = await open(browser, { ...look, touch: name !== 'reached', lang: name === 'korean' ? 'ko-KR' : 'en-GB' });
       await story(other);
@@ -379,6 +379,102 @@ async function near(page) {
       want(small.length === 0, `near: ${room} at ${width}×${height}: got targets below 44 px: ${small}`);
     }
   }
+}
+
+// The order of the tab key is the order of reading, it gets everywhere, and each
+// stop shows that it is there.
+/** @param {import('playwright-core').Page} page */
+async function walked(page) {
+  for (const [room, want1] of /** @type {[string, string[]][]} */ ([['waiting', ['share', 'leave']], ['turn', ['claim', 'leave']], ['missed', ['again']], ['inside', ['continue']]])) {
+    await page.goto(`${base}/rooms/${room}`);
+    await page.waitForFunction(() => document.documentElement.dataset.phase !== undefined && document.documentElement.dataset.phase !== 'joining');
+    await see(page, 'walked', /[^]/);
+    await page.mouse.click(1, 1); // the walk begins at the top, wherever the focus was put
+    /** @type {{id: string, y: number, seen: boolean}[]} */
+    const stops = [];
+    for (let i = 0; i < 12; i++) {
+      await page.keyboard.press('Tab');
+      const stop = await page.evaluate(() => {
+        const e = /** @type {HTMLElement} */ (document.activeElement);
+        if (!e || e === document.body) return null;
+        const style = getComputedStyle(e);
+        return { id: e.id || e.dataset.lang || e.textContent || '', y: e.getBoundingClientRect().top + scrollY,
+          seen: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 };
+      });
+      if (!stop || stops.some((s) => s.id === stop.id)) break;
+      stops.push(stop);
+    }
+    const names = stops.map((s) => s.id);
+    want(want1.every((id) => names.includes(id)), `walked: ${room}: got ${names}, want ${want1} among them`);
+    want(stops.every((s, i) => i === 0 || s.y >= stops[i - 1].y - 4), `walked: ${room}: got ${JSON.stringify(stops)}, want each below the one before`);
+    want(stops.every((s) => s.seen), `walked: ${room}: got ${names.filter((_, i) => !stops[i].seen)} without an outline, want one on each`);
+  }
+}
+
+// The end of a turn is spoken at 20 and at 10 s, once each.
+/** @param {import('playwright-core').Page} page */
+async function spoken(page) {
+  await page.addInitScript(() => {
+    const said = /** @type {any} */ (window).said = /** @type {string[]} */ ([]);
+    addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+      const text = document.getElementById('alarm')?.textContent ?? '';
+      if (text && said.at(-1) !== text) said.push(text);
+    }).observe(/** @type {Node} */ (document.getElementById('alarm')), { childList: true, characterData: true, subtree: true }));
+  });
+  await page.goto(`${base}/rooms/ending`);
+  await page.waitForFunction(() => /** @type {any} */ (window).said.some((/** @type {string} */ s) => /10 seconds left/.test(s)), undefined, { timeout: 20_000 });
+  const said = await page.evaluate(() => /** @type {string[]} */ (/** @type {any} */ (window).said));
+  want(said.filter((s) => /20 seconds left/.test(s)).length === 1 && said.filter((s) => /10 seconds left/.test(s)).length === 1,
+    `spoken: got ${JSON.stringify(said)}, want 20 and 10 seconds once each`);
+}
+
+// The system's own colours: what means something without a word keeps a form that
+// they show, and stands out by 3:1.
+/** @param {import('playwright-core').Page} page */
+async function stark(page) {
+  for (const forced of [true, false]) {
+    for (const dark of [false, true]) {
+      await page.emulateMedia({ forcedColors: forced ? 'active' : 'none', colorScheme: dark ? 'dark' : 'light' });
+      for (const [room, parts] of /** @type {[string, string[]][]} */ ([
+        ['waiting', ['.track-done', '.track-you', '.dot']], ['turn', ['#claim', '.ring-left']], ['opening', ['.room-mark']]])) {
+        const where = `stark ${forced ? 'forced' : 'own'} ${dark ? 'dark' : 'light'} ${room}`;
+        await page.goto(`${base}/rooms/${room}`);
+        await page.waitForFunction(() => document.documentElement.dataset.phase !== undefined && document.documentElement.dataset.phase !== 'joining');
+        const low = await page.evaluate((parts) => {
+          /** @param {string} colour */
+          const rgb = (colour) => (colour.match(/[\d.]+/g) ?? []).map(Number);
+          /** @param {number[]} c */
+          const light = (c) => c.slice(0, 3).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+          /** @param {Element|null} e */
+          const ground = (e) => {
+            for (; e; e = e.parentElement) {
+              const c = rgb(getComputedStyle(e).backgroundColor);
+              if (c.length === 3 || c[3] > 0) return c;
+            }
+            return [255, 255, 255];
+          };
+          return parts.flatMap((part) => {
+            const e = document.querySelector(part);
+            if (!e) return [part + ' is missing'];
+            const style = getComputedStyle(e);
+            const under = light(ground(e.parentElement));
+            // Whichever of its colours says the most.
+            const best = Math.max(...[style.backgroundColor, parseFloat(style.borderTopWidth) > 0 ? style.borderTopColor : '', e instanceof SVGElement ? style.stroke : ''].map((colour) => {
+              const c = rgb(colour);
+              if (c.length < 3 || (c.length > 3 && c[3] < 0.5)) return 1;
+              const [a, b] = [light(c), under].sort((x, y) => y - x);
+              return (a + 0.05) / (b + 0.05);
+            }));
+            return best >= 3 ? [] : [`${part} ${best.toFixed(2)}:1`];
+          });
+        }, parts);
+        want(low.length === 0, `${where}: got ${low}, want at least 3:1`);
+        await keep(page, where.replaceAll(' ', '-'));
+      }
+    }
+  }
+  await page.emulateMedia({ forcedColors: 'none' });
 }
 
 /** @param {typeof looks[number]} look */
