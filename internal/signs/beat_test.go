@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,9 +64,9 @@ func TestBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &fakeLine{}
 		asked := int64(0)
-		stopping := false
+		var stopping atomic.Bool
 		beat := NewBeat(line, room.RoleNode, "v1", func() []room.RoomSign {
-			if stopping {
+			if stopping.Load() {
 				return nil // a process that stops has let go of its rooms
 			}
 			asked++
@@ -75,7 +76,7 @@ func TestBeat(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- beat.Run(ctx) }()
 		time.Sleep(2500 * time.Millisecond)
-		stopping = true
+		stopping.Store(true)
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("run: got %v, want nil", err)

@@ -87,7 +87,7 @@ elseif state == 'paused' then
     redis.call('HSET', conf, 'paused_from', 'opening') -- postponed: a resume must let nobody in before
   end
 end
-if given_notice and step ~= 'pause' then redis.call('HDEL', conf, 'pause_notice') end
+if given_notice and step ~= 'pause' and had[5] then redis.call('HDEL', conf, 'pause_notice') end
 
 -- Rounds of 10 ms reach the rate only when the burst holds two of them. The
 -- bound of the rate keeps the raised burst far below its own bound.
