@@ -38,7 +38,7 @@ func TestTheWaitingPageIsSmall(t *testing.T) {
 			for _, m := range regexp.MustCompile(`(?:src|href)="(`+prefix+`/[^"]+)"`).FindAllStringSubmatch(page, -1) {
 				seen[m[1]] = true
 			}
-			seen[assets+"lang/"+lang+".json"] = true
+			seen[assets+"lang/waiting/"+lang+".json"] = true
 			for path := range seen {
 				_, n := load(path)
 				sum += n

@@ -45,18 +45,20 @@ func (l lingo) t(key string) (string, error) {
 var shopWords = map[string]bool{"loading": true, "pass": true, "map": true, "seat": true, "legend": true, "side": true,
 	"choose": true, "held": true, "shop": true, "done": true}
 
-// json is the language as a page loads it.
-func (l lingo) json(p Page) []byte {
-	out := maps.Clone(l.texts)
-	if p == Waiting {
-		maps.DeleteFunc(out, func(key, _ string) bool {
-			first, _, _ := strings.Cut(key, ".")
-			return shopWords[first]
-		})
-	}
-	b, err := json.Marshal(out)
+// words are the language as the pages load it: all of it for the seat page, and
+// without the shop's words for the waiting page. Two names, since either handler
+// may be the one that answers for both pages of an origin.
+func (l lingo) words() (seats, waiting []byte) {
+	seats, err := json.Marshal(l.texts)
 	must(err)
-	return b
+	out := maps.Clone(l.texts)
+	maps.DeleteFunc(out, func(key, _ string) bool {
+		first, _, _ := strings.Cut(key, ".")
+		return shopWords[first]
+	})
+	waiting, err = json.Marshal(out)
+	must(err)
+	return seats, waiting
 }
 
 // choice is a language in the switch of a page.

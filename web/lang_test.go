@@ -154,3 +154,22 @@ func TestALanguageIsChosenByHandWithoutAScript(t *testing.T) {
 		}
 	}
 }
+
+// Both pages of an origin may have their files answered by one handler, so each
+// page's words have a name of their own, and either handler has both.
+func TestEachPageFindsItsWords(t *testing.T) {
+	for _, answers := range []Page{Waiting, Seats} {
+		h := Handler(Options{Page: answers})
+		for path, shop := range map[string]bool{"/assets/x/lang/en.json": true, "/assets/x/lang/waiting/en.json": false} {
+			text := body(t, ask(t, h, "GET", path))
+			if strings.Contains(text, `"map.title"`) != shop || !strings.Contains(text, `"line.title"`) {
+				t.Errorf("page %d: %s: got the shop's words %v, want %v, and the line's", answers, path, !shop, shop)
+			}
+		}
+	}
+	one, two := body(t, ask(t, Handler(Options{Page: Waiting}), "GET", "/rooms/a")), body(t, ask(t, Handler(Options{Page: Seats}), "GET", "/rooms/a/shop"))
+	version := regexp.MustCompile(`/assets/(\w+)/`)
+	if a, b := version.FindStringSubmatch(one)[1], version.FindStringSubmatch(two)[1]; a != b {
+		t.Errorf("got versions %s and %s of the same files, want one", a, b)
+	}
+}

@@ -151,7 +151,7 @@ func newSite(o Options) *site {
 	}
 	s.langs, s.matcher = languages()
 	for _, l := range s.langs {
-		bodies["lang/"+l.Code+".json"] = l.json(o.Page)
+		bodies["lang/"+l.Code+".json"], bodies["lang/waiting/"+l.Code+".json"] = l.words()
 	}
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(bodies)) {

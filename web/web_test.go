@@ -54,6 +54,8 @@ func TestWhatIsWhere(t *testing.T) {
 		{Waiting, "", "/", 404},
 		{Waiting, "", "/assets/any/waiting.js", 200},
 		{Waiting, "", "/assets/any/lang/en.json", 200},
+		{Waiting, "", "/assets/any/lang/waiting/en.json", 200},
+		{Seats, "", "/assets/any/lang/waiting/en.json", 200},
 		{Waiting, "", "/assets/any/lang/fr.json", 404},
 		{Waiting, "", "/assets/any/pages/waiting.html", 404},
 		{Waiting, "", "/assets/any/../web.go", 307},

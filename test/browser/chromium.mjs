@@ -22,7 +22,13 @@ export function launch(more = {}, args = []) {
 }
 
 /** Everything that went wrong on any page, as sentences. @type {string[]} */
-export const faults = [];
+const faults = [];
+
+/** Notes what went wrong, and says so at once: a run that is cut short has said it. @param {string} sentence */
+export function fault(sentence) {
+  faults.push(sentence);
+  console.log('FAULT ' + sentence);
+}
 
 /**
  * @param {import('playwright-core').Browser} browser
@@ -64,9 +70,9 @@ export async function calm(page, where) {
 /** @param {import('playwright-core').Page} page */
 function watch(page) {
   page.on('console', (message) => {
-    if (message.type() === 'error' && !expected(message.text())) faults.push(`${page.url()}: console: ${message.text()}`);
+    if (message.type() === 'error' && !expected(message.text())) fault(`${page.url()}: console: ${message.text()}`);
   });
-  page.on('pageerror', (error) => faults.push(`${page.url()}: thrown: ${error.message}`));
+  page.on('pageerror', (error) => fault(`${page.url()}: thrown: ${error.message}`));
 }
 
 /** @type {RegExp[]} */
@@ -92,7 +98,7 @@ export async function check(page, where) {
     const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
     return violations.map((/** @type {any} */ v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((/** @type {any} */ n) => n.target.join(' ') + ' ' + (n.any[0]?.message ?? '')).join(' | ')}`);
   }, axe);
-  for (const violation of found) faults.push(`${where}: axe: ${violation}`);
+  for (const violation of found) fault(`${where}: axe: ${violation}`);
 }
 
 /**
@@ -115,12 +121,11 @@ export async function see(page, where, pattern, patience = 8_000) {
 
 /** @param {boolean} ok @param {string} sentence */
 export function want(ok, sentence) {
-  if (!ok) faults.push(sentence);
+  if (!ok) fault(sentence);
 }
 
-/** Ends the run: prints the faults, and is the exit code. @param {import('playwright-core').Browser} browser */
+/** Ends the run with its exit code. @param {import('playwright-core').Browser} browser */
 export async function finish(browser) {
   await browser.close();
-  for (const fault of faults) console.log('FAULT ' + fault);
   process.exitCode = faults.length === 0 ? 0 : 1;
 }

@@ -13,7 +13,7 @@ const quick = wanted.includes('quick');
 // room → the text that must be on the page, and what must not.
 const waiting = /** @type {Record<string, {see: RegExp, not?: RegExp}>} */ ({
   connecting: { see: /Connecting …[^]*You are not in line yet/, not: /kept/ },
-  silent: { see: /Joining the line[^]*You are not in line yet/, not: /kept/ },
+  silent: { see: /Connecting …[^]*You are not in line yet/, not: /kept/ },
   finding: { see: /Finding your place/ },
   waiting: { see: /3,284[^]*of 12,480 people waiting[^]*3,283 people are ahead[^]*About 6 to 10 minutes/ },
   next: { see: /You are next[^]*About a minute or less/ },
@@ -69,8 +69,11 @@ for (const look of looks) {
   // One page for all rooms: each keeps its place under a key of its own.
   const page = await open(browser, look);
   const few = quick || look.name.startsWith('desk');
+  // In the dark the words are the same: one state for each thing that has a colour.
+  const dark = ['waiting', 'opening', 'paused', 'stalled', 'turn', 'late', 'inside', 'missed', 'unknown', 'closed-note', 'full', 'over-late', 'event', 'event-turn'];
   for (const [room, { see: pattern, not }] of Object.entries(waiting)) {
     const where = `${room}-${look.name}`;
+    if (look.dark && !dark.includes(room) && !only) continue;
     if ((only && !where.includes(only)) || (few && !['waiting', 'paused', 'turn', 'inside', 'missed', 'event'].includes(room))) continue;
     await page.goto(`${base}/rooms/${room}`);
     const text = await see(page, where, pattern);
@@ -128,7 +131,7 @@ async function lateWords(page) {
   /** @type {() => void} */
   let release = () => {};
   const held = new Promise((done) => (release = () => done(undefined)));
-  await page.route('**/lang/*.json', async (route) => {
+  await page.route('**/lang/**', async (route) => {
     if (failed++ < 2) return route.abort();
     await held;
     return route.continue();

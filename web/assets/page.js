@@ -133,7 +133,7 @@ export async function loadTexts(want = document.documentElement.lang) {
   const mine = ++asked;
   for (let n = 0; n < RETRIES && mine === asked; n++) {
     try {
-      const answer = await fetch(new URL(`./lang/${want}.json`, import.meta.url), { signal: AbortSignal.timeout(PATIENCE) });
+      const answer = await fetch(new URL(`./lang/${document.documentElement.dataset.words ?? ''}${want}.json`, import.meta.url), { signal: AbortSignal.timeout(PATIENCE) });
       if (!answer.ok) throw new Error('HTTP ' + answer.status);
       const loaded = await answer.json();
       if (mine !== asked) break;

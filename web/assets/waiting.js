@@ -19,7 +19,7 @@ const TIMER_MOST = 60_000;
 // What the wall clock gains on the page's clock at once is sleep; less is drift.
 const SLEPT_LEAST = 1_000;
 
-// A page whose server says nothing has to find words for that.
+// A page that finds no server has to find words for that.
 const WORDS_WITHIN = 3_000;
 
 /** @type {State} */
@@ -81,7 +81,10 @@ function happen(event) {
   for (const effect of effects) {
     switch (effect.do) {
       case 'open': socket.open(effect.socket); break;
-      case 'send': socket.send(effect.message); break;
+      case 'send':
+        socket.send(effect.message);
+        wantWords(); // beside the answer to the join, which waits for nothing
+        break;
       case 'close': socket.close(); break;
       case 'keep': {
         const { do: _, ...place } = effect;
@@ -93,8 +96,6 @@ function happen(event) {
       case 'go': location.replace(effect.url); break;
     }
   }
-  // The server has spoken: the place, or why there is none, comes before the words.
-  if (event.type === 'message') wantWords();
   clearTimeout(timer);
   timer = setTimeout(happen, Math.max(0, Math.min(Math.ceil(nextDue(state) - now), TIMER_MOST)), { type: 'timer' });
   render();
@@ -155,8 +156,8 @@ function main() {
   setInterval(() => happen({ type: 'tick' }), 500);
 }
 
-// The place in line first, the words after it: nothing is asked before the server
-// has spoken, or has been silent for a while. What goes wrong here leaves what the
+// The place in line first, the words after it: nothing is asked before the join is
+// on its way, or could not go for a while. What goes wrong here leaves what the
 // HTML brought along, and the note that offers to reload.
 try {
   main();
