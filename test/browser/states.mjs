@@ -295,6 +295,10 @@ async function bells(page) {
 /** @param {import('playwright-core').Page} page */
 async function reached(page) {
   const rung = await bells(page);
+  await page.goto(`${base}/rooms/sold`);
+  await see(page, 'reached, sold out', /Sold out/);
+  await page.waitForFunction(() => document.getElementById('tell')?.dataset.asked);
+  want(!(await page.locator('#tell').isVisible()), 'reached, sold out: got a turn promised, want none');
   await page.goto(`${base}/rooms/soon`);
   await see(page, 'reached', /One person is ahead/);
   await page.locator('#tell').waitFor();

@@ -223,6 +223,7 @@ export function render(state, now, page) {
   claim.disabled = w.claim === 'busy';
   show('claim', w.claim !== 'gone');
   show('turn-else', w.claim !== 'gone');
+  show('turn-ring', w.claim !== 'gone');
 
   // Inside, ended.
   if (state.pass) /** @type {HTMLAnchorElement} */ (el('continue')).href = state.pass.url;

@@ -98,7 +98,8 @@ export function reach(state, name) {
   called = turn;
   void awake(phone.matches && !document.hidden && (turn || state.phase === 'waiting'));
   // Asked at a calm moment, by the visitor's own hand, and never again.
-  const calm = state.phase === 'waiting' && state.link === 'live' && state.position !== null;
+  // Nor of a room that is closed or sold out, where no turn comes.
+  const calm = document.documentElement.dataset.part === 'line' && state.phase === 'waiting' && state.link === 'live' && state.position !== null;
   show('tell', calm && notes && !phone.matches && Notification.permission === 'default');
   el('tell').dataset.asked = notes ? Notification.permission : 'no';
 }
