@@ -203,8 +203,10 @@ export function render(state, now, page) {
 
   el('link').dataset.link = state.link;
   show('link', state.phase !== 'over' && state.phase !== 'stopped');
-  sayOrHide('notice-text', state.notice);
-  show('notice', state.notice !== '');
+  // With its part, or it would push down what is about to go.
+  const notice = part === w.part ? state.notice : '';
+  sayOrHide('notice-text', notice);
+  show('notice', notice !== '');
 
   // In line.
   const known = part === 'line' && state.place !== '' && state.position !== null;
