@@ -23,8 +23,8 @@ var arrows = map[string]struct {
 	"internal/kafkaio":   {[]string{"internal/events"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
 	"internal/sqldb":     {nil, "connections and retries; knows no table"},
 	"internal/process":   {nil, "what binaries share; knows no domain"},
-	"internal/sweep":     {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
-	"internal/gateway":   {[]string{"internal/room", "internal/wire", "internal/token", "internal/sweep", "web"}, "the edge: tokens, sockets, pages"},
+	"internal/hub":       {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
+	"internal/gateway":   {[]string{"internal/room", "internal/wire", "internal/token", "internal/hub", "web"}, "the edge: tokens, sockets, pages"},
 	"internal/directory": {[]string{"internal/room"}, "what a process knows of the rooms; no client, no transport"},
 	"internal/signs":     {[]string{"internal/room"}, "signs of life and what they say; the line by interface"},
 	"internal/admission": {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
@@ -80,7 +80,7 @@ func TestArrows(t *testing.T) {
 // The behaviours run under synctest and crash injection because no client hides
 // below them.
 func TestBehavioursLinkNoClient(t *testing.T) {
-	for _, pkg := range []string{"sweep", "gateway", "admission", "directory"} {
+	for _, pkg := range []string{"hub", "gateway", "admission", "directory"} {
 		for _, dep := range list(t, "-deps", "waitroom/internal/"+pkg) {
 			for client, adapter := range clients {
 				if dep == client || dep == "waitroom/"+adapter {

@@ -9,11 +9,11 @@ import (
 
 	"waitroom/internal/directory"
 	"waitroom/internal/gateway"
+	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
 	"waitroom/internal/signs"
-	"waitroom/internal/sweep"
 	"waitroom/web"
 )
 
@@ -49,13 +49,13 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	defer rdb.Close()
 	lines := line.New(rdb)
 	rooms := directory.New(lines, env.Log)
-	crowds := sweep.New(lines, keys, c.Edge.ShopURL, env.Log, env.Metrics)
-	edge, err := gateway.New(c.Edge, crowds, keys.Verifier(), env.Log, env.Metrics)
+	visitors := hub.New(lines, keys, c.Edge.ShopURL, env.Log, env.Metrics)
+	edge, err := gateway.New(c.Edge, visitors, keys.Verifier(), env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}
 	pages := web.Handler(web.Options{Page: web.Waiting, Prefix: c.Edge.Prefix, Rooms: rooms.Room})
-	beat := signs.NewBeat(lines, room.RoleNode, process.ReadBuild().Version, crowds.Signs, env.Log)
+	beat := signs.NewBeat(lines, room.RoleNode, process.ReadBuild().Version, visitors.Signs, env.Log)
 	env.Log.Info("signs that it lives", zap.String("sign", beat.ID())) // as status names it
-	return c.serve(ctx, env, crowds, edge, edge.Handler(keys.JWKS(), pages), beat.Run, rooms.Run)
+	return c.serve(ctx, env, visitors, edge, edge.Handler(keys.JWKS(), pages), beat.Run, rooms.Run)
 }

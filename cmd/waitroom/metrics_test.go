@@ -6,16 +6,16 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/gateway"
+	"waitroom/internal/hub"
 	"waitroom/internal/process"
-	"waitroom/internal/sweep"
 	"waitroom/internal/testenv"
 )
 
 func TestMetricsAreDocumented(t *testing.T) {
 	rec := process.NewRecorder()
 	process.Common(rec)
-	crowds := sweep.New(nil, nil, "", zap.NewNop(), rec)
-	if _, err := gateway.New(gateway.Config{MaxConnections: 1, ShopURL: "/shop"}, crowds, nil, zap.NewNop(), rec); err != nil {
+	visitors := hub.New(nil, nil, "", zap.NewNop(), rec)
+	if _, err := gateway.New(gateway.Config{MaxConnections: 1, ShopURL: "/shop"}, visitors, nil, zap.NewNop(), rec); err != nil {
 		t.Fatal(err)
 	}
 	testenv.Metrics(t, "waitroom", rec)

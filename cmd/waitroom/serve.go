@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"waitroom/internal/gateway"
+	"waitroom/internal/hub"
 	"waitroom/internal/process"
-	"waitroom/internal/sweep"
 )
 
 // farewell is the time beyond --drain for close handshakes and requests in service.
@@ -18,7 +18,7 @@ const farewell = 10 * time.Second
 
 // serve runs until ctx ends or a part fails, then drains. besides are loops that
 // nobody waits for before the visitors are gone.
-func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crowds, edge *gateway.Gateway, handler http.Handler, besides ...func(context.Context) error) error {
+func (c *runCmd) serve(ctx context.Context, env *process.Env, visitors *hub.Hub, edge *gateway.Gateway, handler http.Handler, besides ...func(context.Context) error) error {
 	public, err := process.Listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crow
 	defer stop()
 	parts, ending := errgroup.WithContext(ctx)
 	parts.Go(func() error { return process.Serve(last, private, process.Ops(env.Metrics, &ready), farewell) })
-	parts.Go(func() error { return crowds.Run(last) })
+	parts.Go(func() error { return visitors.Run(last) })
 	parts.Go(func() error { return edge.Run(last) })
 	for _, loop := range besides {
 		parts.Go(func() error { return loop(last) })
@@ -43,7 +43,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, crowds *sweep.Crow
 	parts.Go(func() error {
 		defer stop()
 		select {
-		case <-crowds.Contact():
+		case <-visitors.Contact():
 			ready.Set(true)
 		case <-ending.Done():
 		}

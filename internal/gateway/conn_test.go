@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"waitroom/internal/hub"
 	"waitroom/internal/room"
-	"waitroom/internal/sweep"
 	"waitroom/internal/testenv"
 	"waitroom/internal/wire"
 )
@@ -299,7 +299,7 @@ func TestRedisAwayAndBack(t *testing.T) {
 	}
 }
 
-var _ sweep.Sink = (*socket)(nil)
+var _ hub.Sink = (*socket)(nil)
 
 func TestFirstMessageIsAwaitedForAWhile(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *hall) {

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/hub"
 	"waitroom/internal/room"
-	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
@@ -29,11 +29,11 @@ const tendEvery = 250 * time.Millisecond
 // a crowd that comes back all at once would be sent away again.
 const retrySpread = 5
 
-// visitors is what the edge needs of sweep.Crowds.
+// visitors is what the edge needs of hub.Hub.
 type visitors interface {
-	Join(context.Context, room.Name, sweep.Sink) (*sweep.Visit, error)
-	Return(context.Context, room.Name, room.Epoch, room.Place, sweep.Sink) (*sweep.Visit, error)
-	Watch(room.Name, sweep.Sink) *sweep.Visit
+	Join(context.Context, room.Name, hub.Sink) (*hub.Session, error)
+	Return(context.Context, room.Name, room.Epoch, room.Place, hub.Sink) (*hub.Session, error)
+	Watch(room.Name, hub.Sink) *hub.Session
 }
 
 // places verifies the tokens that visitors bring back; token.Verifier is one.
@@ -44,7 +44,7 @@ type places interface {
 // Gateway is the public edge of one node.
 type Gateway struct {
 	conf     Config
-	crowds   visitors
+	hub      visitors
 	places   places
 	origins  *origins
 	again    time.Duration // againWithin, but in a test
@@ -63,12 +63,12 @@ type Gateway struct {
 }
 
 // New makes the edge. jwks is the public key set it serves.
-func New(conf Config, crowds visitors, places places, log *zap.Logger, reg prometheus.Registerer) (*Gateway, error) {
+func New(conf Config, hub visitors, places places, log *zap.Logger, reg prometheus.Registerer) (*Gateway, error) {
 	origins, err := newOrigins(conf)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{conf: conf, crowds: crowds, places: places, origins: origins, again: againWithin, log: log, advice: newAdvice(log)}
+	g := &Gateway{conf: conf, hub: hub, places: places, origins: origins, again: againWithin, log: log, advice: newAdvice(log)}
 	g.metrics = newMetrics(reg, func() float64 { return float64(g.open.Load()) })
 	g.ctx, g.end = context.WithCancel(context.Background())
 	return g, nil

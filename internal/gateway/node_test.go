@@ -17,9 +17,9 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/embedded"
+	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/room"
-	"waitroom/internal/sweep"
 	"waitroom/internal/testenv"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -41,7 +41,7 @@ type hall struct {
 // node is a waitroom over real sockets.
 type node struct {
 	*hall
-	crowds *sweep.Crowds
+	hub    *hub.Hub
 	edge   *Gateway
 	server *httptest.Server
 	stop   func() // ends the ticks and the janitor, and waits
@@ -131,8 +131,8 @@ func (h *hall) node(t testing.TB, change func(*Config)) *node {
 		change(&conf)
 	}
 	reg := prometheus.NewRegistry()
-	n := &node{hall: h, crowds: sweep.New(line.New(dial(t, h.url)), h.keys, conf.ShopURL, zap.NewNop(), reg)}
-	edge, err := New(conf, n.crowds, h.keys.Verifier(), zap.NewNop(), reg)
+	n := &node{hall: h, hub: hub.New(line.New(dial(t, h.url)), h.keys, conf.ShopURL, zap.NewNop(), reg)}
+	edge, err := New(conf, n.hub, h.keys.Verifier(), zap.NewNop(), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func (h *hall) node(t testing.TB, change func(*Config)) *node {
 	n.server = httptest.NewServer(edge.Handler(h.keys.JWKS(), nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
-	go func() { _ = n.crowds.Run(ctx); done <- struct{}{} }()
+	go func() { _ = n.hub.Run(ctx); done <- struct{}{} }()
 	go func() { _ = edge.Run(ctx); done <- struct{}{} }()
 	n.stop = func() {
 		cancel()
@@ -156,7 +156,7 @@ func (h *hall) node(t testing.TB, change func(*Config)) *node {
 		n.stop()
 	})
 	select {
-	case <-n.crowds.Contact():
+	case <-n.hub.Contact():
 	case <-time.After(wait):
 		t.Fatal("no contact with the line")
 	}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"waitroom/internal/hub"
 	"waitroom/internal/room"
-	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
@@ -36,7 +36,7 @@ const (
 // inbox lends a buffer while a message is read; a silent connection has none.
 var inbox = sync.Pool{New: func() any { b := make([]byte, wire.MaxJoin+1); return &b }}
 
-// socket is one visitor's connection: a sweep.Sink, and the goroutine that reads.
+// socket is one visitor's connection: a hub.Sink, and the goroutine that reads.
 type socket struct {
 	gateway *Gateway
 	ws      *websocket.Conn
@@ -45,31 +45,31 @@ type socket struct {
 	index   int // in gateway.sockets, guarded by gateway.mu
 
 	// Owned by the reader.
-	visit  *sweep.Visit
-	credit int32 // messages that may come at once
-	at     int64 // when credit was counted, ms
+	session *hub.Session
+	credit  int32 // messages that may come at once
+	at      int64 // when credit was counted, ms
 }
 
-// Offer implements sweep.Sink.
-func (s *socket) Offer(text []byte) bool { return s.conn.send(opText, text, false) }
+// TrySend implements hub.Sink.
+func (s *socket) TrySend(text []byte) bool { return s.conn.send(opText, text, false) }
 
-// Tell implements sweep.Sink.
-func (s *socket) Tell(text []byte) { s.conn.send(opText, text, true) }
+// Send implements hub.Sink.
+func (s *socket) Send(text []byte) { s.conn.send(opText, text, true) }
 
-// Close implements sweep.Sink.
+// Close implements hub.Sink.
 func (s *socket) Close(code int) { s.conn.shut(code) }
 
 // sendAway says drain and closes.
 func (s *socket) sendAway() {
-	s.Tell(wire.Encode(wire.DrainMessage{Type: wire.Drain, RetryMS: rand.Int64N(retrySpread * 1000)}))
+	s.Send(wire.Encode(wire.DrainMessage{Type: wire.Drain, RetryMS: rand.Int64N(retrySpread * 1000)}))
 	s.Close(wire.CloseDrain)
 }
 
 // run reads until the connection ends.
 func (s *socket) run() {
 	defer func() {
-		if s.visit != nil {
-			s.visit.Part(s)
+		if s.session != nil {
+			s.session.Detach(s)
 		}
 		_ = s.ws.CloseNow() // whatever is left to close
 	}()
@@ -114,13 +114,13 @@ func (s *socket) run() {
 			// It hears how the room stands, after why it was refused.
 			switch {
 			case req.Type != wire.Join:
-			case s.visit == nil:
-				s.visit = s.gateway.crowds.Watch(name, s)
+			case s.session == nil:
+				s.session = s.gateway.hub.Watch(name, s)
 			default:
-				s.visit.Remind()
+				s.session.Remind()
 			}
 		}
-		if s.visit == nil {
+		if s.session == nil {
 			s.within(s.gateway.again)
 		} else {
 			s.within(0)
@@ -171,15 +171,15 @@ func (s *socket) read() (wire.Request, error) {
 // serve does what a message asks and returns what stood in the way, or "".
 func (s *socket) serve(name room.Name, req wire.Request) wire.Code {
 	g := s.gateway
-	if req.Type != wire.Join && (s.visit == nil || s.visit.Placeless()) {
+	if req.Type != wire.Join && (s.session == nil || s.session.Placeless()) {
 		return wire.NotJoined
 	}
 	var err error
 	switch req.Type {
 	case wire.Claim:
-		err = s.visit.Claim(g.ctx)
+		err = s.session.Claim(g.ctx)
 	case wire.Leave:
-		err = s.visit.Leave(g.ctx)
+		err = s.session.Leave(g.ctx)
 	case wire.Join:
 		err = s.join(name, req.Place)
 	}
@@ -193,19 +193,19 @@ func (s *socket) serve(name room.Name, req wire.Request) wire.Code {
 // answered as a return to it: a page that asks twice must not lose its turn. What
 // was there before stays until the new answer is.
 func (s *socket) join(name room.Name, place string) error {
-	g, before := s.gateway, s.visit
-	var now *sweep.Visit
+	g, before := s.gateway, s.session
+	var now *hub.Session
 	var err error
 	switch {
 	case place != "":
 		var p token.Place
 		if p, err = g.places.ParsePlace(g.ctx, place, name); err == nil {
-			now, err = g.crowds.Return(g.ctx, name, p.Epoch, p.Place, s)
+			now, err = g.hub.Return(g.ctx, name, p.Epoch, p.Place, s)
 		}
 	case before != nil && !before.Over():
 		now, err = before.Again(g.ctx, s)
 	default:
-		now, err = g.crowds.Join(g.ctx, name, s)
+		now, err = g.hub.Join(g.ctx, name, s)
 		if errors.Is(err, room.ErrEpoch) {
 			err = room.ErrAway // the line was made anew meanwhile: no fault of the visitor
 		}
@@ -214,9 +214,9 @@ func (s *socket) join(name room.Name, place string) error {
 		return err
 	}
 	if before != nil && before != now {
-		before.Part(s)
+		before.Detach(s)
 	}
-	s.visit = now
+	s.session = now
 	return nil
 }
 
@@ -232,7 +232,7 @@ func codeOf(err error) wire.Code {
 		return wire.PlaceRoom
 	case errors.Is(err, token.ErrKeysAway):
 		return wire.Stalled
-	case errors.Is(err, sweep.ErrOverloaded):
+	case errors.Is(err, hub.ErrOverloaded):
 		return wire.Overloaded
 	}
 	return wire.CodeOf(err)
@@ -241,7 +241,7 @@ func codeOf(err error) wire.Code {
 // refuse tells why, and closes where the table says so.
 func (s *socket) refuse(code wire.Code) {
 	s.gateway.metrics.errors.WithLabelValues(string(code)).Inc()
-	s.Tell(wire.EncodeError(code))
+	s.Send(wire.EncodeError(code))
 	if c := wire.Codes[code].Close; c != 0 {
 		s.Close(c)
 		s.discard()

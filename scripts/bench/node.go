@@ -20,9 +20,9 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/gateway"
+	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/room"
-	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
@@ -30,16 +30,16 @@ import (
 // sinks passes every connection on to the crowds and keeps it, so that the bench
 // can send to it without the pace of the sweep.
 type sinks struct {
-	*sweep.Crowds
+	*hub.Hub
 	mu  sync.Mutex
-	all []sweep.Sink
+	all []hub.Sink
 }
 
-func (s *sinks) Join(ctx context.Context, name room.Name, sink sweep.Sink) (*sweep.Visit, error) {
+func (s *sinks) Join(ctx context.Context, name room.Name, sink hub.Sink) (*hub.Session, error) {
 	s.mu.Lock()
 	s.all = append(s.all, sink)
 	s.mu.Unlock()
-	return s.Crowds.Join(ctx, name, sink)
+	return s.Hub.Join(ctx, name, sink)
 }
 
 // Usage is what a node has used so far.
@@ -74,7 +74,7 @@ func playNode(ctx context.Context, args []string) error {
 	}
 	defer rdb.Close()
 	log, reg := zap.NewNop(), prometheus.NewRegistry()
-	crowds := &sinks{Crowds: sweep.New(line.New(rdb), keys, "/shop", log, reg)}
+	crowds := &sinks{Hub: hub.New(line.New(rdb), keys, "/shop", log, reg)}
 	edge, err := gateway.New(gateway.Config{MaxConnections: 100_000, ShopURL: "/shop"}, crowds, keys.Verifier(), log, reg)
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (s *sinks) frames() (r Rates, err error) {
 				buf := make([]byte, 0, 160)
 				for j := k; j < len(all); j += of {
 					buf = wire.AppendPosition(buf[:0], room.Position(100_000+j), 1_000_000, 600, 900)
-					if all[j].Offer(buf) {
+					if all[j].TrySend(buf) {
 						n++
 					}
 				}

@@ -14,10 +14,10 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/rank"
 	"waitroom/internal/room"
-	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 )
 
@@ -43,9 +43,9 @@ func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 // mute is a sink that takes everything and keeps nothing.
 type mute struct{}
 
-func (mute) Offer([]byte) bool { return true }
-func (mute) Tell([]byte)       {}
-func (mute) Close(int)         {}
+func (mute) TrySend([]byte) bool { return true }
+func (mute) Send([]byte)         {}
+func (mute) Close(int)           {}
 
 // measureCommands: Redis commands that a node sends in a second (a position tick
 // and ten turn ticks), with few and with many local visitors, while the room
@@ -91,7 +91,7 @@ func commandsOf(ctx context.Context, b *bench, n int) (perSecond []float64, err 
 	if err != nil {
 		return nil, err
 	}
-	crowds := sweep.New(line.New(rdb), keys, "/shop", zap.NewNop(), prometheus.NewRegistry())
+	crowds := hub.New(line.New(rdb), keys, "/shop", zap.NewNop(), prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(ctx)
 	var all errgroup.Group
 	defer all.Wait()

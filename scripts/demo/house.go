@@ -15,12 +15,12 @@ import (
 	"waitroom/internal/directory"
 	"waitroom/internal/events"
 	"waitroom/internal/gateway"
+	"waitroom/internal/hub"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
 	"waitroom/internal/signs"
-	"waitroom/internal/sweep"
 	"waitroom/internal/token"
 	"waitroom/web"
 )
@@ -42,10 +42,10 @@ type house struct {
 	room  room.Name
 	lines *line.Lines
 
-	rooms  *directory.Directory // waitroom
-	crowds *sweep.Crowds
-	edge   *gateway.Gateway
-	pages  http.Handler
+	rooms *directory.Directory // waitroom
+	hub   *hub.Hub
+	edge  *gateway.Gateway
+	pages http.Handler
 
 	admitter *admission.Service // admitter
 	facts    *kafkaio.Consumer
@@ -74,8 +74,8 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	behind.stops = append(behind.stops, func() { _ = writer.Close() })
 
 	front := gateway.Config{MaxConnections: maxBots + 1_000, Drain: drain, ShopURL: "/rooms/{room}/shop"}
-	h.crowds = sweep.New(behind.lines, keys, front.ShopURL, env.Log.Named("waitroom"), env.Metrics)
-	if h.edge, err = gateway.New(front, h.crowds, keys.Verifier(), env.Log.Named("waitroom"), env.Metrics); err != nil {
+	h.hub = hub.New(behind.lines, keys, front.ShopURL, env.Log.Named("waitroom"), env.Metrics)
+	if h.edge, err = gateway.New(front, h.hub, keys.Verifier(), env.Log.Named("waitroom"), env.Metrics); err != nil {
 		return nil, err
 	}
 	h.rooms = directory.New(behind.lines, env.Log.Named("waitroom"))
@@ -135,9 +135,9 @@ func (h *house) serve(ctx context.Context) error {
 	// Two roles, so two signs of life: status shows the demo as it shows a fleet.
 	version := process.ReadBuild().Version
 	admitting := signs.NewBeat(h.lines, room.RoleAdmitter, version, h.admitter.Signs, h.env.Log.Named("admitter"))
-	serving := signs.NewBeat(h.lines, room.RoleNode, version, h.crowds.Signs, h.env.Log.Named("waitroom"))
+	serving := signs.NewBeat(h.lines, room.RoleNode, version, h.hub.Signs, h.env.Log.Named("waitroom"))
 	for _, loop := range []func(context.Context) error{
-		h.rooms.Run, h.crowds.Run, h.edge.Run, h.admitter.Run, h.shop.Run, admitting.Run, serving.Run,
+		h.rooms.Run, h.hub.Run, h.edge.Run, h.admitter.Run, h.shop.Run, admitting.Run, serving.Run,
 		func(ctx context.Context) error { return h.facts.Run(ctx, h.admitter.Facts) },
 		func(ctx context.Context) error {
 			return process.Serve(ctx, h.on.ops, process.Ops(h.env.Metrics, &ready), farewell)
@@ -159,7 +159,7 @@ func (h *house) serve(ctx context.Context) error {
 	parts.Go(func() error {
 		defer stop()
 		select {
-		case <-h.crowds.Contact():
+		case <-h.hub.Contact():
 			ready.Set(true)
 		case <-ending.Done():
 		}

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"errors"
@@ -20,19 +20,19 @@ import (
 // while the line moves nor while it hangs.
 func TestSilenceIsBounded(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(1500)
+		sessions, sinks := b.join(1500)
 		b.line.admit(4)
 		b.pass(2 * TurnTick)
-		for _, v := range visits[:2] {
+		for _, v := range sessions[:2] {
 			if err := v.Claim(b.Context()); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := visits[5].Leave(b.Context()); err != nil {
+		if err := sessions[5].Leave(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		watcher := &fakeSink{}
-		b.crowds.Watch(show, watcher)
+		b.hub.Watch(show, watcher)
 		sinks = append(sinks, watcher)
 		for _, hangs := range []time.Duration{0, readLimit, 2 * readLimit, 0} {
 			b.line.set(func() { b.line.hangs = hangs })
@@ -65,10 +65,10 @@ func TestWhoWasRefusedHearsTheReopening(t *testing.T) {
 		s := &fakeSink{}
 		b.line.set(func() { b.line.conf.State, b.line.denied = room.Closed, room.ErrClosed })
 		b.pass(2 * PositionTick)
-		if v, err := b.crowds.Join(b.Context(), show, s); v != nil || !errors.Is(err, room.ErrClosed) {
+		if v, err := b.hub.Join(b.Context(), show, s); v != nil || !errors.Is(err, room.ErrClosed) {
 			b.Fatalf("got %v, %v, want closed", v, err)
 		}
-		v := b.crowds.Watch(show, s)
+		v := b.hub.Watch(show, s)
 		if !v.Placeless() || !v.Over() {
 			b.Errorf("got placeless %v, over %v, want both: it has no place and may join", v.Placeless(), v.Over())
 		}
@@ -82,20 +82,20 @@ func TestWhoWasRefusedHearsTheReopening(t *testing.T) {
 		if got := types(s.take()); !slices.Equal(got, []string{"room open"}) {
 			b.Errorf("got %v, want the reopening within a tick", got)
 		}
-		now, err := b.crowds.Join(b.Context(), show, s)
+		now, err := b.hub.Join(b.Context(), show, s)
 		if err != nil {
 			b.Fatal(err)
 		}
-		v.Part(s)
+		v.Detach(s)
 		b.pass(PositionTick + PositionTick/2)
 		if got := types(s.take()); !slices.Equal(got, []string{"room open", "position"}) {
 			b.Errorf("got %v, want room and position of the new place", got)
 		}
-		now.Part(s)
+		now.Detach(s)
 		for _, v := range []*fakeSink{others[0]} {
-			b.crowds.rooms[show].visits[v.place()].Part(v)
+			b.hub.rooms[show].sessions[v.place()].Detach(v)
 		}
-		if !b.crowds.empty(show) {
+		if !b.hub.empty(show) {
 			b.Error("the room is kept awake by nobody")
 		}
 	})
@@ -119,7 +119,7 @@ func TestWhoLooksOnStaysUntilTheRoomIsGone(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		_, sinks := b.join(1)
 		s := &fakeSink{}
-		b.crowds.Watch(show, s)
+		b.hub.Watch(show, s)
 		b.pass(PositionTick)
 		s.take()
 		b.line.set(func() {
@@ -137,7 +137,7 @@ func TestWhoLooksOnStaysUntilTheRoomIsGone(t *testing.T) {
 		if got := types(s.take()); !slices.Equal(got[max(0, len(got)-2):], []string{"error room_deleted", "close 4501"}) {
 			b.Errorf("got %v, want room_deleted and its close code", got)
 		}
-		if v := b.crowds.Watch(show, &fakeSink{}); v != nil {
+		if v := b.hub.Watch(show, &fakeSink{}); v != nil {
 			b.Errorf("got a watch of a deleted room")
 		}
 	})
@@ -147,9 +147,9 @@ func TestWhoLooksOnStaysUntilTheRoomIsGone(t *testing.T) {
 // connection, one place.
 func TestSecondJoinIsAReturn(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(2)
+		sessions, sinks := b.join(2)
 		b.pass(PositionTick + PositionTick/2)
-		v, s := visits[0], sinks[0]
+		v, s := sessions[0], sinks[0]
 		for _, step := range []struct {
 			name string
 			do   func()
@@ -187,7 +187,7 @@ func TestWhatARegistryCanTell(t *testing.T) {
 		ask := func(name room.Name) error {
 			b.Helper()
 			b.pass(registryGap)
-			_, err := b.crowds.Join(b.Context(), name, &fakeSink{})
+			_, err := b.hub.Join(b.Context(), name, &fakeSink{})
 			return err
 		}
 		if err := ask("nowhere"); !errors.Is(err, room.ErrUnknown) {
@@ -217,16 +217,16 @@ func TestWhatARegistryCanTell(t *testing.T) {
 		b.line.set(func() { b.line.away = false })
 		// Somebody else's look was before the room was made.
 		b.pass(registryGap)
-		_, _ = b.crowds.Join(b.Context(), "stranger", &fakeSink{})
+		_, _ = b.hub.Join(b.Context(), "stranger", &fakeSink{})
 		b.pass(registryGap / 2)
 		b.line.set(func() { b.line.others = append(b.line.others, "young") })
 		b.pass(registryGap)
-		_, _ = b.crowds.Join(b.Context(), "young", &fakeSink{}) // the fake has no such line
-		b.crowds.mu.Lock()
-		if b.crowds.rooms["young"] == nil {
+		_, _ = b.hub.Join(b.Context(), "young", &fakeSink{}) // the fake has no such line
+		b.hub.mu.Lock()
+		if b.hub.rooms["young"] == nil {
 			b.Error("a room made since the last look: got none, want it found")
 		}
-		b.crowds.mu.Unlock()
+		b.hub.mu.Unlock()
 	})
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeLine()

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -17,12 +17,12 @@ import (
 // Sink is one connection of a visitor. Its methods do not block, are safe for
 // concurrent use, and do not call back into this package.
 type Sink interface {
-	// Offer takes a message that the next one supersedes. False: the connection
+	// TrySend takes a message that the next one supersedes. False: the connection
 	// is busy and the message is gone.
-	Offer(text []byte) bool
-	// Tell takes a message that must arrive in its turn. A connection that can
+	TrySend(text []byte) bool
+	// Send takes a message that must arrive in its turn. A connection that can
 	// not keep it closes itself.
-	Tell(text []byte)
+	Send(text []byte)
 	// Close ends the connection with a close code after what was told.
 	Close(code int)
 }
@@ -34,13 +34,13 @@ const (
 	admitted          // told `admitted`: until deadline the pass can be claimed
 	inside            // told `pass`: until deadline it opens the shop
 	over              // told missed, spent or left, or dismissed; or never had a place
-	parted            // no sink is left; the crowd forgets the visit
+	detached          // no sink is left; the crowd forgets the session
 )
 
-// Visit is one place with the connections that show it; or, without a place, one
+// Session is one place with the connections that show it; or, without a place, one
 // connection that was refused and hears how the room stands.
-type Visit struct {
-	crowd *crowd
+type Session struct {
+	crowd *roomHub
 	place room.Place
 	epoch room.Epoch
 
@@ -57,36 +57,36 @@ type Visit struct {
 	leaving  bool          // a leave is under way: its own answer tells
 }
 
-func (v *Visit) standing() standing { return v.state.Load() }
+func (v *Session) standing() standing { return v.state.Load() }
 
 // Over reports whether the visitor may join again: the place is used up, or
 // there was none.
-func (v *Visit) Over() bool { return v.standing() == over }
+func (v *Session) Over() bool { return v.standing() == over }
 
-// Placeless reports a visit of Watch.
-func (v *Visit) Placeless() bool { return v.place.Number == 0 }
+// Placeless reports a session of Watch.
+func (v *Session) Placeless() bool { return v.place.Number == 0 }
 
 // Again answers a second join on a connection as a return: what the visitor was
 // told already is told once more.
-// It is another visit when this one ended meanwhile.
-func (v *Visit) Again(ctx context.Context, s Sink) (*Visit, error) {
+// It is another session when this one ended meanwhile.
+func (v *Session) Again(ctx context.Context, s Sink) (*Session, error) {
 	return v.crowd.all.Return(ctx, v.crowd.name, v.epoch, v.place, s)
 }
 
 // Remind lets the next tick tell once more how the room stands.
-func (v *Visit) Remind() {
+func (v *Session) Remind() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.rev--
 }
 
-// Part takes a connection away. The place stays in the line.
-func (v *Visit) Part(s Sink) {
+// Detach takes a connection away. The place stays in the line.
+func (v *Session) Detach(s Sink) {
 	v.mu.Lock()
 	v.sinks = slices.DeleteFunc(v.sinks, func(x Sink) bool { return x == s })
-	ended := len(v.sinks) == 0 && v.standing() != parted
+	ended := len(v.sinks) == 0 && v.standing() != detached
 	if ended {
-		v.state.Store(parted)
+		v.state.Store(detached)
 	}
 	v.mu.Unlock()
 	if ended {
@@ -96,28 +96,28 @@ func (v *Visit) Part(s Sink) {
 }
 
 // tell gives a message to every connection. The caller holds mu.
-func (v *Visit) tell(text []byte) {
+func (v *Session) tell(text []byte) {
 	for _, s := range v.sinks {
-		s.Tell(text)
+		s.Send(text)
 	}
 	v.spoke = v.crowd.all.clock()
 }
 
 // offer gives a message to every connection; false if one did not take it. The
 // caller holds mu.
-func (v *Visit) offer(text []byte) bool {
+func (v *Session) offer(text []byte) bool {
 	ok := true
 	for _, s := range v.sinks {
-		ok = s.Offer(text) && ok
+		ok = s.TrySend(text) && ok
 	}
 	return ok
 }
 
 // refuse tells why it is over and closes where the table says so.
-func (v *Visit) refuse(code wire.Code) {
+func (v *Session) refuse(code wire.Code) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.standing() == parted {
+	if v.standing() == detached {
 		return
 	}
 	v.state.Store(over)
@@ -129,9 +129,9 @@ func (v *Visit) refuse(code wire.Code) {
 	}
 }
 
-// stand brings the visit to where the line says it stands, and tells: everybody
+// stand brings the session to where the line says it stands, and tells: everybody
 // what is new, newcomer (may be nil) what the others know.
-func (v *Visit) stand(st room.Stand, newcomer Sink) {
+func (v *Session) stand(st room.Stand, newcomer Sink) {
 	shop := ""
 	if st.Standing == room.Active {
 		shop = v.crowd.shop() // before mu, see Locks
@@ -146,7 +146,7 @@ func (v *Visit) stand(st room.Stand, newcomer Sink) {
 	var text []byte
 	after := before
 	switch {
-	case before == parted, before == over && newcomer == nil:
+	case before == detached, before == over && newcomer == nil:
 	case before == over:
 		text = wire.Encode(wire.PlainMessage{Type: wire.Spent})
 	case st.Standing == room.Gone && v.leaving:
@@ -187,7 +187,7 @@ func (v *Visit) stand(st room.Stand, newcomer Sink) {
 	v.state.Store(after)
 	if text != nil {
 		for _, s := range to {
-			s.Tell(text)
+			s.Send(text)
 		}
 	}
 	v.mu.Unlock()
@@ -198,7 +198,7 @@ func (v *Visit) stand(st room.Stand, newcomer Sink) {
 }
 
 // pass encodes the pass of this place. Signing takes 35 µs.
-func (v *Visit) pass(st room.Stand, shop string) ([]byte, error) {
+func (v *Session) pass(st room.Stand, shop string) ([]byte, error) {
 	token, err := v.crowd.all.signer.Pass(room.Admission{Room: v.crowd.name, Epoch: v.epoch, Number: v.place.Number, Visitor: v.place.Visitor}, st.Deadline)
 	if err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ func (v *Visit) pass(st room.Stand, shop string) ([]byte, error) {
 
 // Claim takes the pass. A repeat gives the same one; a claim before its time
 // only brings the position again.
-func (v *Visit) Claim(ctx context.Context) error {
+func (v *Session) Claim(ctx context.Context) error {
 	if v.Over() {
 		v.mu.Lock()
 		v.tell(wire.Encode(wire.PlainMessage{Type: wire.Spent}))
@@ -233,7 +233,7 @@ func (v *Visit) Claim(ctx context.Context) error {
 }
 
 // again repeats the pass to every connection.
-func (v *Visit) again(st room.Stand) error {
+func (v *Session) again(st room.Stand) error {
 	text, err := v.pass(st, v.crowd.shop())
 	if err != nil {
 		return err
@@ -245,7 +245,7 @@ func (v *Visit) again(st room.Stand) error {
 }
 
 // Leave gives the place up for good.
-func (v *Visit) Leave(ctx context.Context) error {
+func (v *Session) Leave(ctx context.Context) error {
 	v.mu.Lock()
 	ended := v.standing() == over
 	if !ended {
@@ -266,7 +266,7 @@ func (v *Visit) Leave(ctx context.Context) error {
 	// may have tried again unseen, and who waited and wanted to go is gone.
 	done := err == nil || errors.Is(err, room.ErrSpent) && (repeated || v.standing() == waits)
 	v.leaving = false
-	if done && v.standing() != parted {
+	if done && v.standing() != detached {
 		v.state.Store(over)
 		v.tell(wire.Encode(wire.PlainMessage{Type: wire.Left}))
 	}
@@ -282,7 +282,7 @@ func (v *Visit) Leave(ctx context.Context) error {
 	return err
 }
 
-func (v *Visit) caller() room.Caller {
+func (v *Session) caller() room.Caller {
 	c := v.crowd.caller()
 	if c.Epoch != v.epoch {
 		return room.Caller{Epoch: v.epoch}
@@ -313,7 +313,7 @@ func definite(err error) bool {
 // patiently tries an act that may be repeated until the line answers or the
 // visitor's patience is over; repeated tells that an earlier try may have taken
 // effect. What the line did not answer is ErrAway.
-func patiently[T any](ctx context.Context, c *crowd, act string, try func(context.Context) (T, error)) (answer T, repeated bool, err error) {
+func patiently[T any](ctx context.Context, c *roomHub, act string, try func(context.Context) (T, error)) (answer T, repeated bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -13,37 +13,37 @@ import (
 	"waitroom/internal/wire"
 )
 
-// item is a waiting visit with its number beside it, so that a pass over the
+// item is a waiting session with its number beside it, so that a pass over the
 // numbers stays in one piece of memory.
 type item struct {
-	number room.Number
-	visit  *Visit
+	number  room.Number
+	session *Session
 }
 
 // crowd is this node's visitors of one room.
-type crowd struct {
+type roomHub struct {
 	// Set once.
-	all  *Crowds
+	all  *Hub
 	name room.Name
 	stop context.CancelFunc
 
-	mu      sync.Mutex
-	people  int           // visits with a sink, and joins under way
-	someone chan struct{} // closed while people > 0: the ticks rest otherwise
-	visits  map[room.VisitorID]*Visit
-	waiting []item   // in order of number
-	fresh   []item   // arrived since the last settle, in any order
-	rest    []*Visit // admitted, in the shop, over, or without a place
-	dirty   bool     // somebody in waiting or rest is there no more
-	suspect []*Visit // the position tick found the bit of a waiting visit set
-	epoch   room.Epoch
-	mark    room.Number // greatest number seen in this epoch
-	conf    room.Conf
-	known   bool      // conf and epoch are of a read since somebody is here
-	from    int64     // byte of the last head: the next read begins there
-	closed  bool      // the room is gone
-	good    time.Time // start of the last good read, or of the first visit since
-	shown   shown
+	mu       sync.Mutex
+	people   int           // sessions with a sink, and joins under way
+	someone  chan struct{} // closed while people > 0: the ticks rest otherwise
+	sessions map[room.VisitorID]*Session
+	waiting  []item     // in order of number
+	fresh    []item     // arrived since the last settle, in any order
+	rest     []*Session // admitted, in the shop, over, or without a place
+	dirty    bool       // somebody in waiting or rest is there no more
+	suspect  []*Session // the position tick found the bit of a waiting session set
+	epoch    room.Epoch
+	mark     room.Number // greatest number seen in this epoch
+	conf     room.Conf
+	known    bool      // conf and epoch are of a read since somebody is here
+	from     int64     // byte of the last head: the next read begins there
+	closed   bool      // the room is gone
+	good     time.Time // start of the last good read, or of the first session since
+	shown    shown
 
 	queue queue
 
@@ -55,7 +55,7 @@ type crowd struct {
 
 	// Owned by the turn tick.
 	turnFrom int64
-	asked    []*Visit
+	asked    []*Session
 	places   []room.Place
 }
 
@@ -77,8 +77,8 @@ func (s shown) frame(now time.Time) []byte {
 	return wire.Encode(m)
 }
 
-func newCrowd(all *Crowds, name room.Name) *crowd {
-	c := &crowd{all: all, name: name, someone: make(chan struct{}), visits: map[room.VisitorID]*Visit{}}
+func newRoomHub(all *Hub, name room.Name) *roomHub {
+	c := &roomHub{all: all, name: name, someone: make(chan struct{}), sessions: map[room.VisitorID]*Session{}}
 	c.queue.kick = make(chan struct{}, 1)
 	c.queue.lane.Name = all.lane()
 	return c
@@ -86,7 +86,7 @@ func newCrowd(all *Crowds, name room.Name) *crowd {
 
 // each runs one tick after another while somebody is here, the next a period
 // after the start of the one before.
-func (c *crowd) each(ctx context.Context, period time.Duration, tick func(context.Context, time.Time)) {
+func (c *roomHub) each(ctx context.Context, period time.Duration, tick func(context.Context, time.Time)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -111,7 +111,7 @@ func (c *crowd) each(ctx context.Context, period time.Duration, tick func(contex
 
 // enter and exit count who keeps the ticks awake. A room that nobody watched was
 // not read: its age counts from the first one here.
-func (c *crowd) enter() error {
+func (c *roomHub) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -125,7 +125,7 @@ func (c *crowd) enter() error {
 	return nil
 }
 
-func (c *crowd) exit() {
+func (c *roomHub) exit() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.people--
@@ -135,14 +135,14 @@ func (c *crowd) exit() {
 	}
 }
 
-func (c *crowd) caller() room.Caller {
+func (c *roomHub) caller() room.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return room.Caller{Epoch: c.epoch, Mark: c.mark}
 }
 
 // shop is where a pass of this room opens.
-func (c *crowd) shop() string {
+func (c *roomHub) shop() string {
 	c.mu.Lock()
 	url := c.conf.ShopURL
 	c.mu.Unlock()
@@ -153,7 +153,7 @@ func (c *crowd) shop() string {
 }
 
 // saw raises the mark of an epoch.
-func (c *crowd) saw(epoch room.Epoch, n room.Number) {
+func (c *roomHub) saw(epoch room.Epoch, n room.Number) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if epoch == c.epoch {
@@ -163,7 +163,7 @@ func (c *crowd) saw(epoch room.Epoch, n room.Number) {
 
 // read takes a snapshot and keeps what it says about the room. A line of another
 // epoch ends everybody here: their places are worth nothing in it.
-func (c *crowd) read(ctx context.Context) (room.Snapshot, error) {
+func (c *roomHub) read(ctx context.Context) (room.Snapshot, error) {
 	c.mu.Lock()
 	mark, from := c.mark, c.from // before the read: numbers given meanwhile are above its seq
 	c.mu.Unlock()
@@ -206,7 +206,7 @@ func (c *crowd) read(ctx context.Context) (room.Snapshot, error) {
 
 // show changes what visitors are told about the room; the sweep tells them. The
 // caller holds mu.
-func (c *crowd) show(s shown) {
+func (c *roomHub) show(s shown) {
 	s.rev = c.shown.rev
 	if s.state != c.shown.state || s.notice != c.shown.notice || !s.opensAt.Equal(c.shown.opensAt) {
 		s.rev++
@@ -215,14 +215,14 @@ func (c *crowd) show(s shown) {
 }
 
 // forget makes the next batch read the conf again.
-func (c *crowd) forget() {
+func (c *roomHub) forget() {
 	c.mu.Lock()
 	c.known = false
 	c.mu.Unlock()
 }
 
 // end is for a room that is gone: tells everybody and stops the goroutines.
-func (c *crowd) end(code wire.Code) {
+func (c *roomHub) end(code wire.Code) {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -232,51 +232,51 @@ func (c *crowd) end(code wire.Code) {
 }
 
 // dismiss tells everybody here why it is over.
-func (c *crowd) dismiss(code wire.Code) {
+func (c *roomHub) dismiss(code wire.Code) {
 	c.mu.Lock()
-	visits := make([]*Visit, 0, len(c.visits))
-	for _, v := range c.visits {
-		visits = append(visits, v)
+	sessions := make([]*Session, 0, len(c.sessions))
+	for _, v := range c.sessions {
+		sessions = append(sessions, v)
 	}
-	clear(c.visits)
+	clear(c.sessions)
 	// Who has no place stays with a line made anew, and goes with the room.
-	placeless := slices.DeleteFunc(slices.Clone(c.rest), func(v *Visit) bool { return !v.Placeless() })
+	placeless := slices.DeleteFunc(slices.Clone(c.rest), func(v *Session) bool { return !v.Placeless() })
 	c.waiting, c.fresh, c.suspect, c.dirty = nil, nil, nil, true
-	c.rest = append(append(c.rest[:0], visits...), placeless...)
+	c.rest = append(append(c.rest[:0], sessions...), placeless...)
 	if c.closed {
-		visits = append(visits, placeless...)
+		sessions = append(sessions, placeless...)
 	}
-	for _, v := range visits {
+	for _, v := range sessions {
 		v.inWaiting, v.inRest = false, true
 	}
 	c.mu.Unlock()
-	for _, v := range visits {
+	for _, v := range sessions {
 		v.refuse(code)
 	}
 }
 
 // settle brings waiting and rest up to date: sorts newcomers in, drops who left.
 // The caller holds mu.
-func (c *crowd) settle() {
+func (c *roomHub) settle() {
 	c.merge()
 	if !c.dirty {
 		return
 	}
 	c.dirty = false
 	c.waiting = slices.DeleteFunc(c.waiting, func(i item) bool {
-		i.visit.inWaiting = i.visit.standing() == waits
-		return !i.visit.inWaiting
+		i.session.inWaiting = i.session.standing() == waits
+		return !i.session.inWaiting
 	})
-	c.rest = slices.DeleteFunc(c.rest, func(v *Visit) bool {
+	c.rest = slices.DeleteFunc(c.rest, func(v *Session) bool {
 		s := v.standing()
-		v.inRest = s != waits && s != parted
+		v.inRest = s != waits && s != detached
 		return !v.inRest
 	})
 }
 
 // merge sorts the newcomers into waiting. It comes before the filter, since one
-// of them may have been admitted or have parted already. The caller holds mu.
-func (c *crowd) merge() {
+// of them may have been admitted or have detached already. The caller holds mu.
+func (c *roomHub) merge() {
 	if len(c.fresh) == 0 {
 		return
 	}
@@ -299,9 +299,9 @@ func (c *crowd) merge() {
 	c.fresh = c.fresh[:0]
 }
 
-// move puts a visit on the list of its standing; the next settle takes it off
+// move puts a session on the list of its standing; the next settle takes it off
 // the other one.
-func (c *crowd) move(v *Visit) {
+func (c *roomHub) move(v *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dirty = true
@@ -311,9 +311,9 @@ func (c *crowd) move(v *Visit) {
 			v.inWaiting = true
 			c.fresh = append(c.fresh, item{v.place.Number, v})
 		}
-	case parted:
-		if c.visits[v.place.Visitor] == v {
-			delete(c.visits, v.place.Visitor)
+	case detached:
+		if c.sessions[v.place.Visitor] == v {
+			delete(c.sessions, v.place.Visitor)
 		}
 	default:
 		if !v.inRest {

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"cmp"
@@ -43,19 +43,19 @@ func (p *presence) Collect(out chan<- prometheus.Metric) {
 // Signs is what this node says of its rooms in its sign of life: how many
 // visitors it shows each, and how old their positions are, by name. Rooms that
 // nobody here watches are left out.
-func (c *Crowds) Signs() []room.RoomSign {
+func (c *Hub) Signs() []room.RoomSign {
 	c.mu.Lock()
-	crowds := make([]*crowd, 0, len(c.rooms))
+	hub := make([]*roomHub, 0, len(c.rooms))
 	for _, r := range c.rooms {
-		crowds = append(crowds, r)
+		hub = append(hub, r)
 	}
 	c.mu.Unlock()
 	now := time.Now()
 	var signs []room.RoomSign
-	for _, r := range crowds {
+	for _, r := range hub {
 		r.mu.Lock()
 		if r.people > 0 {
-			signs = append(signs, room.RoomSign{Room: r.name, Epoch: r.epoch, Visitors: int64(len(r.visits)), StaleMS: now.Sub(r.good).Milliseconds()})
+			signs = append(signs, room.RoomSign{Room: r.name, Epoch: r.epoch, Visitors: int64(len(r.sessions)), StaleMS: now.Sub(r.good).Milliseconds()})
 		}
 		r.mu.Unlock()
 	}
@@ -105,7 +105,7 @@ func (m *metrics) swept(name room.Name, sent, busy int) {
 }
 
 func (m *metrics) told(name room.Name, to standing) {
-	cause := [...]string{waits: "waiting", admitted: "admitted", inside: "inside", over: "over", parted: "parted"}[to]
+	cause := [...]string{waits: "waiting", admitted: "admitted", inside: "inside", over: "over", detached: "detached"}[to]
 	m.turns.WithLabelValues(string(name), cause).Inc()
 }
 

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -340,7 +340,7 @@ func (s *fakeSink) keep(text []byte) message {
 	return m
 }
 
-func (s *fakeSink) Offer(text []byte) bool {
+func (s *fakeSink) TrySend(text []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.busy {
@@ -368,7 +368,7 @@ func (s *fakeSink) number() (n room.Number) {
 	return n
 }
 
-func (s *fakeSink) Tell(text []byte) {
+func (s *fakeSink) Send(text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keep(text)
@@ -413,8 +413,8 @@ func types(heard []message) (ts []string) {
 // bench is a node over a fake line, in a bubble of fake time.
 type bench struct {
 	*testing.T
-	line   *fakeLine
-	crowds *Crowds
+	line *fakeLine
+	hub  *Hub
 }
 
 // inBubble runs a story in fake time. At its end every goroutine must have ended.
@@ -422,14 +422,14 @@ func inBubble(t *testing.T, story func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t, newFakeLine(), nil}
-		b.crowds = New(b.line, fakeSigner{}, "https://shop/{room}", zap.NewNop(), prometheus.NewRegistry())
+		b.hub = New(b.line, fakeSigner{}, "https://shop/{room}", zap.NewNop(), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { // ends with cancel below
 			defer close(done)
-			_ = b.crowds.Run(ctx)
+			_ = b.hub.Run(ctx)
 		}()
-		<-b.crowds.Contact()
+		<-b.hub.Contact()
 		story(b)
 		cancel()
 		<-done
@@ -443,18 +443,18 @@ func (b *bench) pass(d time.Duration) {
 }
 
 // join brings n new visitors at once and returns them in order of number.
-func (b *bench) join(n int) ([]*Visit, []*fakeSink) {
+func (b *bench) join(n int) ([]*Session, []*fakeSink) {
 	b.Helper()
-	visits, sinks := make([]*Visit, n), make([]*fakeSink, n)
+	sessions, sinks := make([]*Session, n), make([]*fakeSink, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		sinks[i] = &fakeSink{line: b.line}
 		wg.Go(func() {
-			v, err := b.crowds.Join(b.Context(), show, sinks[i])
+			v, err := b.hub.Join(b.Context(), show, sinks[i])
 			if err != nil {
 				b.Errorf("join: %v", err)
 			}
-			visits[i] = v
+			sessions[i] = v
 		})
 	}
 	wg.Wait()
@@ -465,10 +465,10 @@ func (b *bench) join(n int) ([]*Visit, []*fakeSink) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(i, j int) int { return int(visits[i].place.Number - visits[j].place.Number) })
-	vs, ss := make([]*Visit, n), make([]*fakeSink, n)
+	slices.SortFunc(order, func(i, j int) int { return int(sessions[i].place.Number - sessions[j].place.Number) })
+	vs, ss := make([]*Session, n), make([]*fakeSink, n)
 	for to, from := range order {
-		vs[to], ss[to] = visits[from], sinks[from]
+		vs[to], ss[to] = sessions[from], sinks[from]
 	}
 	return vs, ss
 }

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -72,17 +72,17 @@ func (q *queue) take(from *[]*request) []*request {
 
 // Join gives a new visitor a place at the tail and tells joined and room to its
 // first connection. Positions follow with the ticks.
-func (c *Crowds) Join(ctx context.Context, name room.Name, s Sink) (*Visit, error) {
+func (c *Hub) Join(ctx context.Context, name room.Name, s Sink) (*Session, error) {
 	return c.come(ctx, name, &request{place: room.Place{Visitor: room.NewVisitorID()}}, s)
 }
 
 // Return brings a visitor back to a verified place, beside the connections that
 // show it already.
-func (c *Crowds) Return(ctx context.Context, name room.Name, epoch room.Epoch, p room.Place, s Sink) (*Visit, error) {
+func (c *Hub) Return(ctx context.Context, name room.Name, epoch room.Epoch, p room.Place, s Sink) (*Session, error) {
 	return c.come(ctx, name, &request{place: p, epoch: epoch}, s)
 }
 
-func (c *Crowds) come(ctx context.Context, name room.Name, r *request, s Sink) (v *Visit, err error) {
+func (c *Hub) come(ctx context.Context, name room.Name, r *request, s Sink) (v *Session, err error) {
 	defer func() { c.metrics.came(name, r, err) }()
 	crowd, err := c.crowd(ctx, name)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *Crowds) come(ctx context.Context, name room.Name, r *request, s Sink) (
 		if a.err != nil {
 			return nil, a.err
 		}
-		return crowd.welcome(a, s)
+		return crowd.attach(a, s)
 	case <-ctx.Done():
 		// The place may exist all the same: nobody comes for it, and it stays in
 		// the line until it is popped.
@@ -119,12 +119,12 @@ func (c *Crowds) come(ctx context.Context, name room.Name, r *request, s Sink) (
 // to ask again.
 // nil: this node does not know the room. Their number is bounded by that of
 // connections.
-func (c *Crowds) Watch(name room.Name, s Sink) *Visit {
+func (c *Hub) Watch(name room.Name, s Sink) *Session {
 	r, _, err := c.find(name)
 	if err != nil || r.enter() != nil {
 		return nil
 	}
-	v := &Visit{crowd: r, sinks: []Sink{s}, inRest: true, spoke: c.clock()}
+	v := &Session{crowd: r, sinks: []Sink{s}, inRest: true, spoke: c.clock()}
 	v.state.Store(over)
 	r.mu.Lock()
 	// The next tick tells, out of a read that is younger than the refusal: what was
@@ -142,9 +142,9 @@ func (c *Crowds) Watch(name room.Name, s Sink) *Visit {
 	return v
 }
 
-// welcome registers a connection and tells it where it stands. On success the
-// crowd's people counts the visit, once.
-func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
+// attach registers a connection and tells it where it stands. On success the
+// crowd's people counts the session, once.
+func (c *roomHub) attach(a answer, s Sink) (*Session, error) {
 	token, err := c.all.signer.Place(c.name, a.epoch, a.place)
 	if err != nil {
 		return nil, err
@@ -161,19 +161,19 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 		return nil, room.ErrEpoch
 	}
 	shown := c.shown
-	v := c.visits[a.place.Visitor]
+	v := c.sessions[a.place.Visitor]
 	if v != nil {
 		v.mu.Lock()
-		if v.standing() == parted {
+		if v.standing() == detached {
 			v.mu.Unlock()
 			v = nil
 		}
 	}
 	fresh := v == nil
 	if fresh {
-		v = &Visit{crowd: c, place: a.place, epoch: a.epoch, rev: shown.rev, spoke: c.all.clock()}
+		v = &Session{crowd: c, place: a.place, epoch: a.epoch, rev: shown.rev, spoke: c.all.clock()}
 		v.mu.Lock()
-		c.visits[a.place.Visitor] = v
+		c.sessions[a.place.Visitor] = v
 		v.inWaiting = true
 		c.fresh = append(c.fresh, item{a.place.Number, v})
 	}
@@ -185,12 +185,12 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 	if len(v.sinks) > MaxSinks {
 		oldest := v.sinks[0]
 		v.sinks = append(v.sinks[:0:0], v.sinks[1:]...)
-		oldest.Tell(wire.EncodeError(wire.TooManyTabs))
+		oldest.Send(wire.EncodeError(wire.TooManyTabs))
 		oldest.Close(wire.Codes[wire.TooManyTabs].Close)
 	}
-	s.Tell(joined)
+	s.Send(joined)
 	if shown.state != "" {
-		s.Tell(shown.frame(time.Now()))
+		s.Send(shown.frame(time.Now()))
 	}
 	v.mu.Unlock()
 	if !fresh {
@@ -204,7 +204,7 @@ func (c *crowd) welcome(a answer, s Sink) (*Visit, error) {
 
 // batches collects joins and returns and takes them to the line until ctx ends;
 // then whoever waits is answered ErrAway.
-func (c *crowd) batches(ctx context.Context) {
+func (c *roomHub) batches(ctx context.Context) {
 	q := &c.queue
 	for ctx.Err() == nil {
 		select {
@@ -251,7 +251,7 @@ func fail(batch []*request, err error) {
 }
 
 // ready makes sure that the conf is known, and with it the epoch to ask for.
-func (c *crowd) ready(ctx context.Context) error {
+func (c *roomHub) ready(ctx context.Context) error {
 	c.mu.Lock()
 	known := c.known
 	c.mu.Unlock()
@@ -265,7 +265,7 @@ func (c *crowd) ready(ctx context.Context) error {
 // join sends one batch. A batch whose answer was lost is sent again under its
 // number, until it is answered or the patience of its oldest visitor is over.
 // Then the lane is given up with it: a later batch must not be taken for it.
-func (c *crowd) join(ctx context.Context, batch []*request) {
+func (c *roomHub) join(ctx context.Context, batch []*request) {
 	if len(batch) == 0 {
 		return
 	}
@@ -316,7 +316,7 @@ func (c *crowd) join(ctx context.Context, batch []*request) {
 	}
 }
 
-func (c *crowd) joinOnce(ctx context.Context, ids []room.VisitorID) (room.Caller, room.Joined, error) {
+func (c *roomHub) joinOnce(ctx context.Context, ids []room.VisitorID) (room.Caller, room.Joined, error) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	if err := c.ready(ctx); err != nil {
@@ -329,7 +329,7 @@ func (c *crowd) joinOnce(ctx context.Context, ids []room.VisitorID) (room.Caller
 
 // rejoin asks where a batch of places stands. It writes nothing, so a repeat is
 // always safe.
-func (c *crowd) rejoin(ctx context.Context, batch []*request) {
+func (c *roomHub) rejoin(ctx context.Context, batch []*request) {
 	if len(batch) == 0 {
 		return
 	}
@@ -374,7 +374,7 @@ func (c *crowd) rejoin(ctx context.Context, batch []*request) {
 	}
 }
 
-func (c *crowd) strangers(batch []*request) bool {
+func (c *roomHub) strangers(batch []*request) bool {
 	epoch := c.caller().Epoch
 	for _, r := range batch {
 		if r.epoch != epoch {

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"errors"
@@ -19,27 +19,27 @@ import (
 func TestEveryPositionIsTheRankAtItsRead(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		rng := rand.New(rand.NewPCG(1, 2))
-		visits, sinks := b.join(300)
+		sessions, sinks := b.join(300)
 		heard := 0
 		for range 40 {
 			more, sunk := b.join(rng.IntN(20))
-			visits, sinks = append(visits, more...), append(sinks, sunk...)
+			sessions, sinks = append(sessions, more...), append(sinks, sunk...)
 			for range 5 {
-				v := visits[rng.IntN(len(visits))]
+				v := sessions[rng.IntN(len(sessions))]
 				if v.standing() == waits {
 					if err := v.Leave(b.Context()); err != nil {
 						b.Fatal(err)
 					}
 				}
 			}
-			i := rng.IntN(len(visits))
-			if v := visits[i]; v.standing() == waits {
-				v.Part(sinks[i])
-				again, err := b.crowds.Return(b.Context(), show, v.epoch, v.place, sinks[i])
+			i := rng.IntN(len(sessions))
+			if v := sessions[i]; v.standing() == waits {
+				v.Detach(sinks[i])
+				again, err := b.hub.Return(b.Context(), show, v.epoch, v.place, sinks[i])
 				if err != nil {
 					b.Fatal(err)
 				}
-				visits[i] = again
+				sessions[i] = again
 			}
 			b.line.admit(rng.IntN(8))
 			b.pass(time.Duration(rng.IntN(1500)) * time.Millisecond)
@@ -129,7 +129,7 @@ func TestReadsDoNotGrowWithVisitors(t *testing.T) {
 func TestTurnIsToldOnceAndMissedOnce(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.line.conf.Claim = 3 * time.Second
-		visits, sinks := b.join(5)
+		sessions, sinks := b.join(5)
 		b.pass(PositionTick)
 		for _, s := range sinks {
 			s.take()
@@ -147,7 +147,7 @@ func TestTurnIsToldOnceAndMissedOnce(t *testing.T) {
 			}
 		}
 		looks := b.line.count("stands")
-		if err := visits[0].Claim(b.Context()); err != nil {
+		if err := sessions[0].Claim(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.pass(2500 * time.Millisecond)
@@ -203,9 +203,9 @@ func TestTurnIsBounded(t *testing.T) {
 // is found by the position tick.
 func TestFarGoneIsFound(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(1000)
+		sessions, sinks := b.join(1000)
 		b.pass(PositionTick)
-		b.line.set(func() { b.line.remove(visits[900].place) })
+		b.line.set(func() { b.line.remove(sessions[900].place) })
 		b.pass(2 * PositionTick)
 		if got := types(sinks[900].take()); !slices.Contains(got, "spent") {
 			b.Errorf("got %v, want spent", got)
@@ -219,9 +219,9 @@ func TestFarGoneIsFound(t *testing.T) {
 // Somebody who left from another node, near the head, is told by the turn tick.
 func TestNearGoneIsFound(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(5)
+		sessions, sinks := b.join(5)
 		b.pass(PositionTick + TurnTick/2)
-		b.line.set(func() { b.line.remove(visits[2].place) })
+		b.line.set(func() { b.line.remove(sessions[2].place) })
 		b.pass(2 * TurnTick)
 		if got := types(sinks[2].take()); !slices.Contains(got, "spent") {
 			b.Errorf("got %v, want spent", got)
@@ -236,8 +236,8 @@ func TestNumberAboveTheReadWaits(t *testing.T) {
 	s.Seq = 10
 	c.place(s)
 	for _, p := range c.plan {
-		if told := p.position > 0; told != (p.visit.place.Number <= 10) {
-			t.Errorf("number %d of a read up to 10: got position %d", p.visit.place.Number, p.position)
+		if told := p.position > 0; told != (p.session.place.Number <= 10) {
+			t.Errorf("number %d of a read up to 10: got position %d", p.session.place.Number, p.position)
 		}
 	}
 	if len(c.suspect) > 0 {
@@ -249,12 +249,12 @@ func TestNumberAboveTheReadWaits(t *testing.T) {
 // sees the place gone before.
 func TestLeaveIsNotCalledSpent(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(2)
+		sessions, sinks := b.join(2)
 		b.pass(PositionTick)
 		sinks[0].take()
 		b.line.set(func() { b.line.lose = 1 })
 		b.line.set(func() { b.line.slow = time.Second })
-		if err := visits[0].Leave(b.Context()); err != nil {
+		if err := sessions[0].Leave(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		if got := types(sinks[0].take()); !slices.Equal(got, []string{"left"}) {
@@ -267,8 +267,8 @@ func TestLeaveIsNotCalledSpent(t *testing.T) {
 func TestLostReplies(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.line.set(func() { b.line.lose = 3 })
-		visits, sinks := b.join(50)
-		for i, v := range visits {
+		sessions, sinks := b.join(50)
+		for i, v := range sessions {
 			if v.place.Number != room.Number(i+1) {
 				b.Errorf("got number %d, want %d", v.place.Number, i+1)
 			}
@@ -279,7 +279,7 @@ func TestLostReplies(t *testing.T) {
 			}
 		}
 		b.line.set(func() { b.line.lose = 1 })
-		if err := visits[7].Leave(b.Context()); err != nil {
+		if err := sessions[7].Leave(b.Context()); err != nil {
 			b.Error(err)
 		}
 		if got := types(sinks[7].take()); !slices.Contains(got, "left") {
@@ -288,7 +288,7 @@ func TestLostReplies(t *testing.T) {
 		b.line.admit(1)
 		b.pass(2 * TurnTick)
 		b.line.set(func() { b.line.lose = 1 })
-		if err := visits[0].Claim(b.Context()); err != nil {
+		if err := sessions[0].Claim(b.Context()); err != nil {
 			b.Error(err)
 		}
 		if got := types(sinks[0].take()); !slices.Contains(got, "pass") {
@@ -303,12 +303,12 @@ func TestLaneIsGivenUp(t *testing.T) {
 		b.join(1)
 		b.line.set(func() { b.line.away = true })
 		start := time.Now()
-		_, err := b.crowds.Join(b.Context(), show, &fakeSink{})
+		_, err := b.hub.Join(b.Context(), show, &fakeSink{})
 		if took := time.Since(start); !errors.Is(err, room.ErrAway) || took < Patience-time.Second || took > Patience+time.Second {
 			b.Errorf("got %v after %s, want %v after %s", err, took, room.ErrAway, Patience)
 		}
 		b.line.set(func() { b.line.away = false })
-		_, err = b.crowds.Join(b.Context(), show, &fakeSink{})
+		_, err = b.hub.Join(b.Context(), show, &fakeSink{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -324,16 +324,16 @@ func TestRefusedJoins(t *testing.T) {
 		inBubble(t, func(b *bench) {
 			b.line.set(func() { b.line.denied = want })
 			start := time.Now()
-			if _, err := b.crowds.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, want) || time.Since(start) > time.Second {
+			if _, err := b.hub.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, want) || time.Since(start) > time.Second {
 				b.Errorf("got %v after %s, want %v at once", err, time.Since(start), want)
 			}
 		})
 	}
 	inBubble(t, func(b *bench) {
-		if _, err := b.crowds.Join(b.Context(), "other", &fakeSink{}); !errors.Is(err, room.ErrUnknown) {
+		if _, err := b.hub.Join(b.Context(), "other", &fakeSink{}); !errors.Is(err, room.ErrUnknown) {
 			b.Errorf("got %v, want %v", err, room.ErrUnknown)
 		}
-		if _, err := b.crowds.Return(b.Context(), show, "bbbbbbbb", room.Place{Visitor: room.NewVisitorID(), Number: 1}, &fakeSink{}); !errors.Is(err, room.ErrEpoch) {
+		if _, err := b.hub.Return(b.Context(), show, "bbbbbbbb", room.Place{Visitor: room.NewVisitorID(), Number: 1}, &fakeSink{}); !errors.Is(err, room.ErrEpoch) {
 			b.Errorf("got %v, want %v", err, room.ErrEpoch)
 		}
 	})
@@ -359,46 +359,46 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestNinthConnectionClosesTheOldest(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(1)
+		sessions, sinks := b.join(1)
 		all := []*fakeSink{sinks[0]}
 		for range MaxSinks {
 			s := &fakeSink{line: b.line}
-			if v, err := b.crowds.Return(b.Context(), show, visits[0].epoch, visits[0].place, s); err != nil || v != visits[0] {
-				b.Fatalf("got %v, %v, want the same visit", v, err)
+			if v, err := b.hub.Return(b.Context(), show, sessions[0].epoch, sessions[0].place, s); err != nil || v != sessions[0] {
+				b.Fatalf("got %v, %v, want the same session", v, err)
 			}
 			all = append(all, s)
 		}
 		if got := types(all[0].take()); !slices.Equal(got[len(got)-2:], []string{"error too_many_tabs", "close 4500"}) {
 			b.Errorf("the oldest: got %v", got)
 		}
-		visits[0].Part(all[0])
+		sessions[0].Detach(all[0])
 		b.pass(PositionTick)
 		for i, s := range all[1:] {
 			if got := types(s.take()); !slices.Contains(got, "position") || slices.Contains(got, "close 4500") {
 				b.Errorf("connection %d: got %v", i+1, got)
 			}
-			visits[0].Part(s)
+			sessions[0].Detach(s)
 		}
-		if !b.crowds.empty(show) {
-			b.Error("got a visit kept without a connection")
+		if !b.hub.empty(show) {
+			b.Error("got a session kept without a connection")
 		}
 	})
 }
 
-func (c *Crowds) empty(name room.Name) bool {
+func (c *Hub) empty(name room.Name) bool {
 	r, _, _ := c.find(name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.visits) == 0 && r.people == 0
+	return len(r.sessions) == 0 && r.people == 0
 }
 
 // Nobody here: nothing is read.
 func TestEmptyRoomRests(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(3)
+		sessions, sinks := b.join(3)
 		b.pass(PositionTick)
-		for i, v := range visits {
-			v.Part(sinks[i])
+		for i, v := range sessions {
+			v.Detach(sinks[i])
 		}
 		b.pass(2 * PositionTick)
 		before := b.line.count("snapshot") + b.line.count("turn")
@@ -524,7 +524,7 @@ func TestRoomMessages(t *testing.T) {
 
 func TestAnotherEpochAndDeletion(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(3)
+		sessions, sinks := b.join(3)
 		b.pass(PositionTick)
 		sinks[0].take()
 		b.line.set(func() { b.line.conf.Epoch, b.line.seq, b.line.queue, b.line.gone = "bbbbbbbb", 0, nil, nil })
@@ -532,8 +532,8 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 		if got := types(sinks[0].take()); !slices.Equal(got, []string{"error place_other_epoch", "close 4502"}) {
 			b.Errorf("got %v", got)
 		}
-		for i, v := range visits {
-			v.Part(sinks[i])
+		for i, v := range sessions {
+			v.Detach(sinks[i])
 		}
 		anew, sunk := b.join(2)
 		if anew[0].place.Number != 1 || anew[0].epoch != "bbbbbbbb" {
@@ -544,7 +544,7 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 		if got := types(sunk[0].take()); !slices.Contains(got, "error room_deleted") || got[len(got)-1] != "close 4501" {
 			b.Errorf("got %v, want room_deleted", got)
 		}
-		if _, err := b.crowds.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrDeleted) {
+		if _, err := b.hub.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrDeleted) {
 			b.Errorf("got %v, want %v", err, room.ErrDeleted)
 		}
 		b.line.set(func() { b.line.listed = true })
@@ -557,15 +557,15 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 // looks on.
 func TestManyAtOnce(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		visits, sinks := b.join(50)
+		sessions, sinks := b.join(50)
 		start := make(chan struct{})
 		var wg sync.WaitGroup
-		for i, v := range visits {
+		for i, v := range sessions {
 			wg.Go(func() {
 				<-start
 				for range 10 {
 					s := &fakeSink{}
-					w, err := b.crowds.Return(b.Context(), show, v.epoch, v.place, s)
+					w, err := b.hub.Return(b.Context(), show, v.epoch, v.place, s)
 					if err != nil {
 						b.Errorf("return: %v", err)
 						return
@@ -574,12 +574,12 @@ func TestManyAtOnce(t *testing.T) {
 					if i%3 == 0 {
 						_ = w.Claim(b.Context()) // too early, or its turn
 					}
-					w.Part(s)
+					w.Detach(s)
 				}
 				if i%5 == 0 {
 					_ = v.Leave(b.Context()) // or it was admitted and claimed
 				}
-				v.Part(sinks[i])
+				v.Detach(sinks[i])
 			})
 		}
 		wg.Go(func() {
@@ -592,8 +592,8 @@ func TestManyAtOnce(t *testing.T) {
 		close(start)
 		wg.Wait()
 		b.pass(PositionTick)
-		if !b.crowds.empty(show) {
-			b.Error("got visits kept without a connection")
+		if !b.hub.empty(show) {
+			b.Error("got sessions kept without a connection")
 		}
 	})
 }
@@ -647,20 +647,20 @@ func TestETA(t *testing.T) {
 
 type nothing struct{}
 
-func (nothing) Offer([]byte) bool { return true }
-func (nothing) Tell([]byte)       {}
-func (nothing) Close(int)         {}
+func (nothing) TrySend([]byte) bool { return true }
+func (nothing) Send([]byte)         {}
+func (nothing) Close(int)           {}
 
 // full is a crowd of n waiting visitors, every third place before them gone.
-func full(n int) (*crowd, room.Snapshot) {
-	c := &crowd{all: &Crowds{began: time.Now()}, visits: map[room.VisitorID]*Visit{}}
+func full(n int) (*roomHub, room.Snapshot) {
+	c := &roomHub{all: &Hub{began: time.Now()}, sessions: map[room.VisitorID]*Session{}}
 	s := room.Snapshot{Seq: room.Number(n * 3 / 2), Head: 1, Waiting: int64(n), Gone: make([]byte, n*3/2/8+1)}
 	for i := room.Number(1); i <= s.Seq; i++ {
 		if i%3 == 0 {
 			s.Gone[i>>3] |= 0x80 >> (i & 7)
 			continue
 		}
-		v := &Visit{crowd: c, place: room.Place{Number: i}, sinks: []Sink{nothing{}}}
+		v := &Session{crowd: c, place: room.Place{Number: i}, sinks: []Sink{nothing{}}}
 		c.waiting = append(c.waiting, item{i, v})
 	}
 	return c, s
@@ -676,7 +676,7 @@ func TestPositionsDoNotAllocate(t *testing.T) {
 		c.plan = c.plan[:0]
 		c.place(s)
 		for i := range c.plan {
-			c.plan[i].visit.last = 0
+			c.plan[i].session.last = 0
 		}
 		out.sent = 0
 		out.walk(t.Context(), c.plan, 0, 1, time.Now(), 0, &n)
@@ -710,7 +710,7 @@ func BenchmarkTell(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		p := c.plan[i%len(c.plan)]
-		p.visit.last = 0
+		p.session.last = 0
 		out.tell(p, &n)
 	}
 }
@@ -718,7 +718,7 @@ func BenchmarkTell(b *testing.B) {
 // The order of numbers survives every merge.
 func TestSettleKeepsOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	c := &crowd{all: &Crowds{began: time.Now()}, visits: map[room.VisitorID]*Visit{}}
+	c := &roomHub{all: &Hub{began: time.Now()}, sessions: map[room.VisitorID]*Session{}}
 	want := map[room.Number]bool{}
 	for range 200 {
 		for range rng.IntN(10) {
@@ -727,11 +727,11 @@ func TestSettleKeepsOrder(t *testing.T) {
 				continue
 			}
 			want[n] = true
-			v := &Visit{crowd: c, place: room.Place{Number: n}}
+			v := &Session{crowd: c, place: room.Place{Number: n}}
 			c.move(v)
 		}
 		if len(c.waiting) > 0 && rng.IntN(2) == 0 {
-			v := c.waiting[rng.IntN(len(c.waiting))].visit
+			v := c.waiting[rng.IntN(len(c.waiting))].session
 			v.state.Store(over)
 			c.move(v)
 			delete(want, v.place.Number)
@@ -756,14 +756,14 @@ func TestSettleKeepsOrder(t *testing.T) {
 // that follows at once would still be refused.
 type overSink struct {
 	*fakeSink
-	visit *Visit
-	early []string
+	session *Session
+	early   []string
 }
 
-func (s *overSink) Tell(text []byte) {
-	s.fakeSink.Tell(text)
+func (s *overSink) Send(text []byte) {
+	s.fakeSink.Send(text)
 	for _, typ := range []string{"missed", "spent", "left"} {
-		if string(text) == `{"type":"`+typ+`"}` && !s.visit.Over() {
+		if string(text) == `{"type":"`+typ+`"}` && !s.session.Over() {
 			s.early = append(s.early, typ)
 		}
 	}
@@ -775,20 +775,20 @@ func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
 		var sinks []*overSink
 		for range 3 { // one misses, one is in the shop until the pass ends, one leaves
 			s := &overSink{fakeSink: &fakeSink{line: b.line}}
-			v, err := b.crowds.Join(b.Context(), show, s)
+			v, err := b.hub.Join(b.Context(), show, s)
 			if err != nil {
 				b.Fatal(err)
 			}
-			s.visit = v
+			s.session = v
 			sinks = append(sinks, s)
 		}
 		b.pass(PositionTick)
 		b.line.admit(2)
 		b.pass(2 * TurnTick)
-		if err := sinks[1].visit.Claim(b.Context()); err != nil {
+		if err := sinks[1].session.Claim(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		if err := sinks[2].visit.Leave(b.Context()); err != nil {
+		if err := sinks[2].session.Leave(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.pass(2*time.Second + b.line.conf.Pass)
@@ -803,11 +803,11 @@ func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
 	})
 }
 
-// A newcomer may have parted or been admitted before the first settle sees it.
+// A newcomer may have detached or been admitted before the first settle sees it.
 func TestSettleFiltersNewcomers(t *testing.T) {
-	c := newCrowd(&Crowds{node: "test"}, show)
-	for n, state := range []standing{waits, parted, admitted} {
-		v := &Visit{crowd: c, place: room.Place{Number: room.Number(n + 1)}, inWaiting: true}
+	c := newRoomHub(&Hub{node: "test"}, show)
+	for n, state := range []standing{waits, detached, admitted} {
+		v := &Session{crowd: c, place: room.Place{Number: room.Number(n + 1)}, inWaiting: true}
 		v.state.Store(state)
 		c.fresh = append(c.fresh, item{v.place.Number, v})
 	}

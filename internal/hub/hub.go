@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -91,8 +91,8 @@ type Signer interface {
 	Pass(room.Admission, time.Time) (string, error)
 }
 
-// Crowds are this node's visitors of all rooms.
-type Crowds struct {
+// Hub are this node's visitors of all rooms.
+type Hub struct {
 	line    Line
 	signer  Signer
 	shopURL string // with {room}; for rooms whose conf names none
@@ -112,27 +112,27 @@ type Crowds struct {
 	order  []room.Name            // of known, the oldest first
 	asked  time.Time              // last look at the registry
 	read   time.Time              // start of the last one that was answered
-	rooms  map[room.Name]*crowd
+	rooms  map[room.Name]*roomHub
 }
 
-// New makes the crowds of a node; Run brings them to life. shopURL is where a
+// New makes the hub of a node; Run brings them to life. shopURL is where a
 // pass opens the shop when the room's conf does not say: {room} is replaced.
-func New(line Line, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Crowds {
+func New(line Line, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
 	var id [8]byte
 	rand.Read(id[:])
-	c := &Crowds{line: line, signer: signer, shopURL: shopURL, log: log,
+	c := &Hub{line: line, signer: signer, shopURL: shopURL, log: log,
 		node: hex.EncodeToString(id[:]), began: time.Now(), contact: make(chan struct{}),
-		listed: map[room.Name]struct{}{}, known: map[room.Name]struct{}{}, rooms: map[room.Name]*crowd{}}
+		listed: map[room.Name]struct{}{}, known: map[room.Name]struct{}{}, rooms: map[room.Name]*roomHub{}}
 	c.metrics = newMetrics(reg, c.Signs)
 	return c
 }
 
 // Contact is closed once the line has answered for the first time.
-func (c *Crowds) Contact() <-chan struct{} { return c.contact }
+func (c *Hub) Contact() <-chan struct{} { return c.contact }
 
 // Run follows the registry and runs the ticks until ctx ends. It returns when
 // every goroutine has ended.
-func (c *Crowds) Run(ctx context.Context) error {
+func (c *Hub) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.mu.Lock()
@@ -164,8 +164,8 @@ func (c *Crowds) Run(ctx context.Context) error {
 	return nil
 }
 
-// refresh reads the registry and ends the crowds of rooms that are gone.
-func (c *Crowds) refresh(ctx context.Context) error {
+// refresh reads the registry and ends the hub of rooms that are gone.
+func (c *Hub) refresh(ctx context.Context) error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
@@ -174,7 +174,7 @@ func (c *Crowds) refresh(ctx context.Context) error {
 		c.metrics.failed("registry", err)
 		return err
 	}
-	var gone []*crowd
+	var gone []*roomHub
 	c.mu.Lock()
 	c.asked, c.read = time.Now(), start
 	clear(c.listed)
@@ -209,7 +209,7 @@ func (c *Crowds) refresh(ctx context.Context) error {
 }
 
 // crowd finds the crowd of a room, made with its first visitor.
-func (c *Crowds) crowd(ctx context.Context, name room.Name) (*crowd, error) {
+func (c *Hub) crowd(ctx context.Context, name room.Name) (*roomHub, error) {
 	r, look, err := c.find(name)
 	if look {
 		// A room may be younger than our last look.
@@ -220,7 +220,7 @@ func (c *Crowds) crowd(ctx context.Context, name room.Name) (*crowd, error) {
 	return r, err
 }
 
-func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
+func (c *Hub) find(name room.Name) (r *roomHub, look bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ctx == nil || c.ended {
@@ -236,7 +236,7 @@ func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
 		}
 		return nil, look, c.missing(name)
 	}
-	r = newCrowd(c, name)
+	r = newRoomHub(c, name)
 	c.rooms[name] = r
 	ctx, stop := context.WithCancel(c.ctx)
 	r.stop = stop
@@ -250,7 +250,7 @@ func (c *Crowds) find(name room.Name) (r *crowd, look bool, err error) {
 // missing says why a name that is not listed has no room. Only a registry that
 // was read just now and lists something can tell a stranger's name from a room of
 // ours: an empty one may have lost them all. The caller holds mu.
-func (c *Crowds) missing(name room.Name) error {
+func (c *Hub) missing(name room.Name) error {
 	_, known := c.known[name]
 	switch {
 	case len(c.listed) == 0:
@@ -267,9 +267,9 @@ func (c *Crowds) missing(name room.Name) error {
 
 // clock is this node's time in ms, for beats: it never goes back, and 0 is long
 // ago. It comes round after 49 days; who compares two of them allows for that.
-func (c *Crowds) clock() uint32 {
+func (c *Hub) clock() uint32 {
 	return uint32(time.Since(c.began).Milliseconds() + time.Hour.Milliseconds())
 }
 
 // lane names a lane that no batch has used.
-func (c *Crowds) lane() string { return fmt.Sprintf("%s-%d", c.node, c.lanes.Add(1)) }
+func (c *Hub) lane() string { return fmt.Sprintf("%s-%d", c.node, c.lanes.Add(1)) }

@@ -21,10 +21,10 @@
 // Run's context or the room's deletion, and Run waits for them. There is none per
 // visitor.
 //
-// Locks: a crowd's mu before a visit's mu; neither is held during a call to the
-// line. A sink is called with its visit's mu held, or its crowd's, so it must not
+// Locks: a crowd's mu before a session's mu; neither is held during a call to the
+// line. A sink is called with its session's mu held, or its crowd's, so it must not
 // block and must not call back.
 //
-// Who was refused looks on: a visit without a place, on the list of those who do
+// Who was refused looks on: a session without a place, on the list of those who do
 // not wait, so that it hears the room and its beat like everybody else.
-package sweep
+package hub

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -25,9 +25,9 @@ const (
 	stride = 32
 )
 
-// step is one visit of a sweep; position 0: it has none in this read.
+// step is one session of a sweep; position 0: it has none in this read.
 type step struct {
-	visit    *Visit
+	session  *Session
 	position room.Position
 }
 
@@ -50,7 +50,7 @@ type sender struct {
 }
 
 // positions is one position tick.
-func (c *crowd) positions(ctx context.Context, start time.Time) {
+func (c *roomHub) positions(ctx context.Context, start time.Time) {
 	s, err := c.read(ctx)
 	if ctx.Err() != nil {
 		return
@@ -90,7 +90,7 @@ func (c *crowd) positions(ctx context.Context, start time.Time) {
 		c.place(s)
 	} else {
 		for _, i := range c.waiting {
-			c.plan = append(c.plan, step{i.visit, 0})
+			c.plan = append(c.plan, step{i.session, 0})
 		}
 	}
 	for _, v := range c.rest {
@@ -100,13 +100,13 @@ func (c *crowd) positions(ctx context.Context, start time.Time) {
 	c.mu.Unlock()
 	c.all.metrics.tick.Observe(time.Since(start).Seconds())
 	c.send(ctx, start, &n)
-	clear(c.plan) // no visit is kept alive by a plan
+	clear(c.plan) // no session is kept alive by a plan
 }
 
-// place plans the position of every waiting visit by one pass in order of
+// place plans the position of every waiting session by one pass in order of
 // number. Who has left the line is for the turn tick to look up; a number above
 // the read's seq waits for the next read. The caller holds mu.
-func (c *crowd) place(s room.Snapshot) {
+func (c *roomHub) place(s room.Snapshot) {
 	c.bits.Reset(s.Head, s.Seq, s.GoneFrom, s.Gone)
 	cursor := c.bits.Cursor()
 	clear(c.suspect)
@@ -116,16 +116,16 @@ func (c *crowd) place(s room.Snapshot) {
 		if !ok {
 			p = 0
 			if i.number <= s.Seq {
-				c.suspect = append(c.suspect, i.visit)
+				c.suspect = append(c.suspect, i.session)
 			}
 		}
-		c.plan = append(c.plan, step{i.visit, p})
+		c.plan = append(c.plan, step{i.session, p})
 	}
 }
 
 // send walks the plan, one sender per core, evenly over the tick. It returns when
 // every sender has ended.
-func (c *crowd) send(ctx context.Context, start time.Time, n *news) {
+func (c *roomHub) send(ctx context.Context, start time.Time, n *news) {
 	count := min(maxSenders, runtime.GOMAXPROCS(0), 1+len(c.plan)/perSender)
 	span := min(PositionTick-slack-time.Since(start), time.Duration(len(c.plan))*spacing)
 	from := time.Now()
@@ -143,7 +143,7 @@ func (c *crowd) send(ctx context.Context, start time.Time, n *news) {
 	c.all.metrics.swept(c.name, sent, busy)
 }
 
-// walk tells every count-th visit from first on.
+// walk tells every count-th session from first on.
 func (s *sender) walk(ctx context.Context, plan []step, first, count int, from time.Time, span time.Duration, n *news) {
 	if s.timer == nil {
 		s.timer = time.NewTimer(time.Hour)
@@ -160,16 +160,16 @@ func (s *sender) walk(ctx context.Context, plan []step, first, count int, from t
 					return
 				}
 			}
-			s.now = plan[i].visit.crowd.all.clock()
+			s.now = plan[i].session.crowd.all.clock()
 		}
 		s.tell(plan[i], n)
 	}
 }
 
-// tell offers one visit what is new to it: the room when it changed, the position
+// tell offers one session what is new to it: the room when it changed, the position
 // when it changed or the beat is due.
 func (s *sender) tell(p step, n *news) {
-	v := p.visit
+	v := p.session
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.sinks) == 0 {

@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // turns is one turn tick: who left the line and was not told, or waited a
 // deadline out, is looked up in one call.
-func (c *crowd) turns(ctx context.Context, start time.Time) {
+func (c *roomHub) turns(ctx context.Context, start time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	c.mu.Lock()
@@ -63,7 +63,7 @@ func (c *crowd) turns(ctx context.Context, start time.Time) {
 
 // candidates appends whom to look up, in order of number, at most MaxBatch: the
 // others are still candidates at the next tick. The caller holds mu.
-func (c *crowd) candidates(to []*Visit, t room.Turn, now time.Time) []*Visit {
+func (c *roomHub) candidates(to []*Session, t room.Turn, now time.Time) []*Session {
 	full := func() bool { return len(to) >= room.MaxBatch }
 	end := room.Number(t.GoneFrom+int64(len(t.Gone))) << 3
 	for _, i := range c.waiting {
@@ -71,7 +71,7 @@ func (c *crowd) candidates(to []*Visit, t room.Turn, now time.Time) []*Visit {
 			break
 		}
 		if i.number < t.Head || left(t, i.number) {
-			to = append(to, i.visit)
+			to = append(to, i.session)
 		}
 	}
 	// The position tick saw the whole bitmap: these left from far behind.
@@ -98,9 +98,9 @@ func left(t room.Turn, n room.Number) bool {
 	return i >= 0 && i < int64(len(t.Gone)) && t.Gone[i]&(0x80>>(n&7)) != 0
 }
 
-// due reports that the visit's deadline is over: the claim was missed, or the
+// due reports that the session's deadline is over: the claim was missed, or the
 // pass has expired.
-func (v *Visit) due(now time.Time) bool {
+func (v *Session) due(now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return !now.Before(v.deadline)

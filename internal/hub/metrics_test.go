@@ -1,4 +1,4 @@
-package sweep
+package hub
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 func TestStaleness(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		reg := prometheus.NewPedanticRegistry()
-		reg.MustRegister(newPresence(b.crowds.Signs))
+		reg.MustRegister(newPresence(b.hub.Signs))
 		stale := func() (seconds float64, rooms int) {
 			b.Helper()
 			families, err := reg.Gather()
@@ -28,7 +28,7 @@ func TestStaleness(t *testing.T) {
 		}
 		check := func(what string, least, most time.Duration, visitors int64) {
 			b.Helper()
-			signs := b.crowds.Signs()
+			signs := b.hub.Signs()
 			seconds, rooms := stale()
 			if visitors == 0 {
 				if len(signs) != 0 || rooms != 0 {
@@ -45,7 +45,7 @@ func TestStaleness(t *testing.T) {
 		}
 		check("nobody", 0, 0, 0)
 		b.pass(time.Hour)
-		visits, sinks := b.join(2)
+		sessions, sinks := b.join(2)
 		check("two came", 0, PositionTick, 2)
 		b.pass(5 * time.Second)
 		check("well", 0, PositionTick, 2)
@@ -55,8 +55,8 @@ func TestStaleness(t *testing.T) {
 		b.line.set(func() { b.line.away = false })
 		b.pass(2 * time.Second)
 		check("back", 0, PositionTick, 2)
-		for i, v := range visits {
-			v.Part(sinks[i])
+		for i, v := range sessions {
+			v.Detach(sinks[i])
 		}
 		b.pass(time.Hour)
 		check("all gone", 0, 0, 0)
