@@ -13,26 +13,28 @@ var arrows = map[string]struct {
 	may []string
 	why string
 }{
-	"internal/room":      {nil, "the words of the line"},
-	"internal/seat":      {nil, "the words of the shop"},
-	"internal/rank":      {[]string{"internal/room"}, "pure arithmetic over the line's words"},
-	"internal/wire":      {[]string{"internal/room", "internal/seat"}, "messages are made of words; the error table knows all sentinels"},
-	"internal/events":    {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
-	"internal/token":     {[]string{"internal/room"}, "a token proves a place or an admission"},
-	"internal/line":      {[]string{"internal/room"}, "the only one who speaks Redis"},
-	"internal/kafkaio":   {[]string{"internal/events"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
-	"internal/sqldb":     {nil, "connections and retries; knows no table"},
-	"internal/process":   {nil, "what binaries share; knows no domain"},
-	"internal/hub":       {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
-	"internal/gateway":   {[]string{"internal/room", "internal/wire", "internal/token", "internal/hub", "web"}, "the edge: tokens, sockets, pages"},
-	"internal/directory": {[]string{"internal/room"}, "what a process knows of the rooms; no client, no transport"},
-	"internal/signs":     {[]string{"internal/room"}, "signs of life and what they say; the line by interface"},
-	"internal/admission": {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
-	"internal/booking":   {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
-	"internal/bot":       {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
-	"internal/embedded":  {nil, "servers inside the demo"},
-	"internal/testenv":   {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
-	"web":                {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
+	"internal/room":         {nil, "the words of the line"},
+	"internal/seat":         {nil, "the words of the shop"},
+	"internal/rank":         {[]string{"internal/room"}, "pure arithmetic over the line's words"},
+	"internal/wire":         {[]string{"internal/room", "internal/seat"}, "messages are made of words; the error table knows all sentinels"},
+	"internal/events":       {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
+	"internal/token":        {[]string{"internal/room"}, "a token proves a place or an admission"},
+	"internal/line":         {[]string{"internal/room"}, "the only one who speaks Redis"},
+	"internal/kafkaio":      {[]string{"internal/events"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
+	"internal/sqldb":        {nil, "connections and retries; knows no table"},
+	"internal/process":      {nil, "what binaries share; knows no domain"},
+	"internal/hub":          {[]string{"internal/room", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
+	"internal/conversation": {[]string{"internal/room", "internal/wire", "internal/token", "internal/hub"}, "what a visitor may say; no transport"},
+	"internal/gateway":      {[]string{"internal/room", "internal/wire", "internal/conversation"}, "the edge: sockets and who may open one"},
+	"internal/node":         {[]string{"internal/room", "internal/token", "internal/directory", "internal/hub", "internal/conversation", "internal/gateway", "internal/signs", "web"}, "the one wiring of a node"},
+	"internal/directory":    {[]string{"internal/room"}, "what a process knows of the rooms; no client, no transport"},
+	"internal/signs":        {[]string{"internal/room"}, "signs of life and what they say; the line by interface"},
+	"internal/admission":    {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
+	"internal/booking":      {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
+	"internal/bot":          {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
+	"internal/embedded":     {nil, "servers inside the demo"},
+	"internal/testenv":      {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
+	"web":                   {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.
@@ -80,7 +82,7 @@ func TestArrows(t *testing.T) {
 // The behaviours run under synctest and crash injection because no client hides
 // below them.
 func TestBehavioursLinkNoClient(t *testing.T) {
-	for _, pkg := range []string{"hub", "gateway", "admission", "directory"} {
+	for _, pkg := range []string{"hub", "conversation", "gateway", "node", "admission", "directory"} {
 		for _, dep := range list(t, "-deps", "waitroom/internal/"+pkg) {
 			for client, adapter := range clients {
 				if dep == client || dep == "waitroom/"+adapter {

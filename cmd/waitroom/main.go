@@ -5,16 +5,10 @@ package main
 import (
 	"context"
 
-	"go.uber.org/zap"
-
-	"waitroom/internal/directory"
 	"waitroom/internal/gateway"
-	"waitroom/internal/hub"
 	"waitroom/internal/line"
+	"waitroom/internal/node"
 	"waitroom/internal/process"
-	"waitroom/internal/room"
-	"waitroom/internal/signs"
-	"waitroom/web"
 )
 
 type cli struct {
@@ -47,15 +41,9 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	defer rdb.Close()
-	lines := line.New(rdb)
-	rooms := directory.New(lines, env.Log)
-	visitors := hub.New(lines, keys, c.Edge.ShopURL, env.Log, env.Metrics)
-	edge, err := gateway.New(c.Edge, visitors, keys.Verifier(), env.Log, env.Metrics)
+	n, err := node.New(node.Options{Line: line.New(rdb), Keys: keys, Edge: c.Edge, Version: process.ReadBuild().Version, Log: env.Log, Metrics: env.Metrics})
 	if err != nil {
 		return err
 	}
-	pages := web.Handler(web.Options{Page: web.Waiting, Prefix: c.Edge.Prefix, Rooms: rooms.Room})
-	beat := signs.NewBeat(lines, room.RoleNode, process.ReadBuild().Version, visitors.Signs, env.Log)
-	env.Log.Info("signs that it lives", zap.String("sign", beat.ID())) // as status names it
-	return c.serve(ctx, env, visitors, edge, edge.Handler(keys.JWKS(), pages), beat.Run, rooms.Run)
+	return c.serve(ctx, env, n)
 }

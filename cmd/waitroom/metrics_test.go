@@ -6,16 +6,24 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/gateway"
-	"waitroom/internal/hub"
+	"waitroom/internal/node"
 	"waitroom/internal/process"
 	"waitroom/internal/testenv"
+	"waitroom/internal/token"
 )
 
 func TestMetricsAreDocumented(t *testing.T) {
 	rec := process.NewRecorder()
 	process.Common(rec)
-	visitors := hub.New(nil, nil, "", zap.NewNop(), rec)
-	if _, err := gateway.New(gateway.Config{MaxConnections: 1, ShopURL: "/shop"}, visitors, nil, zap.NewNop(), rec); err != nil {
+	key, err := token.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := token.NewKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.New(node.Options{Keys: keys, Edge: gateway.Config{MaxConnections: 1, ShopURL: "/shop"}, Log: zap.NewNop(), Metrics: rec}); err != nil {
 		t.Fatal(err)
 	}
 	testenv.Metrics(t, "waitroom", rec)

@@ -2,23 +2,20 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"waitroom/internal/gateway"
-	"waitroom/internal/hub"
+	"waitroom/internal/node"
 	"waitroom/internal/process"
 )
 
 // farewell is the time beyond --drain for close handshakes and requests in service.
 const farewell = 10 * time.Second
 
-// serve runs until ctx ends or a part fails, then drains. besides are loops that
-// nobody waits for before the visitors are gone.
-func (c *runCmd) serve(ctx context.Context, env *process.Env, visitors *hub.Hub, edge *gateway.Gateway, handler http.Handler, besides ...func(context.Context) error) error {
+// serve runs until ctx ends or a part fails, then drains.
+func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) error {
 	public, err := process.Listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -34,16 +31,12 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, visitors *hub.Hub,
 	defer stop()
 	parts, ending := errgroup.WithContext(ctx)
 	parts.Go(func() error { return process.Serve(last, private, process.Ops(env.Metrics, &ready), farewell) })
-	parts.Go(func() error { return visitors.Run(last) })
-	parts.Go(func() error { return edge.Run(last) })
-	for _, loop := range besides {
-		parts.Go(func() error { return loop(last) })
-	}
-	parts.Go(func() error { return process.Serve(ending, public, handler, farewell) })
+	parts.Go(func() error { return n.Run(last) })
+	parts.Go(func() error { return process.Serve(ending, public, n.Handler(), farewell) })
 	parts.Go(func() error {
 		defer stop()
 		select {
-		case <-visitors.Contact():
+		case <-n.Contact():
 			ready.Set(true)
 		case <-ending.Done():
 		}
@@ -51,7 +44,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, visitors *hub.Hub,
 		ready.Set(false)
 		limit, cancel := context.WithTimeout(last, c.Edge.Drain+farewell)
 		defer cancel()
-		edge.Drain(limit)
+		n.Drain(limit)
 		return nil
 	})
 	env.Log.Info("serving visitors", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))

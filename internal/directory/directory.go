@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -32,6 +33,11 @@ const (
 	// freshFor is how old the registry may be before a name that is not in it may be
 	// a new room's: some reads may fail, or one take its time.
 	freshFor = 5 * time.Second
+	// lookGap is the least time between two looks at the registry for names that are
+	// not in it: strangers' names must not become load.
+	lookGap = 200 * time.Millisecond
+	// lookLimit bounds such a look: somebody waits for it.
+	lookLimit = time.Second
 	// maxNames bounds the names remembered: ten times the rooms of a registry, for
 	// those that are gone. The one that was listed the longest ago is forgotten.
 	maxNames = 10 * room.MaxRooms
@@ -53,15 +59,23 @@ type Directory struct {
 	// set once
 	line line
 	log  *zap.Logger
+	// told hears of every read of the registry, good or not; set before Run.
+	told    []func(names []room.Name, err error)
+	contact chan struct{} // closed at the first answer
+
+	// reading is held by whoever reads the registry: a read that began before another
+	// must not come after it, or it would bring an older registry back.
+	reading chan struct{}
 
 	mu    sync.RWMutex         // never held over a call
 	names map[room.Name]*entry // at most maxNames; guarded by mu
 	count int                  // rooms in the registry as last read; guarded by mu
-	read  time.Time            // when it was; zero: never; guarded by mu
+	read  time.Time            // when that read began; zero: never; guarded by mu
+	asked time.Time            // when the last one began, answered or not; guarded by mu
+	looks int64                // registry reads so far; guarded by mu
 
 	// owned by Run
-	looks int64 // registry reads so far
-	away  bool  // and said so
+	away bool // and said so
 }
 
 // entry is one name. Its fields are guarded by the directory's mu.
@@ -73,7 +87,94 @@ type entry struct {
 
 // New makes a directory that knows nothing until Run has read the registry.
 func New(line line, log *zap.Logger) *Directory {
-	return &Directory{line: line, log: log, names: map[room.Name]*entry{}}
+	return &Directory{line: line, log: log, contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
+}
+
+// Follow calls told after every read of the registry, with its names or why there
+// are none, before anybody is answered out of it. Call it before Run; told must not
+// call back.
+func (d *Directory) Follow(told func(names []room.Name, err error)) { d.told = append(d.told, told) }
+
+// Contact is closed once the registry was read for the first time.
+func (d *Directory) Contact() <-chan struct{} { return d.contact }
+
+// Lookup answers nil for a room of the registry, and looks there for one that it
+// does not know: a room may be younger than the last read. Else it says why there
+// is none: room.ErrDeleted of a name that was listed before, room.ErrUnknown by a
+// registry that was read just now and lists something, and room.ErrRecovering
+// wherever it can't say.
+func (d *Directory) Lookup(ctx context.Context, name room.Name) error {
+	err := d.lists(name)
+	if err == nil || !d.mayLook() {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	_, _ = d.readRegistry(ctx) // an error leaves what was known, and lists says what can be said by it
+	return d.lists(name)
+}
+
+// Has reports a room of the registry as it was last read.
+func (d *Directory) Has(name room.Name) bool { return d.lists(name) == nil }
+
+// mayLook reports that the last look is long enough ago, and takes the turn.
+func (d *Directory) mayLook() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	may := time.Since(d.asked) >= lookGap
+	if may {
+		d.asked = time.Now()
+	}
+	return may
+}
+
+func (d *Directory) lists(name room.Name) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	e := d.names[name]
+	switch {
+	case d.count == 0:
+		return room.ErrRecovering // never read, or it may have lost them all
+	case e != nil && e.seen == d.looks:
+		return nil
+	case e != nil:
+		return room.ErrDeleted
+	case time.Since(d.read) > lookGap:
+		// It may be younger than our read: of a line that is away, or a look that is
+		// under way or was for somebody else.
+		return room.ErrRecovering
+	}
+	return room.ErrUnknown
+}
+
+// readRegistry reads the registry and takes it over.
+func (d *Directory) readRegistry(ctx context.Context) ([]room.Name, error) {
+	select {
+	case d.reading <- struct{}{}:
+		defer func() { <-d.reading }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: another look takes its time", room.ErrAway)
+	}
+	start := time.Now()
+	d.mu.Lock()
+	d.asked = start
+	d.mu.Unlock()
+	names, err := d.line.Rooms(ctx)
+	if err == nil {
+		d.list(names, start)
+	}
+	for _, told := range d.told {
+		told(names, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-d.contact:
+	default:
+		close(d.contact)
+	}
+	return names, nil
 }
 
 // Room answers what is known of a name, and the event of a room that is there. The
@@ -120,11 +221,10 @@ func (d *Directory) tell(ctx context.Context, err error) {
 // look reads the registry, then the versions of all events, then those events that
 // are new.
 func (d *Directory) look(ctx context.Context) error {
-	names, err := limited(ctx, d.line.Rooms)
+	names, err := limited(ctx, d.readRegistry)
 	if err != nil {
 		return err
 	}
-	d.list(names)
 	revs, err := limited(ctx, func(ctx context.Context) (map[room.Name]room.EventRev, error) {
 		return d.line.EventRevs(ctx, names)
 	})
@@ -164,12 +264,12 @@ func limited[T any](ctx context.Context, call func(context.Context) (T, error)) 
 	return call(ctx)
 }
 
-// list takes over the registry as read now.
-func (d *Directory) list(names []room.Name) {
+// list takes over the registry as read from start on.
+func (d *Directory) list(names []room.Name, start time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.looks++
-	d.count, d.read = len(names), time.Now()
+	d.count, d.read = len(names), start
 	for _, name := range names {
 		if e := d.names[name]; e != nil {
 			e.seen = d.looks

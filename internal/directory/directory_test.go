@@ -320,3 +320,107 @@ func TestConcurrent(t *testing.T) {
 		asking.Wait()
 	})
 }
+
+// Only a registry that lists something tells a stranger's name from a room that may
+// have been lost, and only one read just now from a room made since.
+func TestLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("show", room.Event{})
+		d, _, stop := follow(t, f)
+		defer stop()
+		ask := func(what string, name room.Name, want error) {
+			t.Helper()
+			if err := d.Lookup(t.Context(), name); !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", what, err, want)
+			}
+		}
+		ask("a room", "show", nil)
+		pass(lookGap)
+		ask("a name never listed", "nowhere", room.ErrUnknown)
+		f.do(func() { delete(f.rooms, "show") })
+		pass(2 * every)
+		ask("an empty registry", "nowhere", room.ErrRecovering)
+		ask("a room that an empty registry lists no more", "show", room.ErrRecovering)
+		f.create("other", room.Event{})
+		pass(2 * every)
+		ask("a room that was listed", "show", room.ErrDeleted)
+		pass(lookGap)
+		ask("a name never listed", "nowhere", room.ErrUnknown)
+		f.do(func() { f.err = errors.New("reset") })
+		pass(every)
+		ask("a registry that can't be read any more", "young", room.ErrRecovering)
+		f.do(func() { f.err = nil })
+		// Somebody else's look was before the room was made.
+		pass(lookGap)
+		_ = d.Lookup(t.Context(), "stranger")
+		pass(lookGap / 2)
+		f.create("young", room.Event{})
+		if err := d.Lookup(t.Context(), "young"); err == nil {
+			t.Error("got a look for each stranger's name")
+		}
+		pass(lookGap)
+		ask("a room made since the last look", "young", nil)
+		if !d.Has("young") || d.Has("show") || d.Has("nowhere") {
+			t.Error("Has: want what the registry lists, and nothing else")
+		}
+	})
+}
+
+// Who looks while another look hangs waits no longer than lookLimit, and a read that
+// began earlier never comes after one that began later.
+func TestLooksAreOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("show", room.Event{})
+		d, _, stop := follow(t, f)
+		defer stop()
+		var heard []int
+		d.told = append(d.told, func(names []room.Name, err error) { heard = append(heard, len(names)) })
+		f.do(func() { f.block = 3 * time.Second })
+		pass(every) // the loop's own look hangs
+		start := time.Now()
+		if err := d.Lookup(t.Context(), "young"); !errors.Is(err, room.ErrRecovering) {
+			t.Errorf("got %v, want recovering", err)
+		}
+		if took := time.Since(start); took > lookLimit {
+			t.Errorf("got an answer after %s, want it within %s", took, lookLimit)
+		}
+		pass(5 * time.Second)
+		f.do(func() { f.block = 0 })
+		pass(5 * time.Second)
+		if !slices.Contains(heard, 1) {
+			t.Errorf("got reads of %v rooms, want one of 1", heard)
+		}
+	})
+}
+
+// A follower hears each read, and why there was none.
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("show", room.Event{})
+		d := New(f, zap.NewNop())
+		var names []room.Name
+		var failed int
+		d.Follow(func(n []room.Name, err error) {
+			if names = n; err != nil {
+				failed++
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.Run(ctx) }()
+		<-d.Contact()
+		if len(names) != 1 || failed != 0 {
+			t.Errorf("got %v and %d failures, want one room", names, failed)
+		}
+		f.do(func() { f.err = errors.New("reset") })
+		pass(3 * every)
+		if failed != 3 {
+			t.Errorf("got %d failures in three looks, want 3", failed)
+		}
+		cancel()
+		<-done
+	})
+}

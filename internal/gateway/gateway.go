@@ -15,9 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"waitroom/internal/hub"
-	"waitroom/internal/room"
-	"waitroom/internal/token"
+	"waitroom/internal/conversation"
 	"waitroom/internal/wire"
 )
 
@@ -29,25 +27,11 @@ const tendEvery = 250 * time.Millisecond
 // a crowd that comes back all at once would be sent away again.
 const retrySpread = 5
 
-// visitors is what the edge needs of hub.Hub.
-type visitors interface {
-	Join(context.Context, room.Name, hub.Sink) (*hub.Session, error)
-	Return(context.Context, room.Name, room.Epoch, room.Place, hub.Sink) (*hub.Session, error)
-	Watch(room.Name, hub.Sink) *hub.Session
-}
-
-// places verifies the tokens that visitors bring back; token.Verifier is one.
-type places interface {
-	ParsePlace(context.Context, string, room.Name) (token.Place, error)
-}
-
 // Gateway is the public edge of one node.
 type Gateway struct {
 	conf     Config
-	hub      visitors
-	places   places
+	desk     *conversation.Desk
 	origins  *origins
-	again    time.Duration // againWithin, but in a test
 	log      *zap.Logger
 	advice   *advice
 	metrics  *metrics
@@ -62,19 +46,19 @@ type Gateway struct {
 	sockets []*socket // each knows its index
 }
 
-// New makes the edge. jwks is the public key set it serves.
-func New(conf Config, hub visitors, places places, log *zap.Logger, reg prometheus.Registerer) (*Gateway, error) {
+// New makes the edge of a node.
+func New(conf Config, desk *conversation.Desk, log *zap.Logger, reg prometheus.Registerer) (*Gateway, error) {
 	origins, err := newOrigins(conf)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{conf: conf, hub: hub, places: places, origins: origins, again: againWithin, log: log, advice: newAdvice(log)}
+	g := &Gateway{conf: conf, desk: desk, origins: origins, log: log, advice: newAdvice(log)}
 	g.metrics = newMetrics(reg, func() float64 { return float64(g.open.Load()) })
 	g.ctx, g.end = context.WithCancel(context.Background())
 	return g, nil
 }
 
-// Handler answers the public port: the WebSocket, the public keys, and whatever
+// Handler answers the public port: the WebSocket, the public keys in jwks, and whatever
 // pages (may be nil) answers.
 func (g *Gateway) Handler(jwks []byte, pages http.Handler) http.Handler {
 	mux := http.NewServeMux()
@@ -116,10 +100,10 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	h := &hijack{ResponseWriter: w}
 	// Compression would cost more memory per connection than all the rest. The
 	// origin was looked at above, with the proxies in mind.
-	s := &socket{gateway: g, room: r.PathValue("room"), credit: messageBurst}
+	s := &socket{gateway: g, room: r.PathValue("room")}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol},
 		InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived: func(context.Context, []byte) bool { return s.spend() }})
+		OnPingReceived: func(context.Context, []byte) bool { return s.talk.Spend() }})
 	if err != nil {
 		if h.conn != nil {
 			_ = h.conn.Close() // the handshake failed after it became ours

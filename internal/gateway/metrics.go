@@ -5,7 +5,6 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are labelled by cause only: codes of wire's table.
 type metrics struct {
 	refused *prometheus.CounterVec
-	errors  *prometheus.CounterVec
 	closed  *prometheus.CounterVec
 }
 
@@ -19,7 +18,6 @@ func newMetrics(reg prometheus.Registerer, open func() float64) *metrics {
 		Help: "WebSocket connections, with those in their handshake."}, open))
 	return &metrics{
 		refused: counter("upgrades_refused_total", "Connections refused before the upgrade; cause is the code."),
-		errors:  counter("errors_told_total", "Errors told to visitors; cause is the code."),
 		closed:  counter("connections_cut_total", "Connections cut without a farewell; cause is the code."),
 	}
 }

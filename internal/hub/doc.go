@@ -1,11 +1,13 @@
-// Package sweep keeps this node's visitors: who is here, what each was told, and
-// the two ticks that tell them more. It knows no transport: a visitor is a place
-// and up to eight sinks.
+// Package hub keeps this node's sessions: who is here, what each was told, and
+// the two ticks that tell them more. It knows no transport. A session is a place
+// on this node; connections attach to it and detach, up to eight at a time, and
+// each is a sink: Send takes what must arrive, TrySend what the next one
+// supersedes.
 //
-// The position tick (1 s) takes one read of each room that has visitors here, one
-// pass over the gone bitmap in order of number, and offers a frame to whoever
-// moved. So the work of Redis does not grow with visitors, every position is
-// exact at that read, and what is not taken now is superseded by the next tick.
+// The position tick (1 s) takes one read of each room that has sessions here, one
+// pass over the gone bitmap in order of number, and tries to send a frame to
+// whoever moved. So the work of Redis does not grow with visitors, every position
+// is exact at that read, and what is not taken now is superseded by the next tick.
 //
 // The turn tick (100 ms) reads the head and looks up, in one call, everyone here
 // who is below it and was not told yet. It goes by level, not by edge: no message
@@ -16,15 +18,45 @@
 // batches, each batch on a lane, so that a lost reply costs nobody a place and
 // gives nobody two.
 //
-// Per room three goroutines run while the room exists: positions, turns and
-// batches. They are started with the room's first visitor, stopped by the end of
-// Run's context or the room's deletion, and Run waits for them. There is none per
-// visitor.
+// # Where what is kept
 //
-// Locks: a crowd's mu before a session's mu; neither is held during a call to the
-// line. A sink is called with its session's mu held, or its crowd's, so it must not
-// block and must not call back.
+// A Hub has a roomHub for each room with somebody here, and that has five parts,
+// each with fields of its own: the roster (which sessions, in which lists, what is
+// due when), the view (what this node knows of the line: epoch, high-water mark,
+// conf, what is shown), the joins, the position tick and the turn tick. How a
+// session moves is one pure function, transition.
 //
-// Who was refused looks on: a session without a place, on the list of those who do
-// not wait, so that it hears the room and its beat like everybody else.
+// # Goroutines
+//
+// Per room three run while the room exists: positions, turns and joins. They are
+// started with the room's first visitor, stopped by the end of Run's context or
+// the room's deletion, and Run waits for them. There is none per session.
+//
+// # Locks
+//
+// None is held during a call to the line. In this order, each may be taken while
+// those before it are held:
+//
+//	Hub.mu            the rooms of this node
+//	roster.mu         the lists of a room
+//	view.mu           what is known of its line; a leaf but for the roster above it
+//	Session.mu        one session; a leaf
+//
+// joins.mu is taken alone. A sink is called with its session's mu held, or its
+// roster's, so it must not block and must not call back.
+//
+// One hand-over breaks the nesting: attach finds or makes the session under
+// roster.mu, takes Session.mu, and lets roster.mu go before it sends. So nobody
+// can end the session between, and a slow write holds up one session, not the
+// room. Whoever changes a standing lets Session.mu go before he tells the roster
+// (roster.moved): between the two the lists lag behind the standing, which is why
+// ticks ask the standing, not the list.
+//
+// That a line was made anew is first known to the view, then to the roster
+// (renew). attach compares with the view under roster.mu, so a session of the
+// older line is refused, or is in the roster when renew comes to end it.
+//
+// A session without a place belongs to a connection that was refused: it is on the
+// list of those who do not wait, and hears the room and its heartbeat like
+// everybody else.
 package hub

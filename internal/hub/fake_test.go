@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"waitroom/internal/directory"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
@@ -374,10 +375,10 @@ func (s *fakeSink) Send(text []byte) {
 	s.keep(text)
 }
 
-func (s *fakeSink) Close(code int) {
+func (s *fakeSink) Close(code wire.Code) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = append(s.heard, message{Closed: code, At: time.Now()})
+	s.heard = append(s.heard, message{Closed: wire.Codes[code].Close, At: time.Now()})
 }
 
 // take returns what was heard since the last take.
@@ -410,6 +411,15 @@ func types(heard []message) (ts []string) {
 	return ts
 }
 
+// EventRevs and Event make the fake a line that a directory can follow.
+func (f *fakeLine) EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error) {
+	return nil, nil
+}
+
+func (f *fakeLine) Event(context.Context, room.Name) (room.Event, error) {
+	return room.Event{}, room.ErrUnknown
+}
+
 // bench is a node over a fake line, in a bubble of fake time.
 type bench struct {
 	*testing.T
@@ -422,17 +432,17 @@ func inBubble(t *testing.T, story func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t, newFakeLine(), nil}
-		b.hub = New(b.line, fakeSigner{}, "https://shop/{room}", zap.NewNop(), prometheus.NewRegistry())
+		rooms := directory.New(b.line, zap.NewNop())
+		b.hub = New(b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.NewNop(), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { // ends with cancel below
-			defer close(done)
-			_ = b.hub.Run(ctx)
-		}()
-		<-b.hub.Contact()
+		var loops sync.WaitGroup // end with cancel below
+		loops.Go(func() { _ = b.hub.Run(ctx) })
+		synctest.Wait()
+		loops.Go(func() { _ = rooms.Run(ctx) })
+		<-rooms.Contact()
 		story(b)
 		cancel()
-		<-done
+		loops.Wait()
 	})
 }
 

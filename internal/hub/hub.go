@@ -17,7 +17,7 @@ import (
 	"waitroom/internal/wire"
 )
 
-// ErrOverloaded refuses a join because MaxQueue others wait for the line.
+// ErrOverloaded refuses a join because MaxJoins others wait for the line.
 var ErrOverloaded = errors.New("too many joins wait for the line")
 
 const (
@@ -36,10 +36,10 @@ const (
 	// MaxSinks is how many connections of one visitor are served; the oldest goes
 	// when one more comes.
 	MaxSinks = 8
-	// MaxQueue bounds the joins and returns of one room that wait for the line.
+	// MaxJoins bounds the joins and returns of one room that wait for the line.
 	// Beyond it a join is refused at once: at 500,000/s it is a tenth of a second
 	// of work, so whoever meets the bound would wait for nothing.
-	MaxQueue = 50_000
+	MaxJoins = 50_000
 	// Patience is how long a visitor waits for the answer to a join.
 	Patience = 5 * time.Second
 	// collect is how long the first of a batch waits for others.
@@ -49,22 +49,13 @@ const (
 	stalledAfter = 2500 * time.Millisecond
 	// readLimit bounds one read or act, so that a hanging server costs a tick.
 	readLimit = time.Second
-	// registryGap is the least time between two looks at the registry for names
-	// that are not listed: strangers' names must not become load.
-	registryGap = 200 * time.Millisecond
-	// maxKnown bounds the names once listed that a node remembers, ten registries'
-	// worth; the oldest are forgotten, and their rooms are then unknown.
-	maxKnown = 10 * room.MaxRooms
 )
 
-// The line, in the three parts that this package needs; internal/line is the
-// real one. Errors are room's sentinels; whatever else comes counts as the line
-// being away.
+// The line, in the two parts that this package needs; internal/line is the real
+// one. Errors are room's sentinels; whatever else comes counts as the line being
+// away.
 type (
-	registry interface {
-		Rooms(context.Context) ([]room.Name, error)
-	}
-	acts interface {
+	writes interface {
 		Join(context.Context, room.Name, room.Caller, room.Lane, []room.VisitorID) (room.Joined, error)
 		Rejoin(context.Context, room.Name, room.Caller, []room.Place) ([]room.Stand, error)
 		Claim(context.Context, room.Name, room.Caller, room.Place) (room.Stand, error)
@@ -79,11 +70,18 @@ type (
 	}
 	// Line is all of it.
 	Line interface {
-		registry
-		acts
+		writes
 		reads
 	}
 )
+
+// Rooms knows which rooms there are; directory.Directory is one. Lookup may look,
+// and its errors are those of room; Has answers out of memory. Follow's function hears the names of every read of the registry.
+type Rooms interface {
+	Lookup(context.Context, room.Name) error
+	Has(room.Name) bool
+	Follow(func(names []room.Name, err error))
+}
 
 // Signer signs what visitors keep; token.Keyring is one.
 type Signer interface {
@@ -91,185 +89,130 @@ type Signer interface {
 	Pass(room.Admission, time.Time) (string, error)
 }
 
-// Hub are this node's visitors of all rooms.
+// Hub is this node's sessions of all rooms.
 type Hub struct {
 	line    Line
+	listed  Rooms
 	signer  Signer
 	shopURL string // with {room}; for rooms whose conf names none
+	// lease is how long a session outlives its last connection: for connections
+	// that come and go by their nature. A WebSocket needs none.
+	lease   time.Duration
 	log     *zap.Logger
 	metrics *metrics
-	node    string        // random per process, so that lanes never meet
-	began   time.Time     // the clock of beats counts from here
-	contact chan struct{} // closed at the first answer of the registry
+	node    string    // random per process, so that lanes never meet
+	began   time.Time // the node's clock counts from here
 	wg      sync.WaitGroup
 	lanes   atomic.Int64
 
-	mu     sync.Mutex
-	ctx    context.Context // of Run; nil before it
-	ended  bool
-	listed map[room.Name]struct{}
-	known  map[room.Name]struct{} // ever listed, at most maxKnown
-	order  []room.Name            // of known, the oldest first
-	asked  time.Time              // last look at the registry
-	read   time.Time              // start of the last one that was answered
-	rooms  map[room.Name]*roomHub
+	ctx context.Context // of every room's goroutines; ends with Run
+	end context.CancelFunc
+
+	mu    sync.Mutex
+	ended bool
+	rooms map[room.Name]*roomHub
 }
 
-// New makes the hub of a node; Run brings them to life. shopURL is where a
-// pass opens the shop when the room's conf does not say: {room} is replaced.
-func New(line Line, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
+// New makes the hub of a node; Run brings it to life. shopURL is where a pass opens
+// the shop when the room's conf does not say: {room} is replaced.
+func New(line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
 	var id [8]byte
 	rand.Read(id[:])
-	c := &Hub{line: line, signer: signer, shopURL: shopURL, log: log,
-		node: hex.EncodeToString(id[:]), began: time.Now(), contact: make(chan struct{}),
-		listed: map[room.Name]struct{}{}, known: map[room.Name]struct{}{}, rooms: map[room.Name]*roomHub{}}
-	c.metrics = newMetrics(reg, c.Signs)
-	return c
+	h := &Hub{line: line, listed: rooms, signer: signer, shopURL: shopURL, log: log,
+		node: hex.EncodeToString(id[:]), began: time.Now(), rooms: map[room.Name]*roomHub{}}
+	h.ctx, h.end = context.WithCancel(context.Background())
+	h.metrics = newMetrics(reg, h.Signs)
+	rooms.Follow(h.registry)
+	return h
 }
 
-// Contact is closed once the line has answered for the first time.
-func (c *Hub) Contact() <-chan struct{} { return c.contact }
-
-// Run follows the registry and runs the ticks until ctx ends. It returns when
-// every goroutine has ended.
-func (c *Hub) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.mu.Lock()
-	c.ctx = ctx
-	c.mu.Unlock()
-	tick := time.NewTicker(PositionTick)
-	defer tick.Stop()
-	away := false
-	for ctx.Err() == nil {
-		err := c.refresh(ctx)
-		if (err != nil) != away && ctx.Err() == nil {
-			away = err != nil
-			if away {
-				c.log.Warn("registry is out of reach; visitors keep their connections", zap.Error(err))
-			} else {
-				c.log.Info("registry is back")
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-	c.mu.Lock()
-	c.ended = true
-	c.mu.Unlock()
-	cancel()
-	c.wg.Wait()
+// Run returns once ctx has ended and every goroutine with it; visitors are let in
+// until then, from New on.
+func (h *Hub) Run(ctx context.Context) error {
+	<-ctx.Done()
+	h.mu.Lock()
+	h.ended = true
+	h.mu.Unlock()
+	h.end()
+	h.wg.Wait()
 	return nil
 }
 
-// refresh reads the registry and ends the hub of rooms that are gone.
-func (c *Hub) refresh(ctx context.Context) error {
-	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
-	defer cancel()
-	names, err := c.line.Rooms(ctx)
+// registry ends the rooms that a read of the registry lists no more.
+func (h *Hub) registry(names []room.Name, err error) {
 	if err != nil {
-		c.metrics.failed("registry", err)
-		return err
+		h.metrics.failed("registry", err)
+		return
 	}
 	var gone []*roomHub
-	c.mu.Lock()
-	c.asked, c.read = time.Now(), start
-	clear(c.listed)
-	for _, n := range names {
-		c.listed[n] = struct{}{}
-		if _, ok := c.known[n]; !ok {
-			c.known[n] = struct{}{}
-			c.order = append(c.order, n)
+	h.mu.Lock()
+	if len(h.rooms) > 0 {
+		listed := make(map[room.Name]struct{}, len(names))
+		for _, n := range names {
+			listed[n] = struct{}{}
+		}
+		for n, r := range h.rooms {
+			if _, ok := listed[n]; !ok {
+				delete(h.rooms, n)
+				gone = append(gone, r)
+			}
 		}
 	}
-	for len(c.order) > maxKnown {
-		delete(c.known, c.order[0])
-		c.order = c.order[1:]
-	}
-	for n, r := range c.rooms {
-		if _, ok := c.listed[n]; !ok {
-			delete(c.rooms, n)
-			gone = append(gone, r)
-		}
-	}
-	select {
-	case <-c.contact:
-	default:
-		close(c.contact)
-	}
-	c.mu.Unlock()
+	h.mu.Unlock()
 	for _, r := range gone {
-		c.log.Info("room is gone from the registry", zap.String("room", string(r.name)))
+		h.log.Info("room is gone from the registry", zap.String("room", string(r.name)))
 		r.end(wire.RoomDeleted)
 	}
-	return nil
 }
 
-// crowd finds the crowd of a room, made with its first visitor.
-func (c *Hub) crowd(ctx context.Context, name room.Name) (*roomHub, error) {
-	r, look, err := c.find(name)
-	if look {
-		// A room may be younger than our last look.
-		if c.refresh(ctx) == nil {
-			r, _, err = c.find(name)
-		}
+// room finds this node's part of a room, made with its first visitor.
+func (h *Hub) room(ctx context.Context, name room.Name) (*roomHub, error) {
+	if r, err := h.find(name); r != nil || err != nil {
+		return r, err
 	}
-	return r, err
+	if err := h.listed.Lookup(ctx, name); err != nil {
+		return nil, err
+	}
+	return h.open(name)
 }
 
-func (c *Hub) find(name room.Name) (r *roomHub, look bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ctx == nil || c.ended {
-		return nil, false, room.ErrAway
+// open starts this node's part of a room that is listed.
+func (h *Hub) open(name room.Name) (*roomHub, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.rooms[name]; r != nil {
+		return r, nil
 	}
-	if r := c.rooms[name]; r != nil {
-		return r, false, nil
+	if h.ended {
+		return nil, room.ErrAway
 	}
-	if _, ok := c.listed[name]; !ok {
-		look = time.Since(c.asked) >= registryGap
-		if look {
-			c.asked = time.Now()
-		}
-		return nil, look, c.missing(name)
-	}
-	r = newRoomHub(c, name)
-	c.rooms[name] = r
-	ctx, stop := context.WithCancel(c.ctx)
+	r := newRoomHub(h, name)
+	h.rooms[name] = r
+	ctx, stop := context.WithCancel(h.ctx)
 	r.stop = stop
 	// They end with Run's context or with end; Run waits.
-	c.wg.Go(func() { r.batches(ctx) })
-	c.wg.Go(func() { r.each(ctx, PositionTick, r.positions) })
-	c.wg.Go(func() { r.each(ctx, TurnTick, r.turns) })
-	return r, false, nil
+	h.wg.Go(func() { r.batches(ctx) })
+	h.wg.Go(func() { r.each(ctx, PositionTick, r.tellPositions) })
+	h.wg.Go(func() { r.each(ctx, TurnTick, r.tellTurns) })
+	return r, nil
 }
 
-// missing says why a name that is not listed has no room. Only a registry that
-// was read just now and lists something can tell a stranger's name from a room of
-// ours: an empty one may have lost them all. The caller holds mu.
-func (c *Hub) missing(name room.Name) error {
-	_, known := c.known[name]
-	switch {
-	case len(c.listed) == 0:
-		return room.ErrRecovering
-	case known:
-		return room.ErrDeleted
-	case time.Since(c.read) > registryGap:
-		// It may be younger than our read: of a Redis that is away, or a look that is
-		// under way or was for somebody else.
-		return room.ErrRecovering
+// find is the part of a room that somebody is or was in; nil: there is none.
+func (h *Hub) find(name room.Name) (*roomHub, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return nil, room.ErrAway
 	}
-	return room.ErrUnknown
+	return h.rooms[name], nil
 }
 
-// clock is this node's time in ms, for beats: it never goes back, and 0 is long
-// ago. It comes round after 49 days; who compares two of them allows for that.
-func (c *Hub) clock() uint32 {
-	return uint32(time.Since(c.began).Milliseconds() + time.Hour.Milliseconds())
-}
+// now is the node's clock: it never goes back, and is never 0.
+func (h *Hub) now() time.Duration { return time.Since(h.began) + time.Hour }
+
+// clock is the same in ms, for heartbeats: 0 is long ago. It comes round after 49
+// days; who compares two of them allows for that.
+func (h *Hub) clock() uint32 { return uint32(h.now().Milliseconds()) }
 
 // lane names a lane that no batch has used.
-func (c *Hub) lane() string { return fmt.Sprintf("%s-%d", c.node, c.lanes.Add(1)) }
+func (h *Hub) lane() string { return fmt.Sprintf("%s-%d", h.node, h.lanes.Add(1)) }

@@ -26,14 +26,14 @@ func TestEveryPositionIsTheRankAtItsRead(t *testing.T) {
 			sessions, sinks = append(sessions, more...), append(sinks, sunk...)
 			for range 5 {
 				v := sessions[rng.IntN(len(sessions))]
-				if v.standing() == waits {
+				if v.standing() == waiting {
 					if err := v.Leave(b.Context()); err != nil {
 						b.Fatal(err)
 					}
 				}
 			}
 			i := rng.IntN(len(sessions))
-			if v := sessions[i]; v.standing() == waits {
+			if v := sessions[i]; v.standing() == waiting {
 				v.Detach(sinks[i])
 				again, err := b.hub.Return(b.Context(), show, v.epoch, v.place, sinks[i])
 				if err != nil {
@@ -232,16 +232,16 @@ func TestNearGoneIsFound(t *testing.T) {
 // A number that was given after the read waits for the next one, and is not taken
 // for one that left.
 func TestNumberAboveTheReadWaits(t *testing.T) {
-	c, s := full(20)
+	r, s := full(20)
 	s.Seq = 10
-	c.place(s)
-	for _, p := range c.plan {
+	r.positions.compile(&r.roster, s, true)
+	for _, p := range r.positions.plan {
 		if told := p.position > 0; told != (p.session.place.Number <= 10) {
 			t.Errorf("number %d of a read up to 10: got position %d", p.session.place.Number, p.position)
 		}
 	}
-	if len(c.suspect) > 0 {
-		t.Errorf("got %d to look up, want none", len(c.suspect))
+	if len(r.roster.suspects) > 0 {
+		t.Errorf("got %d to look up, want none", len(r.roster.suspects))
 	}
 }
 
@@ -339,20 +339,20 @@ func TestRefusedJoins(t *testing.T) {
 	})
 }
 
-func TestQueueIsBounded(t *testing.T) {
-	q := &queue{kick: make(chan struct{}, 1)}
-	for range MaxQueue {
-		if err := q.put(&request{}); err != nil {
+func TestJoinsAreBounded(t *testing.T) {
+	j := &joins{kick: make(chan struct{}, 1)}
+	for range MaxJoins {
+		if err := j.put(&request{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := q.put(&request{}); !errors.Is(err, ErrOverloaded) {
+	if err := j.put(&request{}); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("got %v, want %v", err, ErrOverloaded)
 	}
-	if got := len(q.take(&q.joins)); got != room.MaxBatch {
+	if got := len(j.take(&j.news)); got != room.MaxBatch {
 		t.Errorf("got a batch of %d, want %d", got, room.MaxBatch)
 	}
-	if err := q.put(&request{}); err != nil {
+	if err := j.put(&request{}); err != nil {
 		t.Errorf("got %v once there is room", err)
 	}
 }
@@ -386,10 +386,10 @@ func TestNinthConnectionClosesTheOldest(t *testing.T) {
 }
 
 func (c *Hub) empty(name room.Name) bool {
-	r, _, _ := c.find(name)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.sessions) == 0 && r.people == 0
+	r, _ := c.find(name)
+	r.roster.mu.Lock()
+	defer r.roster.mu.Unlock()
+	return len(r.roster.sessions) == 0 && r.roster.people == 0 && r.roster.due.Len() == 0
 }
 
 // Nobody here: nothing is read.
@@ -649,41 +649,41 @@ type nothing struct{}
 
 func (nothing) TrySend([]byte) bool { return true }
 func (nothing) Send([]byte)         {}
-func (nothing) Close(int)           {}
+func (nothing) Close(wire.Code)     {}
 
-// full is a crowd of n waiting visitors, every third place before them gone.
+// full is a room with n waiting sessions, every third place before them gone.
 func full(n int) (*roomHub, room.Snapshot) {
-	c := &roomHub{all: &Hub{began: time.Now()}, sessions: map[room.VisitorID]*Session{}}
+	r := newRoomHub(&Hub{began: time.Now()}, show)
 	s := room.Snapshot{Seq: room.Number(n * 3 / 2), Head: 1, Waiting: int64(n), Gone: make([]byte, n*3/2/8+1)}
 	for i := room.Number(1); i <= s.Seq; i++ {
 		if i%3 == 0 {
 			s.Gone[i>>3] |= 0x80 >> (i & 7)
 			continue
 		}
-		v := &Session{crowd: c, place: room.Place{Number: i}, sinks: []Sink{nothing{}}}
-		c.waiting = append(c.waiting, item{i, v})
+		v := &Session{room: r, place: room.Place{Number: i}, sinks: []Sink{nothing{}}}
+		r.roster.waiting = append(r.roster.waiting, item{i, v})
 	}
-	return c, s
+	return r, s
 }
 
 func TestPositionsDoNotAllocate(t *testing.T) {
-	c, s := full(2000)
-	c.place(s)
+	r, s := full(2000)
+	tick := &r.positions
+	tick.compile(&r.roster, s, true)
 	var out sender
-	out.walk(t.Context(), c.plan[:1], 0, 1, time.Now(), 0, &news{exact: true})
-	n := news{exact: true, waiting: 2000, flow: flow{fast: 2, slow: 1}}
+	out.walk(t.Context(), tick.plan[:1], 0, 1, time.Now(), 0, &news{exact: true, hub: r.hub})
+	n := news{exact: true, waiting: 2000, flow: flow{fast: 2, slow: 1}, hub: r.hub}
 	if got := testing.AllocsPerRun(20, func() {
-		c.plan = c.plan[:0]
-		c.place(s)
-		for i := range c.plan {
-			c.plan[i].session.last = 0
+		tick.compile(&r.roster, s, true)
+		for i := range tick.plan {
+			tick.plan[i].session.last = 0
 		}
 		out.sent = 0
-		out.walk(t.Context(), c.plan, 0, 1, time.Now(), 0, &n)
+		out.walk(t.Context(), tick.plan, 0, 1, time.Now(), 0, &n)
 	}); got != 0 {
 		t.Errorf("got %v allocations for 2,000 positions, want 0", got)
 	}
-	if want := len(c.plan); out.sent != want {
+	if want := len(tick.plan); out.sent != want {
 		t.Errorf("got %d positions sent, want %d", out.sent, want)
 	}
 }
@@ -691,11 +691,10 @@ func TestPositionsDoNotAllocate(t *testing.T) {
 func BenchmarkPlace(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			c, s := full(n)
+			r, s := full(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				c.plan = c.plan[:0]
-				c.place(s)
+				r.positions.compile(&r.roster, s, true)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/visitor")
 		})
@@ -703,22 +702,23 @@ func BenchmarkPlace(b *testing.B) {
 }
 
 func BenchmarkTell(b *testing.B) {
-	c, s := full(1000)
-	c.place(s)
-	n := news{exact: true, waiting: 1000, flow: flow{fast: 2, slow: 1}}
+	r, s := full(1000)
+	r.positions.compile(&r.roster, s, true)
+	n := news{exact: true, waiting: 1000, flow: flow{fast: 2, slow: 1}, hub: r.hub}
 	out := sender{buf: make([]byte, 0, 160)}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		p := c.plan[i%len(c.plan)]
+		p := r.positions.plan[i%len(r.positions.plan)]
 		p.session.last = 0
 		out.tell(p, &n)
 	}
 }
 
 // The order of numbers survives every merge.
-func TestSettleKeepsOrder(t *testing.T) {
+func TestCompactKeepsOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	c := &roomHub{all: &Hub{began: time.Now()}, sessions: map[room.VisitorID]*Session{}}
+	c := newRoomHub(&Hub{began: time.Now()}, show)
+	r := &c.roster
 	want := map[room.Number]bool{}
 	for range 200 {
 		for range rng.IntN(10) {
@@ -727,27 +727,26 @@ func TestSettleKeepsOrder(t *testing.T) {
 				continue
 			}
 			want[n] = true
-			v := &Session{crowd: c, place: room.Place{Number: n}}
-			c.move(v)
+			r.moved(&Session{room: c, place: room.Place{Number: n}})
 		}
-		if len(c.waiting) > 0 && rng.IntN(2) == 0 {
-			v := c.waiting[rng.IntN(len(c.waiting))].session
-			v.state.Store(over)
-			c.move(v)
-			delete(want, v.place.Number)
+		if len(r.waiting) > 0 && rng.IntN(2) == 0 {
+			s := r.waiting[rng.IntN(len(r.waiting))].session
+			s.state.Store(over)
+			r.moved(s)
+			delete(want, s.place.Number)
 		}
-		c.settle()
+		r.compact()
 		var got []string
-		for i, it := range c.waiting {
-			if i > 0 && c.waiting[i-1].number >= it.number {
-				t.Fatalf("got %d after %d", it.number, c.waiting[i-1].number)
+		for i, it := range r.waiting {
+			if i > 0 && r.waiting[i-1].number >= it.number {
+				t.Fatalf("got %d after %d", it.number, r.waiting[i-1].number)
 			}
 			if !want[it.number] {
 				got = append(got, fmt.Sprint(it.number))
 			}
 		}
-		if len(got) > 0 || len(c.waiting) != len(want) {
-			t.Fatalf("got %d waiting, want %d; too many: %s", len(c.waiting), len(want), strings.Join(got, " "))
+		if len(got) > 0 || len(r.waiting) != len(want) {
+			t.Fatalf("got %d waiting, want %d; too many: %s", len(r.waiting), len(want), strings.Join(got, " "))
 		}
 	}
 }
@@ -803,17 +802,17 @@ func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
 	})
 }
 
-// A newcomer may have detached or been admitted before the first settle sees it.
-func TestSettleFiltersNewcomers(t *testing.T) {
-	c := newRoomHub(&Hub{node: "test"}, show)
-	for n, state := range []standing{waits, detached, admitted} {
-		v := &Session{crowd: c, place: room.Place{Number: room.Number(n + 1)}, inWaiting: true}
-		v.state.Store(state)
-		c.fresh = append(c.fresh, item{v.place.Number, v})
+// A newcomer may have gone or been admitted before the first compact sees it.
+func TestCompactFiltersNewcomers(t *testing.T) {
+	r := newRoomHub(&Hub{node: "test"}, show)
+	for n, state := range []standing{waiting, detached, admitted} {
+		s := &Session{room: r, place: room.Place{Number: room.Number(n + 1)}, inWaiting: true}
+		s.state.Store(state)
+		r.roster.fresh = append(r.roster.fresh, item{s.place.Number, s})
 	}
-	c.dirty = true
-	c.settle()
-	if len(c.waiting) != 1 || c.waiting[0].number != 1 {
-		t.Errorf("got %d waiting, want number 1 alone", len(c.waiting))
+	r.roster.dirty = true
+	r.roster.compact()
+	if w := r.roster.waiting; len(w) != 1 || w[0].number != 1 {
+		t.Errorf("got %d waiting, want number 1 alone", len(w))
 	}
 }

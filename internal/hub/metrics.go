@@ -43,21 +43,23 @@ func (p *presence) Collect(out chan<- prometheus.Metric) {
 // Signs is what this node says of its rooms in its sign of life: how many
 // visitors it shows each, and how old their positions are, by name. Rooms that
 // nobody here watches are left out.
-func (c *Hub) Signs() []room.RoomSign {
-	c.mu.Lock()
-	hub := make([]*roomHub, 0, len(c.rooms))
-	for _, r := range c.rooms {
-		hub = append(hub, r)
+func (h *Hub) Signs() []room.RoomSign {
+	h.mu.Lock()
+	rooms := make([]*roomHub, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		rooms = append(rooms, r)
 	}
-	c.mu.Unlock()
+	h.mu.Unlock()
 	now := time.Now()
 	var signs []room.RoomSign
-	for _, r := range hub {
-		r.mu.Lock()
-		if r.people > 0 {
-			signs = append(signs, room.RoomSign{Room: r.name, Epoch: r.epoch, Visitors: int64(len(r.sessions)), StaleMS: now.Sub(r.good).Milliseconds()})
+	for _, r := range rooms {
+		r.roster.mu.Lock()
+		people, sessions := r.roster.people, len(r.roster.sessions)
+		r.roster.mu.Unlock()
+		if people > 0 {
+			_, epoch := r.view.now()
+			signs = append(signs, room.RoomSign{Room: r.name, Epoch: epoch, Visitors: int64(sessions), StaleMS: r.view.stale(now).Milliseconds()})
 		}
-		r.mu.Unlock()
 	}
 	slices.SortFunc(signs, func(a, b room.RoomSign) int { return cmp.Compare(a.Room, b.Room) })
 	return signs
@@ -105,7 +107,7 @@ func (m *metrics) swept(name room.Name, sent, busy int) {
 }
 
 func (m *metrics) told(name room.Name, to standing) {
-	cause := [...]string{waits: "waiting", admitted: "admitted", inside: "inside", over: "over", detached: "detached"}[to]
+	cause := [...]string{waiting: "waiting", admitted: "admitted", inside: "inside", over: "over"}[to]
 	m.turns.WithLabelValues(string(name), cause).Inc()
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"waitroom/internal/rank"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
@@ -25,8 +26,8 @@ const (
 	stride = 32
 )
 
-// step is one session of a sweep; position 0: it has none in this read.
-type step struct {
+// tell is one session of a plan; position 0: it has none in this read.
+type tell struct {
 	session  *Session
 	position room.Position
 }
@@ -38,6 +39,7 @@ type news struct {
 	rev     uint32
 	room    []byte // the room message
 	exact   bool   // the read is good: positions may be told
+	hub     *Hub   // for its clock
 }
 
 // sender is one goroutine's tools, kept from tick to tick.
@@ -49,102 +51,112 @@ type sender struct {
 	now   uint32 // on the node's clock, read once per stride
 }
 
-// positions is one position tick.
-func (c *roomHub) positions(ctx context.Context, start time.Time) {
-	s, err := c.read(ctx)
+// positionTick is owned by the goroutine of the position ticks; what is in it is
+// reused, so that a tick allocates nothing.
+type positionTick struct {
+	bits  rank.Bits
+	plan  []tell
+	flow  outflow
+	slots [maxSenders]sender
+}
+
+// tellPositions is one position tick.
+func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
+	t := &r.positions
+	s, err := r.read(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	n := news{exact: err == nil}
+	n := news{exact: err == nil, hub: r.hub}
 	switch {
 	case err == nil:
-		c.mu.Lock()
-		c.good = start
-		c.mu.Unlock()
-	case errors.Is(err, room.ErrRecovering), errors.Is(err, room.ErrUnknown):
-		// Recovering is shown already or about to be; unknown ends with the
-		// registry's next look.
-		if errors.Is(err, room.ErrRecovering) {
-			c.mu.Lock()
-			c.show(shown{state: room.ShownRecovering})
-			c.mu.Unlock()
-		}
-		c.flow.reset()
-	default:
-		c.mu.Lock()
-		stalled := start.Sub(c.good) > stalledAfter
-		if stalled {
-			c.show(shown{state: room.ShownStalled})
-		}
-		c.mu.Unlock()
-		if stalled {
-			c.flow.reset()
-		}
+		r.view.succeeded(start)
+	case errors.Is(err, room.ErrRecovering):
+		r.view.trouble(room.ShownRecovering)
+		t.flow.reset()
+	case errors.Is(err, room.ErrUnknown):
+		t.flow.reset() // it ends with the registry's next look
+	case r.view.stale(start) > stalledAfter:
+		r.view.trouble(room.ShownStalled)
+		t.flow.reset()
 	}
-	c.mu.Lock()
-	c.settle()
-	c.plan = c.plan[:0]
 	if n.exact {
 		n.waiting = s.Waiting
-		n.flow = c.flow.add(s)
-		c.place(s)
+		n.flow = t.flow.add(s)
+	}
+	t.compile(&r.roster, s, n.exact)
+	shown := r.view.told()
+	n.rev, n.room = shown.rev, shown.frame(start)
+	r.hub.metrics.tick.Observe(time.Since(start).Seconds())
+	t.send(ctx, start, &n)
+	sent, busy := t.count()
+	r.hub.metrics.swept(r.name, sent, busy)
+	clear(t.plan) // no session is kept alive by a plan
+}
+
+// compile plans who is told what, in order of number, then those who do not wait.
+func (t *positionTick) compile(r *roster, s room.Snapshot, exact bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.compact()
+	t.plan = t.plan[:0]
+	if exact {
+		t.place(r, s)
 	} else {
-		for _, i := range c.waiting {
-			c.plan = append(c.plan, step{i.session, 0})
+		for _, i := range r.waiting {
+			t.plan = append(t.plan, tell{i.session, 0})
 		}
 	}
-	for _, v := range c.rest {
-		c.plan = append(c.plan, step{v, 0})
+	for _, o := range r.others {
+		t.plan = append(t.plan, tell{o, 0})
 	}
-	n.rev, n.room = c.shown.rev, c.shown.frame(start)
-	c.mu.Unlock()
-	c.all.metrics.tick.Observe(time.Since(start).Seconds())
-	c.send(ctx, start, &n)
-	clear(c.plan) // no session is kept alive by a plan
 }
 
 // place plans the position of every waiting session by one pass in order of
 // number. Who has left the line is for the turn tick to look up; a number above
-// the read's seq waits for the next read. The caller holds mu.
-func (c *roomHub) place(s room.Snapshot) {
-	c.bits.Reset(s.Head, s.Seq, s.GoneFrom, s.Gone)
-	cursor := c.bits.Cursor()
-	clear(c.suspect)
-	c.suspect = c.suspect[:0]
-	for _, i := range c.waiting {
+// the read's seq waits for the next read. The caller holds the roster's mu.
+func (t *positionTick) place(r *roster, s room.Snapshot) {
+	t.bits.Reset(s.Head, s.Seq, s.GoneFrom, s.Gone)
+	cursor := t.bits.Cursor()
+	clear(r.suspects)
+	r.suspects = r.suspects[:0]
+	for _, i := range r.waiting {
 		p, ok := cursor.Position(i.number)
 		if !ok {
 			p = 0
 			if i.number <= s.Seq {
-				c.suspect = append(c.suspect, i.session)
+				r.suspects = append(r.suspects, i.session)
 			}
 		}
-		c.plan = append(c.plan, step{i.session, p})
+		t.plan = append(t.plan, tell{i.session, p})
 	}
 }
 
 // send walks the plan, one sender per core, evenly over the tick. It returns when
 // every sender has ended.
-func (c *roomHub) send(ctx context.Context, start time.Time, n *news) {
-	count := min(maxSenders, runtime.GOMAXPROCS(0), 1+len(c.plan)/perSender)
-	span := min(PositionTick-slack-time.Since(start), time.Duration(len(c.plan))*spacing)
+func (t *positionTick) send(ctx context.Context, start time.Time, n *news) {
+	count := min(maxSenders, runtime.GOMAXPROCS(0), 1+len(t.plan)/perSender)
+	span := min(PositionTick-slack-time.Since(start), time.Duration(len(t.plan))*spacing)
 	from := time.Now()
 	var wg sync.WaitGroup
 	for i := 1; i < count; i++ {
-		wg.Go(func() { c.slots[i].walk(ctx, c.plan, i, count, from, span, n) })
+		wg.Go(func() { t.slots[i].walk(ctx, t.plan, i, count, from, span, n) })
 	}
-	c.slots[0].walk(ctx, c.plan, 0, count, from, span, n)
+	t.slots[0].walk(ctx, t.plan, 0, count, from, span, n)
 	wg.Wait()
-	sent, busy := 0, 0
-	for i := range count {
-		sent, busy = sent+c.slots[i].sent, busy+c.slots[i].busy
-		c.slots[i].sent, c.slots[i].busy = 0, 0
+}
+
+// count takes what the senders have counted.
+func (t *positionTick) count() (sent, busy int) {
+	for i := range t.slots {
+		sent, busy = sent+t.slots[i].sent, busy+t.slots[i].busy
+		t.slots[i].sent, t.slots[i].busy = 0, 0
 	}
-	c.all.metrics.swept(c.name, sent, busy)
+	return sent, busy
 }
 
 // walk tells every count-th session from first on.
-func (s *sender) walk(ctx context.Context, plan []step, first, count int, from time.Time, span time.Duration, n *news) {
+func (s *sender) walk(ctx context.Context, plan []tell, first, count int, from time.Time, span time.Duration, n *news) {
 	if s.timer == nil {
 		s.timer = time.NewTimer(time.Hour)
 		s.timer.Stop()
@@ -160,51 +172,50 @@ func (s *sender) walk(ctx context.Context, plan []step, first, count int, from t
 					return
 				}
 			}
-			s.now = plan[i].session.crowd.all.clock()
+			s.now = n.hub.clock()
 		}
 		s.tell(plan[i], n)
 	}
 }
 
-// tell offers one session what is new to it: the room when it changed, the position
-// when it changed or the beat is due.
-func (s *sender) tell(p step, n *news) {
-	v := p.session
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(v.sinks) == 0 {
+// tell tries to send one session what is new to it: the room when it changed, the
+// position when it changed or the heartbeat is due.
+func (s *sender) tell(p tell, n *news) {
+	to := p.session
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	if len(to.sinks) == 0 {
 		return
 	}
 	spoke, ok := false, true
-	due := v.spoke == 0 || int32(s.now-v.spoke) >= int32(beatAfter/time.Millisecond)
-	if v.rev != n.rev {
+	due := to.spoke == 0 || int32(s.now-to.spoke) >= int32(beatAfter/time.Millisecond)
+	if to.rev != n.rev {
 		spoke = true
-		if ok = v.offer(n.room); ok {
-			v.rev = n.rev
+		if ok = to.trySend(n.room); ok {
+			to.rev = n.rev
 		}
 	}
-	state := v.standing()
 	switch {
-	case state == waits && p.position > 0 && n.exact:
-		if p.position == v.last && !due {
+	case to.standing() == waiting && p.position > 0 && n.exact:
+		if p.position == to.last && !due {
 			break
 		}
 		low, high := n.flow.eta(p.position)
 		s.buf = wire.AppendPosition(s.buf[:0], p.position, n.waiting, low, high)
 		spoke = true
-		took := v.offer(s.buf)
+		took := to.trySend(s.buf)
 		if took {
-			v.last = p.position
+			to.last = p.position
 			s.sent++
 		}
 		ok = took && ok
 	case !spoke && due:
 		spoke = true
-		ok = v.offer(n.room)
+		ok = to.trySend(n.room)
 	}
 	switch {
 	case spoke && ok:
-		v.spoke = s.now
+		to.spoke = s.now
 	case spoke:
 		s.busy++ // what was not taken is due again at the next tick
 	}

@@ -23,183 +23,228 @@ type Sink interface {
 	// Send takes a message that must arrive in its turn. A connection that can
 	// not keep it closes itself.
 	Send(text []byte)
-	// Close ends the connection with a close code after what was told.
-	Close(code int)
+	// Close ends the connection after what was sent, with the close code of a code.
+	Close(code wire.Code)
 }
 
-type standing = int32
-
-const (
-	waits    standing = iota
-	admitted          // told `admitted`: until deadline the pass can be claimed
-	inside            // told `pass`: until deadline it opens the shop
-	over              // told missed, spent or left, or dismissed; or never had a place
-	detached          // no sink is left; the crowd forgets the session
-)
-
-// Session is one place with the connections that show it; or, without a place, one
-// connection that was refused and hears how the room stands.
+// Session is one place on this node, apart from the connections that show it; or,
+// without a place, one connection that was refused and hears how the room stands.
 type Session struct {
-	crowd *roomHub
+	room  *roomHub
 	place room.Place
 	epoch room.Epoch
 
 	state atomic.Int32 // a standing; written with mu held, read by ticks without
 
-	inWaiting, inRest bool // guarded by crowd.mu
+	// Guarded by the roster's mu.
+	inWaiting, inOthers bool
+	slot                int32         // place in the heap of deadlines, from 1; 0: none
+	at                  time.Duration // the moment it is there for
 
 	mu       sync.Mutex
-	sinks    []Sink // in order of arrival
-	deadline time.Time
+	sinks    []Sink        // in order of arrival
+	deadline time.Duration // of the claim or the pass, on the node's clock; 0: none
+	lease    time.Duration // when it ends without a connection; 0: it has one
 	last     room.Position // last told
 	rev      uint32        // of the room, last told
-	spoke    uint32        // when it last took a word, on the node's clock; 0: long ago
+	spoke    uint32        // when it last took a word, in ms of the node's clock; 0: long ago
 	leaving  bool          // a leave is under way: its own answer tells
 }
 
-func (v *Session) standing() standing { return v.state.Load() }
+func (s *Session) standing() standing { return s.state.Load() }
 
 // Over reports whether the visitor may join again: the place is used up, or
 // there was none.
-func (v *Session) Over() bool { return v.standing() == over }
+func (s *Session) Over() bool { return s.standing() == over }
 
-// Placeless reports a session of Watch.
-func (v *Session) Placeless() bool { return v.place.Number == 0 }
+// HasPlace is false for a session of Watch.
+func (s *Session) HasPlace() bool { return s.place.Number > 0 }
 
 // Again answers a second join on a connection as a return: what the visitor was
 // told already is told once more.
 // It is another session when this one ended meanwhile.
-func (v *Session) Again(ctx context.Context, s Sink) (*Session, error) {
-	return v.crowd.all.Return(ctx, v.crowd.name, v.epoch, v.place, s)
+func (s *Session) Again(ctx context.Context, sink Sink) (*Session, error) {
+	return s.room.hub.Return(ctx, s.room.name, s.epoch, s.place, sink)
 }
 
 // Remind lets the next tick tell once more how the room stands.
-func (v *Session) Remind() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.rev--
+func (s *Session) Remind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rev--
 }
 
-// Detach takes a connection away. The place stays in the line.
-func (v *Session) Detach(s Sink) {
-	v.mu.Lock()
-	v.sinks = slices.DeleteFunc(v.sinks, func(x Sink) bool { return x == s })
-	ended := len(v.sinks) == 0 && v.standing() != detached
+// add attaches a connection; the oldest of too many is closed. The caller holds mu.
+func (s *Session) add(sink Sink) {
+	s.lease = 0
+	if !slices.Contains(s.sinks, sink) { // a second join on one connection
+		s.sinks = append(s.sinks, sink)
+	}
+	if len(s.sinks) > MaxSinks {
+		oldest := s.sinks[0]
+		s.sinks = append(s.sinks[:0:0], s.sinks[1:]...)
+		oldest.Send(wire.EncodeError(wire.TooManyTabs))
+		oldest.Close(wire.TooManyTabs)
+	}
+}
+
+// Detach takes a connection away. The place stays in the line; the session ends
+// with its last connection, or its lease after it.
+func (s *Session) Detach(sink Sink) {
+	s.mu.Lock()
+	s.sinks = slices.DeleteFunc(s.sinks, func(x Sink) bool { return x == sink })
+	alone := len(s.sinks) == 0 && s.standing() != detached
+	leased := alone && s.room.hub.lease > 0 && s.standing() != over
+	switch {
+	case leased:
+		s.lease = s.room.hub.now() + s.room.hub.lease
+	case alone:
+		s.state.Store(detached)
+	}
+	s.mu.Unlock()
+	if alone {
+		s.room.roster.moved(s)
+	}
+	if alone && !leased {
+		s.room.exit()
+	}
+}
+
+// lapse ends a session whose lease is over, unless a connection came meanwhile.
+func (s *Session) lapse() {
+	s.mu.Lock()
+	ended := s.lease != 0 && len(s.sinks) == 0 && s.standing() != detached
 	if ended {
-		v.state.Store(detached)
+		s.state.Store(detached)
 	}
-	v.mu.Unlock()
+	s.mu.Unlock()
+	s.room.roster.moved(s)
 	if ended {
-		v.crowd.move(v)
-		v.crowd.exit()
+		s.room.exit()
 	}
 }
 
-// tell gives a message to every connection. The caller holds mu.
-func (v *Session) tell(text []byte) {
-	for _, s := range v.sinks {
-		s.Send(text)
+// wakes is the next moment at which the turn tick has to look after this session,
+// 0 for none.
+func (s *Session) wakes() (at time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.standing() {
+	case admitted, inside:
+		at = s.deadline
+	case detached:
+		return 0
 	}
-	v.spoke = v.crowd.all.clock()
+	if s.lease != 0 && (at == 0 || s.lease < at) {
+		at = s.lease
+	}
+	return at
 }
 
-// offer gives a message to every connection; false if one did not take it. The
+// lapses reports that the lease is over.
+func (s *Session) lapses(now time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease != 0 && s.lease <= now
+}
+
+// send gives a message to every connection. The caller holds mu.
+func (s *Session) send(text []byte) {
+	for _, sink := range s.sinks {
+		sink.Send(text)
+	}
+	s.spoke = s.room.hub.clock()
+}
+
+// trySend gives a message to every connection; false if one did not take it. The
 // caller holds mu.
-func (v *Session) offer(text []byte) bool {
+func (s *Session) trySend(text []byte) bool {
 	ok := true
-	for _, s := range v.sinks {
-		ok = s.TrySend(text) && ok
+	for _, sink := range s.sinks {
+		ok = sink.TrySend(text) && ok
 	}
 	return ok
 }
 
-// refuse tells why it is over and closes where the table says so.
-func (v *Session) refuse(code wire.Code) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.standing() == detached {
+// dismiss tells why it is over and closes where the table says so.
+func (s *Session) dismiss(code wire.Code) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.standing() == detached {
 		return
 	}
-	v.state.Store(over)
-	v.tell(wire.EncodeError(code))
-	if c := wire.Codes[code].Close; c != 0 {
-		for _, s := range v.sinks {
-			s.Close(c)
+	s.state.Store(over)
+	s.send(wire.EncodeError(code))
+	if wire.Codes[code].Close != 0 {
+		for _, sink := range s.sinks {
+			sink.Close(code)
 		}
 	}
 }
 
-// stand brings the session to where the line says it stands, and tells: everybody
-// what is new, newcomer (may be nil) what the others know.
-func (v *Session) stand(st room.Stand, newcomer Sink) {
+// apply does to the session what an event does, and tells. to is the connection that
+// came with the answer, for an asker that is one.
+func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) {
 	shop := ""
-	if st.Standing == room.Active {
-		shop = v.crowd.shop() // before mu, see Locks
+	if ev == isActive {
+		shop = s.room.view.shop(s.room.hub.shopURL) // before mu, see Locks
 	}
-	v.mu.Lock()
-	before := v.standing()
-	now := time.Now()
-	to := []Sink{newcomer}
-	if newcomer == nil {
-		to = nil
+	s.mu.Lock()
+	from := s.standing()
+	step := transition(from, ev, asker, s.leaving)
+	text, err := s.text(step, st, shop)
+	if err != nil {
+		s.room.hub.log.Error("a pass could not be signed", zap.Error(err))
+		step.to, text = from, wire.EncodeError(wire.Internal)
 	}
-	var text []byte
-	after := before
-	switch {
-	case before == detached, before == over && newcomer == nil:
-	case before == over:
-		text = wire.Encode(wire.PlainMessage{Type: wire.Spent})
-	case st.Standing == room.Gone && v.leaving:
-	case st.Standing == room.Gone:
-		after, to = over, v.sinks
-		text = wire.Encode(wire.PlainMessage{Type: wire.Spent})
-		if before == admitted {
-			text = wire.Encode(wire.PlainMessage{Type: wire.Missed})
-		}
-	case st.Standing == room.Active:
-		after = inside
-		if before != inside {
-			to = v.sinks
-		}
-		v.deadline = now.Add(st.Left)
-		var err error
-		if len(to) > 0 {
-			text, err = v.pass(st, shop)
-		}
-		if err != nil {
-			after, text = before, wire.EncodeError(wire.Internal)
-			v.crowd.all.log.Error("a pass could not be signed", zap.Error(err))
-		}
-	case st.Standing == room.Unclaimed && before != inside:
-		after = admitted
-		if before != admitted {
-			to = v.sinks
-		}
-		v.deadline = now.Add(st.Left)
-		text = wire.Encode(wire.AdmittedMessage{Type: wire.Admitted, ClaimMS: st.Left.Milliseconds()})
-	case st.Standing == room.Waiting && before != inside:
-		// From admitted: the line lost the admission; it will come again.
-		after = waits
-		v.last, v.spoke = 0, 0
+	if step.timed {
+		s.deadline = s.room.hub.now() + st.Left
+	}
+	if step.anew {
+		s.last, s.spoke = 0, 0
 	}
 	// Before it is told: who hears `missed` may join again at once, and Over is
 	// asked without mu.
-	v.state.Store(after)
-	if text != nil {
-		for _, s := range to {
-			s.Send(text)
-		}
+	s.state.Store(step.to)
+	switch {
+	case text == nil:
+	case step.whom == everyone:
+		s.send(text)
+	case step.whom == one:
+		to.Send(text)
 	}
-	v.mu.Unlock()
-	if after != before {
-		v.crowd.move(v)
-		v.crowd.all.metrics.told(v.crowd.name, after)
+	s.mu.Unlock()
+	if step.timed || step.to != from {
+		s.room.roster.moved(s)
+	}
+	if step.to != from {
+		s.room.hub.metrics.told(s.room.name, step.to)
 	}
 }
 
+// text encodes what a step has to say; nil: nothing, or nobody to say it to.
+func (s *Session) text(step step, st room.Stand, shop string) ([]byte, error) {
+	if step.whom == nobody {
+		return nil, nil
+	}
+	switch step.say {
+	case sayAdmitted:
+		return wire.Encode(wire.AdmittedMessage{Type: wire.Admitted, ClaimMS: st.Left.Milliseconds()}), nil
+	case sayPass:
+		return s.pass(st, shop)
+	case sayMissed:
+		return wire.Encode(wire.PlainMessage{Type: wire.Missed}), nil
+	case saySpent:
+		return wire.Encode(wire.PlainMessage{Type: wire.Spent}), nil
+	case sayLeft:
+		return wire.Encode(wire.PlainMessage{Type: wire.Left}), nil
+	}
+	return nil, nil
+}
+
 // pass encodes the pass of this place. Signing takes 35 µs.
-func (v *Session) pass(st room.Stand, shop string) ([]byte, error) {
-	token, err := v.crowd.all.signer.Pass(room.Admission{Room: v.crowd.name, Epoch: v.epoch, Number: v.place.Number, Visitor: v.place.Visitor}, st.Deadline)
+func (s *Session) pass(st room.Stand, shop string) ([]byte, error) {
+	token, err := s.room.hub.signer.Pass(room.Admission{Room: s.room.name, Epoch: s.epoch, Number: s.place.Number, Visitor: s.place.Visitor}, st.Deadline)
 	if err != nil {
 		return nil, err
 	}
@@ -208,15 +253,13 @@ func (v *Session) pass(st room.Stand, shop string) ([]byte, error) {
 
 // Claim takes the pass. A repeat gives the same one; a claim before its time
 // only brings the position again.
-func (v *Session) Claim(ctx context.Context) error {
-	if v.Over() {
-		v.mu.Lock()
-		v.tell(wire.Encode(wire.PlainMessage{Type: wire.Spent}))
-		v.mu.Unlock()
+func (s *Session) Claim(ctx context.Context) error {
+	if s.Over() {
+		s.apply(isGone, room.Stand{}, everyone, nil)
 		return nil
 	}
-	st, _, err := patiently(ctx, v.crowd, "claim", func(ctx context.Context) (room.Stand, error) {
-		return v.crowd.all.line.Claim(ctx, v.crowd.name, v.caller(), v.place)
+	st, _, err := patiently(ctx, s.room, "claim", func(ctx context.Context) (room.Stand, error) {
+		return s.room.hub.line.Claim(ctx, s.room.name, s.room.caller(s.epoch), s.place)
 	})
 	err = known(err)
 	if errors.Is(err, room.ErrSpent) {
@@ -225,110 +268,37 @@ func (v *Session) Claim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if st.Standing == room.Active && v.standing() == inside {
-		return v.again(st)
-	}
-	v.stand(st, nil)
-	return nil
-}
-
-// again repeats the pass to every connection.
-func (v *Session) again(st room.Stand) error {
-	text, err := v.pass(st, v.crowd.shop())
-	if err != nil {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.tell(text)
+	s.apply(eventOf(st.Standing), st, everyone, nil)
 	return nil
 }
 
 // Leave gives the place up for good.
-func (v *Session) Leave(ctx context.Context) error {
-	v.mu.Lock()
-	ended := v.standing() == over
-	if !ended {
-		v.leaving = true
-	} else {
-		v.tell(wire.Encode(wire.PlainMessage{Type: wire.Spent}))
-	}
-	v.mu.Unlock()
+func (s *Session) Leave(ctx context.Context) error {
+	s.mu.Lock()
+	ended := s.standing() == over
+	s.leaving = !ended
+	s.mu.Unlock()
 	if ended {
+		s.apply(isGone, room.Stand{}, everyone, nil)
 		return nil
 	}
-	_, repeated, err := patiently(ctx, v.crowd, "leave", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, v.crowd.all.line.Leave(ctx, v.crowd.name, v.caller(), v.place)
+	_, repeated, err := patiently(ctx, s.room, "leave", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.room.hub.line.Leave(ctx, s.room.name, s.room.caller(s.epoch), s.place)
 	})
 	err = known(err)
-	v.mu.Lock()
+	s.mu.Lock()
 	// Spent at a second try: the first one's answer was lost. The client library
 	// may have tried again unseen, and who waited and wanted to go is gone.
-	done := err == nil || errors.Is(err, room.ErrSpent) && (repeated || v.standing() == waits)
-	v.leaving = false
-	if done && v.standing() != detached {
-		v.state.Store(over)
-		v.tell(wire.Encode(wire.PlainMessage{Type: wire.Left}))
-	}
-	v.mu.Unlock()
+	done := err == nil || errors.Is(err, room.ErrSpent) && (repeated || s.standing() == waiting)
+	s.leaving = false
+	s.mu.Unlock()
 	switch {
 	case done:
-		v.crowd.move(v)
+		s.apply(hasLeft, room.Stand{}, everyone, nil)
 		return nil
 	case errors.Is(err, room.ErrSpent):
-		v.stand(room.Stand{Standing: room.Gone}, nil)
+		s.apply(isGone, room.Stand{}, nobody, nil)
 		return nil
 	}
 	return err
-}
-
-func (v *Session) caller() room.Caller {
-	c := v.crowd.caller()
-	if c.Epoch != v.epoch {
-		return room.Caller{Epoch: v.epoch}
-	}
-	return c
-}
-
-// known is for what the line says of a room that this node has served: it can't
-// be one that there never was.
-func known(err error) error {
-	if errors.Is(err, room.ErrUnknown) {
-		return room.ErrDeleted
-	}
-	return err
-}
-
-// definite reports that the line answered: asking again would not help.
-func definite(err error) bool {
-	for _, known := range []error{room.ErrUnknown, room.ErrDeleted, room.ErrEpoch, room.ErrRecovering, room.ErrClosed, room.ErrSoldOut,
-		room.ErrFull, room.ErrSpent, room.ErrActive, room.ErrMemory, room.ErrStaleBatch} {
-		if errors.Is(err, known) {
-			return true
-		}
-	}
-	return false
-}
-
-// patiently tries an act that may be repeated until the line answers or the
-// visitor's patience is over; repeated tells that an earlier try may have taken
-// effect. What the line did not answer is ErrAway.
-func patiently[T any](ctx context.Context, c *roomHub, act string, try func(context.Context) (T, error)) (answer T, repeated bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
-	defer cancel()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {
-		one, done := context.WithTimeout(ctx, readLimit)
-		answer, err = try(one)
-		done()
-		if err == nil || definite(err) {
-			return answer, repeated, err
-		}
-		c.all.metrics.failed(act, err)
-		repeated = true
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return answer, repeated, room.ErrAway
-		}
-	}
 }

@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/directory"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
@@ -69,8 +72,8 @@ func TestWhoWasRefusedHearsTheReopening(t *testing.T) {
 			b.Fatalf("got %v, %v, want closed", v, err)
 		}
 		v := b.hub.Watch(show, s)
-		if !v.Placeless() || !v.Over() {
-			b.Errorf("got placeless %v, over %v, want both: it has no place and may join", v.Placeless(), v.Over())
+		if v.HasPlace() || !v.Over() {
+			b.Errorf("got a place %v, over %v, want none and over: it may join", v.HasPlace(), v.Over())
 		}
 		b.pass(30 * time.Second)
 		heard := types(s.take())
@@ -93,7 +96,7 @@ func TestWhoWasRefusedHearsTheReopening(t *testing.T) {
 		}
 		now.Detach(s)
 		for _, v := range []*fakeSink{others[0]} {
-			b.hub.rooms[show].sessions[v.place()].Detach(v)
+			b.hub.rooms[show].roster.sessions[v.place()].Detach(v)
 		}
 		if !b.hub.empty(show) {
 			b.Error("the room is kept awake by nobody")
@@ -180,82 +183,27 @@ func TestSecondJoinIsAReturn(t *testing.T) {
 	})
 }
 
-// Only a registry that lists something tells a stranger's name from a room that
-// may have been lost.
-func TestWhatARegistryCanTell(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		ask := func(name room.Name) error {
-			b.Helper()
-			b.pass(registryGap)
-			_, err := b.hub.Join(b.Context(), name, &fakeSink{})
-			return err
-		}
-		if err := ask("nowhere"); !errors.Is(err, room.ErrUnknown) {
-			b.Errorf("a name never listed: got %v, want unknown", err)
-		}
-		b.line.set(func() { b.line.listed = false })
-		b.pass(2 * PositionTick)
-		if err := ask("nowhere"); !errors.Is(err, room.ErrRecovering) {
-			b.Errorf("an empty registry: got %v, want recovering", err)
-		}
-		if err := ask(show); !errors.Is(err, room.ErrRecovering) {
-			b.Errorf("a room that an empty registry lists no more: got %v, want recovering", err)
-		}
-		b.line.set(func() { b.line.others = []room.Name{"other"} })
-		b.pass(2 * PositionTick)
-		if err := ask(show); !errors.Is(err, room.ErrDeleted) {
-			b.Errorf("a room that was listed: got %v, want deleted", err)
-		}
-		if err := ask("nowhere"); !errors.Is(err, room.ErrUnknown) {
-			b.Errorf("a name never listed: got %v, want unknown", err)
-		}
-		b.line.set(func() { b.line.away = true })
-		b.pass(PositionTick)
-		if err := ask("young"); !errors.Is(err, room.ErrRecovering) {
-			b.Errorf("a registry that can't be read any more: got %v, want recovering", err)
-		}
-		b.line.set(func() { b.line.away = false })
-		// Somebody else's look was before the room was made.
-		b.pass(registryGap)
-		_, _ = b.hub.Join(b.Context(), "stranger", &fakeSink{})
-		b.pass(registryGap / 2)
-		b.line.set(func() { b.line.others = append(b.line.others, "young") })
-		b.pass(registryGap)
-		_, _ = b.hub.Join(b.Context(), "young", &fakeSink{}) // the fake has no such line
-		b.hub.mu.Lock()
-		if b.hub.rooms["young"] == nil {
-			b.Error("a room made since the last look: got none, want it found")
-		}
-		b.hub.mu.Unlock()
-	})
+// Nobody is let in after Run, nor while nobody can say which rooms there are.
+func TestNotRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeLine()
 		f.away = true
-		c := New(f, fakeSigner{}, "", zap.NewNop(), prometheus.NewRegistry())
-		if _, err := c.Join(t.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrAway) {
-			t.Errorf("before Run: got %v, want away", err)
+		rooms := directory.New(f, zap.NewNop())
+		h := New(f, rooms, fakeSigner{}, "", zap.NewNop(), prometheus.NewRegistry())
+		ask := func(when string, want error) {
+			t.Helper()
+			if _, err := h.Join(t.Context(), show, &fakeSink{}); !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", when, err, want)
+			}
 		}
-		ended := make(chan struct{})
-		go func() { defer close(ended); _ = c.Run(t.Context()) }() // ends with the test's context
+		ctx, cancel := context.WithCancel(t.Context())
+		var loops sync.WaitGroup
+		loops.Go(func() { _ = h.Run(ctx) })
+		loops.Go(func() { _ = rooms.Run(ctx) })
 		synctest.Wait()
-		if _, err := c.Join(t.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrRecovering) {
-			t.Errorf("a registry never read: got %v, want recovering", err)
-		}
-		c.mu.Lock()
-		for i := range 3 * maxKnown {
-			name := room.Name(fmt.Sprintf("r%d", i))
-			c.known[name] = struct{}{}
-			c.order = append(c.order, name)
-		}
-		c.mu.Unlock()
-		f.set(func() { f.away = false })
-		time.Sleep(2 * PositionTick)
-		synctest.Wait()
-		c.mu.Lock()
-		if len(c.known) != maxKnown || len(c.order) != maxKnown {
-			t.Errorf("got %d names remembered, want %d", len(c.known), maxKnown)
-		}
-		c.mu.Unlock()
-		t.Cleanup(func() { <-ended })
+		ask("a registry never read", room.ErrRecovering)
+		cancel()
+		loops.Wait()
+		ask("after Run", room.ErrAway)
 	})
 }

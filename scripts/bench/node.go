@@ -19,9 +19,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/conversation"
 	"waitroom/internal/gateway"
 	"waitroom/internal/hub"
 	"waitroom/internal/line"
+	"waitroom/internal/node"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -73,9 +75,10 @@ func playNode(ctx context.Context, args []string) error {
 		return err
 	}
 	defer rdb.Close()
-	log, reg := zap.NewNop(), prometheus.NewRegistry()
-	crowds := &sinks{Hub: hub.New(line.New(rdb), keys, "/shop", log, reg)}
-	edge, err := gateway.New(gateway.Config{MaxConnections: 100_000, ShopURL: "/shop"}, crowds, keys.Verifier(), log, reg)
+	reg := prometheus.NewRegistry()
+	kept := &sinks{}
+	n, err := node.New(node.Options{Line: line.New(rdb), Keys: keys, Edge: gateway.Config{MaxConnections: 100_000, ShopURL: "/shop"},
+		Log: zap.NewNop(), Metrics: reg, Around: func(h *hub.Hub) conversation.Hub { kept.Hub = h; return kept }})
 	if err != nil {
 		return err
 	}
@@ -84,11 +87,10 @@ func playNode(ctx context.Context, args []string) error {
 		return err
 	}
 	// Everything below ends with the process, which ends with its input.
-	go crowds.Run(ctx)
-	go edge.Run(ctx)
-	go http.Serve(l, edge.Handler(keys.JWKS(), nil))
+	go n.Run(ctx)
+	go http.Serve(l, n.Handler())
 	select {
-	case <-crowds.Contact():
+	case <-n.Contact():
 	case <-time.After(10 * time.Second):
 		return errors.New("the line does not answer")
 	}
@@ -103,7 +105,7 @@ func playNode(ctx context.Context, args []string) error {
 			debug.FreeOSMemory()
 			return usage(reg)
 		},
-		"frames": func() (any, error) { return crowds.frames() },
+		"frames": func() (any, error) { return kept.frames() },
 	})
 }
 

@@ -14,11 +14,13 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"waitroom/internal/directory"
 	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/rank"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
+	"waitroom/internal/wire"
 )
 
 // counter is a hook that counts every command a client sends, those of a
@@ -45,7 +47,7 @@ type mute struct{}
 
 func (mute) TrySend([]byte) bool { return true }
 func (mute) Send([]byte)         {}
-func (mute) Close(int)           {}
+func (mute) Close(wire.Code)     {}
 
 // measureCommands: Redis commands that a node sends in a second (a position tick
 // and ten turn ticks), with few and with many local visitors, while the room
@@ -91,21 +93,24 @@ func commandsOf(ctx context.Context, b *bench, n int) (perSecond []float64, err 
 	if err != nil {
 		return nil, err
 	}
-	crowds := hub.New(line.New(rdb), keys, "/shop", zap.NewNop(), prometheus.NewRegistry())
+	lines := line.New(rdb)
+	rooms := directory.New(lines, zap.NewNop())
+	node := hub.New(lines, rooms, keys, "/shop", zap.NewNop(), prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(ctx)
 	var all errgroup.Group
 	defer all.Wait()
 	defer cancel()
-	all.Go(func() error { return crowds.Run(ctx) })
+	all.Go(func() error { return node.Run(ctx) })
+	all.Go(func() error { return rooms.Run(ctx) })
 	select {
-	case <-crowds.Contact():
+	case <-rooms.Contact():
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	var joins errgroup.Group
 	joins.SetLimit(256)
 	for range n {
-		joins.Go(func() error { _, err := crowds.Join(ctx, g.name, mute{}); return err })
+		joins.Go(func() error { _, err := node.Join(ctx, g.name, mute{}); return err })
 	}
 	if err := joins.Wait(); err != nil {
 		return nil, err

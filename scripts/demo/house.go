@@ -12,12 +12,11 @@ import (
 
 	"waitroom/internal/admission"
 	"waitroom/internal/booking"
-	"waitroom/internal/directory"
 	"waitroom/internal/events"
 	"waitroom/internal/gateway"
-	"waitroom/internal/hub"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
+	"waitroom/internal/node"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
 	"waitroom/internal/signs"
@@ -42,10 +41,7 @@ type house struct {
 	room  room.Name
 	lines *line.Lines
 
-	rooms *directory.Directory // waitroom
-	hub   *hub.Hub
-	edge  *gateway.Gateway
-	pages http.Handler
+	node *node.Node // waitroom
 
 	admitter *admission.Service // admitter
 	facts    *kafkaio.Consumer
@@ -74,12 +70,10 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	behind.stops = append(behind.stops, func() { _ = writer.Close() })
 
 	front := gateway.Config{MaxConnections: maxBots + 1_000, Drain: drain, ShopURL: "/rooms/{room}/shop"}
-	h.hub = hub.New(behind.lines, keys, front.ShopURL, env.Log.Named("waitroom"), env.Metrics)
-	if h.edge, err = gateway.New(front, h.hub, keys.Verifier(), env.Log.Named("waitroom"), env.Metrics); err != nil {
+	if h.node, err = node.New(node.Options{Line: behind.lines, Keys: keys, Edge: front, Version: process.ReadBuild().Version,
+		Log: env.Log.Named("waitroom"), Metrics: env.Metrics}); err != nil {
 		return nil, err
 	}
-	h.rooms = directory.New(behind.lines, env.Log.Named("waitroom"))
-	h.pages = h.edge.Handler(keys.JWKS(), web.Handler(web.Options{Page: web.Waiting, Rooms: h.rooms.Room}))
 
 	if h.admitter, err = admission.New(admission.Config{Rooms: []string{c.Room}}, actor, behind.lines, writer, env.Log.Named("admitter"), env.Metrics); err != nil {
 		return nil, err
@@ -118,9 +112,9 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 // the other's address: a phone goes on where it asked, whatever it calls us.
 func (h *house) public() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", h.pages)             // the waiting page, the keys, and the assets, which are the same for both pages
-	mux.Handle("/rooms/{room}", h.pages) // named, or the mux would put a slash behind it for the shop
-	mux.Handle("/rooms/{room}/ws", h.pages)
+	mux.Handle("/", h.node.Handler())             // the waiting page, the keys, and the assets, which are the same for both pages
+	mux.Handle("/rooms/{room}", h.node.Handler()) // named, or the mux would put a slash behind it for the shop
+	mux.Handle("/rooms/{room}/ws", h.node.Handler())
 	mux.Handle("/rooms/{room}/{rest...}", h.shop.Handler())
 	return mux
 }
@@ -135,9 +129,8 @@ func (h *house) serve(ctx context.Context) error {
 	// Two roles, so two signs of life: status shows the demo as it shows a fleet.
 	version := process.ReadBuild().Version
 	admitting := signs.NewBeat(h.lines, room.RoleAdmitter, version, h.admitter.Signs, h.env.Log.Named("admitter"))
-	serving := signs.NewBeat(h.lines, room.RoleNode, version, h.hub.Signs, h.env.Log.Named("waitroom"))
 	for _, loop := range []func(context.Context) error{
-		h.rooms.Run, h.hub.Run, h.edge.Run, h.admitter.Run, h.shop.Run, admitting.Run, serving.Run,
+		h.node.Run, h.admitter.Run, h.shop.Run, admitting.Run,
 		func(ctx context.Context) error { return h.facts.Run(ctx, h.admitter.Facts) },
 		func(ctx context.Context) error {
 			return process.Serve(ctx, h.on.ops, process.Ops(h.env.Metrics, &ready), farewell)
@@ -159,7 +152,7 @@ func (h *house) serve(ctx context.Context) error {
 	parts.Go(func() error {
 		defer stop()
 		select {
-		case <-h.hub.Contact():
+		case <-h.node.Contact():
 			ready.Set(true)
 		case <-ending.Done():
 		}
@@ -167,7 +160,7 @@ func (h *house) serve(ctx context.Context) error {
 		ready.Set(false)
 		limit, cancel := context.WithTimeout(last, drain+farewell)
 		defer cancel()
-		h.edge.Drain(limit)
+		h.node.Drain(limit)
 		visitors.Wait()
 		return nil
 	})

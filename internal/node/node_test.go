@@ -1,4 +1,4 @@
-package gateway
+package node
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,8 +16,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
+	"waitroom/internal/conversation"
 	"waitroom/internal/embedded"
+	"waitroom/internal/gateway"
 	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/room"
@@ -39,12 +43,14 @@ type hall struct {
 }
 
 // node is a waitroom over real sockets.
-type node struct {
+type testNode struct {
 	*hall
-	hub    *hub.Hub
-	edge   *Gateway
-	server *httptest.Server
-	stop   func() // ends the ticks and the janitor, and waits
+	*Node
+	metrics *prometheus.Registry
+	logs    *observer.ObservedLogs
+	sinks   *sinks
+	server  *httptest.Server
+	prefix  string
 }
 
 // onBoth runs a test on miniredis and, where there is one, on the real Redis.
@@ -124,47 +130,73 @@ func (h *hall) set(t testing.TB, ch room.Change) {
 	}
 }
 
-func (h *hall) node(t testing.TB, change func(*Config)) *node {
+// sinks passes every connection on to the hub and keeps the last one.
+type sinks struct {
+	*hub.Hub
+	mu   sync.Mutex
+	last hub.Sink
+}
+
+func (s *sinks) Join(ctx context.Context, name room.Name, sink hub.Sink) (*hub.Session, error) {
+	s.mu.Lock()
+	s.last = sink
+	s.mu.Unlock()
+	return s.Hub.Join(ctx, name, sink)
+}
+
+func (h *hall) node(t testing.TB, change func(*gateway.Config)) *testNode {
 	t.Helper()
-	conf := Config{MaxConnections: 100, Drain: 200 * time.Millisecond, ShopURL: "http://shop.example/rooms/{room}/shop"}
+	conf := gateway.Config{MaxConnections: 100, Drain: 200 * time.Millisecond, ShopURL: "http://shop.example/rooms/{room}/shop"}
 	if change != nil {
 		change(&conf)
 	}
-	reg := prometheus.NewRegistry()
-	n := &node{hall: h, hub: hub.New(line.New(dial(t, h.url)), h.keys, conf.ShopURL, zap.NewNop(), reg)}
-	edge, err := New(conf, n.hub, h.keys.Verifier(), zap.NewNop(), reg)
+	core, logs := observer.New(zap.InfoLevel)
+	n := &testNode{hall: h, metrics: prometheus.NewRegistry(), logs: logs, sinks: &sinks{}}
+	var err error
+	n.Node, err = New(Options{Line: line.New(dial(t, h.url)), Keys: h.keys, Edge: conf, Log: zap.New(core), Metrics: n.metrics,
+		Around: func(h *hub.Hub) conversation.Hub { n.sinks.Hub = h; return n.sinks }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.edge = edge
-	n.server = httptest.NewServer(edge.Handler(h.keys.JWKS(), nil))
+	n.prefix = conf.Prefix
+	n.server = httptest.NewServer(n.Handler())
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
-	go func() { _ = n.hub.Run(ctx); done <- struct{}{} }()
-	go func() { _ = edge.Run(ctx); done <- struct{}{} }()
-	n.stop = func() {
-		cancel()
-		<-done
-		<-done
-	}
+	done := make(chan struct{})
+	go func() { _ = n.Run(ctx); close(done) }() // ends below
 	t.Cleanup(func() {
 		n.server.Close()
-		edge.conf.Drain = 0
 		ended, end := context.WithCancel(context.Background())
 		end()
-		edge.Drain(ended)
-		n.stop()
+		n.Drain(ended)
+		cancel()
+		<-done
 	})
 	select {
-	case <-n.hub.Contact():
+	case <-n.Contact():
 	case <-time.After(wait):
 		t.Fatal("no contact with the line")
 	}
 	return n
 }
 
-func (n *node) url(name room.Name) string {
-	return strings.Replace(n.server.URL, "http", "ws", 1) + n.edge.conf.Prefix + "/rooms/" + string(name) + "/ws"
+// connections is what the node's metric says.
+func (n *testNode) connections(t testing.TB) int {
+	t.Helper()
+	families, err := n.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "waitroom_connections" {
+			return int(f.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	t.Fatal("no metric waitroom_connections")
+	return 0
+}
+
+func (n *testNode) url(name room.Name) string {
+	return strings.Replace(n.server.URL, "http", "ws", 1) + n.prefix + "/rooms/" + string(name) + "/ws"
 }
 
 // client is a visitor's page.
@@ -190,7 +222,7 @@ type message struct {
 	Code     wire.Code
 }
 
-func (n *node) dial(t testing.TB, name room.Name) *client {
+func (n *testNode) dial(t testing.TB, name room.Name) *client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
@@ -276,14 +308,14 @@ func (c *client) ends() (wire.Code, int) {
 	}
 }
 
-func (n *node) join(t testing.TB) (*client, message) {
+func (n *testNode) join(t testing.TB) (*client, message) {
 	t.Helper()
 	c := n.dial(t, n.room)
 	c.say(wire.Request{Type: wire.Join})
 	return c, c.hear(wire.Joined)
 }
 
-func (n *node) back(t testing.TB, place string) *client {
+func (n *testNode) back(t testing.TB, place string) *client {
 	t.Helper()
 	c := n.dial(t, n.room)
 	c.say(wire.Request{Type: wire.Join, Place: place})
@@ -291,7 +323,7 @@ func (n *node) back(t testing.TB, place string) *client {
 }
 
 // raw opens the TCP connection of a visitor by hand.
-func (n *node) raw(t testing.TB) net.Conn {
+func (n *testNode) raw(t testing.TB) net.Conn {
 	t.Helper()
 	nc, err := net.Dial("tcp", n.server.Listener.Addr().String())
 	if err != nil {

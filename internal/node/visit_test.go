@@ -1,4 +1,4 @@
-package gateway
+package node
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"waitroom/internal/embedded"
+	"waitroom/internal/gateway"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -203,7 +204,7 @@ func TestBadInput(t *testing.T) {
 			}, wire.TooLong},
 			{"too fast", h.room, func(c *client) {
 				text(`{"type":"join"}`)(c)
-				for range 2 * messageBurst {
+				for range 20 {
 					text(`{"type":"claim"}`)(c)
 				}
 			}, wire.TooFast},
@@ -241,7 +242,7 @@ func TestSilenceAfterRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := h.node(t, nil)
-	n.edge.again = 50 * time.Millisecond
+	n.Desk.Again = 50 * time.Millisecond
 	c := n.dial(t, "elsewhere")
 	c.say(wire.Request{Type: wire.Join})
 	if told, code := c.ends(); told != wire.Recovering || code != wire.CloseStalled {
@@ -254,7 +255,7 @@ func TestSilenceAfterRefusal(t *testing.T) {
 func TestRefusedThenReopened(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *hall) {
 		n := h.node(t, nil)
-		n.edge.again = time.Millisecond // no such connection is ever sent away
+		n.Desk.Again = time.Millisecond // no such connection is ever sent away
 		first, _ := n.join(t)
 		closed, open, few, many := room.Closed, room.Open, int64(1), int64(1000)
 		for _, c := range []struct {
@@ -383,7 +384,11 @@ func TestRoomChanges(t *testing.T) {
 
 func TestUpgradeIsRefused(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *hall) {
-		n := h.node(t, func(c *Config) { c.MaxConnections = 1; c.Prefix = "/queue"; c.Origin = []string{"*.shop.example"} })
+		n := h.node(t, func(c *gateway.Config) {
+			c.MaxConnections = 1
+			c.Prefix = "/queue"
+			c.Origin = []string{"*.shop.example"}
+		})
 		url := n.server.URL + "/queue/rooms/" + string(h.room) + "/ws"
 		with := func(origin string) http.Header {
 			return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
@@ -401,8 +406,8 @@ func TestUpgradeIsRefused(t *testing.T) {
 		if got := get(t, url, stripped).StatusCode; got != http.StatusUpgradeRequired {
 			t.Errorf("a proxy stripped Upgrade: got %d, want 426", got)
 		}
-		if got := len(n.edge.advice.said); got != 2 {
-			t.Errorf("got %d lines of advice, want one for the origin and one for the proxy", got)
+		if got := n.logs.FilterFieldKey("do").Len(); got != 2 {
+			t.Errorf("got %d lines of advice, want one for the origin and one for the proxy: %v", got, n.logs.All())
 		}
 		first := n.dial(t, h.room)
 		first.say(wire.Request{Type: wire.Join})
@@ -425,10 +430,10 @@ func TestDrain(t *testing.T) {
 		silent := n.dial(t, h.room)
 		drained := make(chan struct{})
 		go func() {
-			n.edge.Drain(context.Background())
+			n.Drain(context.Background())
 			close(drained)
 		}()
-		if m := c.hear(wire.Drain); m.RetryMS < 0 || m.RetryMS > retrySpread*1000 {
+		if m := c.hear(wire.Drain); m.RetryMS < 0 || m.RetryMS > 5000 {
 			t.Errorf("got retry_ms %d", m.RetryMS)
 		}
 		for _, c := range []*client{c, silent} {

@@ -1,0 +1,258 @@
+// Package conversation is what a visitor may say and what comes of it: a join first,
+// then claims and leaves, within an allowance, each refusal with its code. It knows
+// no transport: what carries it is a Link, and calls it with whole messages, one
+// after another.
+//
+// A conversation belongs to one connection, the session behind it to a place; so a
+// visitor with three tabs has three conversations and one session.
+package conversation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"waitroom/internal/hub"
+	"waitroom/internal/room"
+	"waitroom/internal/token"
+	"waitroom/internal/wire"
+)
+
+const (
+	// firstWithin is how long a connection may stay silent at first.
+	firstWithin = 5 * time.Second
+	// A visitor's messages: so many at once, and so many a second. A person sends
+	// three in an hour.
+	messageBurst = 10
+	messageRate  = 5
+)
+
+// Link is one connection as its conversation sees it. Its methods do not block and
+// do not call back.
+type Link interface {
+	hub.Sink
+	// Within gives the next message a time, whose end is told by Expired; 0: none.
+	Within(time.Duration)
+}
+
+// Hub is what conversations need of hub.Hub.
+type Hub interface {
+	Join(context.Context, room.Name, hub.Sink) (*hub.Session, error)
+	Return(context.Context, room.Name, room.Epoch, room.Place, hub.Sink) (*hub.Session, error)
+	Watch(room.Name, hub.Sink) *hub.Session
+}
+
+// Places verifies the tokens that visitors bring back.
+type Places interface {
+	ParsePlace(context.Context, string, room.Name) (token.Place, error)
+}
+
+// Desk is what the conversations of a node share.
+type Desk struct {
+	// Again is how long a connection may stay that was refused in a room which this
+	// node knows nothing of, so that no heartbeat keeps it: nothing else would ever
+	// end it. It is then sent to reconnect. Set before the first conversation.
+	Again time.Duration
+
+	// Set once.
+	hub    Hub
+	places Places
+	errors *prometheus.CounterVec // by code: those of wire's table
+	began  time.Time              // allowances count from here, by a clock that never goes back
+}
+
+// NewDesk makes the desk of a node.
+func NewDesk(hub Hub, places Places, reg prometheus.Registerer) *Desk {
+	d := &Desk{Again: time.Minute, hub: hub, places: places, began: time.Now(),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Name: "errors_told_total",
+			Help: "Errors told to visitors; cause is the code."}, []string{"cause"})}
+	reg.MustRegister(d.errors)
+	return d
+}
+
+// Conversation is one connection's. Its methods are called one after another.
+type Conversation struct {
+	desk    *Desk
+	link    Link
+	room    room.Name
+	session *hub.Session
+	at      int64 // when credit was counted, in ms of the desk's clock
+	credit  int32 // messages that may come at once
+	spoke   bool  // a message has come
+	done    bool  // the link is closing: nothing is served any more
+}
+
+// Begin starts a conversation about a room as a visitor named it.
+func (d *Desk) Begin(name string, link Link) Conversation {
+	c := Conversation{desk: d, link: link, credit: messageBurst, at: d.now()}
+	var err error
+	if c.room, err = room.ParseName(name); err != nil {
+		c.Refuse(wire.BadRoom)
+		return c
+	}
+	link.Within(firstWithin)
+	return c
+}
+
+func (d *Desk) now() int64 { return time.Since(d.began).Milliseconds() }
+
+// Done reports that the link was told to close: what still comes is not read.
+func (c *Conversation) Done() bool { return c.done }
+
+// End is called once, when the connection is gone. The place stays in the line.
+func (c *Conversation) End() {
+	c.done = true
+	if c.session != nil {
+		c.session.Detach(c.link)
+		c.session = nil
+	}
+}
+
+// Expired is called when the time for the next message is over.
+func (c *Conversation) Expired() {
+	if c.done {
+		return
+	}
+	if !c.spoke {
+		c.Refuse(wire.NoHello)
+		return
+	}
+	c.done = true
+	c.link.Close(wire.NoHello) // why it waits, it was told when it was refused
+}
+
+// Message does what one message asks. ctx bounds the calls to the line.
+func (c *Conversation) Message(ctx context.Context, text []byte) {
+	if c.done {
+		return
+	}
+	req, err := wire.DecodeRequest(text)
+	var bad *wire.DecodeError
+	switch {
+	case errors.As(err, &bad):
+		c.Refuse(bad.Code)
+		return
+	case !c.Spend():
+		c.Refuse(wire.TooFast)
+		return
+	}
+	c.spoke = true
+	if code := c.serve(ctx, req); code != "" {
+		c.Refuse(code)
+		if c.done {
+			return
+		}
+		// It hears how the room stands, after why it was refused.
+		switch {
+		case req.Type != wire.Join:
+		case c.session == nil:
+			c.session = c.desk.hub.Watch(c.room, c.link)
+		default:
+			c.session.Remind()
+		}
+	}
+	if c.session == nil {
+		c.link.Within(c.desk.Again)
+	} else {
+		c.link.Within(0)
+	}
+}
+
+// Refuse tells why, and closes where the table says so.
+func (c *Conversation) Refuse(code wire.Code) {
+	if c.done {
+		return
+	}
+	c.desk.errors.WithLabelValues(string(code)).Inc()
+	c.link.Send(wire.EncodeError(code))
+	if wire.Codes[code].Close != 0 {
+		c.done = true
+		c.link.Close(code)
+	}
+}
+
+// serve does what a message asks and returns what stood in the way, or "".
+func (c *Conversation) serve(ctx context.Context, req wire.Request) wire.Code {
+	if req.Type != wire.Join && (c.session == nil || !c.session.HasPlace()) {
+		return wire.NotJoined
+	}
+	var err error
+	switch req.Type {
+	case wire.Claim:
+		err = c.session.Claim(ctx)
+	case wire.Leave:
+		err = c.session.Leave(ctx)
+	case wire.Join:
+		err = c.join(ctx, req.Place)
+	}
+	if err == nil {
+		return ""
+	}
+	return codeOf(err)
+}
+
+// join comes with a place ("": none). A connection that has one already is
+// answered as a return to it: a page that asks twice must not lose its turn. What
+// was there before stays until the new answer is.
+func (c *Conversation) join(ctx context.Context, place string) error {
+	before := c.session
+	var now *hub.Session
+	var err error
+	switch {
+	case place != "":
+		var p token.Place
+		if p, err = c.desk.places.ParsePlace(ctx, place, c.room); err == nil {
+			now, err = c.desk.hub.Return(ctx, c.room, p.Epoch, p.Place, c.link)
+		}
+	case before != nil && !before.Over():
+		now, err = before.Again(ctx, c.link)
+	default:
+		now, err = c.desk.hub.Join(ctx, c.room, c.link)
+		if errors.Is(err, room.ErrEpoch) {
+			err = room.ErrAway // the line was made anew meanwhile: no fault of the visitor
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if before != nil && before != now {
+		before.Detach(c.link)
+	}
+	c.session = now
+	return nil
+}
+
+// Spend takes one message from the allowance; what else a connection asks a server
+// to answer counts like one.
+func (c *Conversation) Spend() bool {
+	now := c.desk.now()
+	if gained := (now - c.at) * messageRate / 1000; gained > 0 {
+		c.credit = int32(min(messageBurst, int64(c.credit)+gained))
+		c.at = now
+	}
+	if c.credit == 0 {
+		return false
+	}
+	c.credit--
+	return true
+}
+
+// codeOf adds to the table what wire does not know: errors of tokens and of the
+// hub.
+func codeOf(err error) wire.Code {
+	switch {
+	case errors.Is(err, token.ErrMalformed):
+		return wire.PlaceBad
+	case errors.Is(err, token.ErrForeign), errors.Is(err, token.ErrExpired):
+		return wire.PlaceForeign
+	case errors.Is(err, token.ErrOtherRoom):
+		return wire.PlaceRoom
+	case errors.Is(err, token.ErrKeysAway):
+		return wire.Stalled
+	case errors.Is(err, hub.ErrOverloaded):
+		return wire.Overloaded
+	}
+	return wire.CodeOf(err)
+}

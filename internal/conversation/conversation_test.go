@@ -1,0 +1,146 @@
+package conversation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"waitroom/internal/hub"
+	"waitroom/internal/room"
+	"waitroom/internal/token"
+	"waitroom/internal/wire"
+)
+
+// link keeps what a connection would show.
+type link struct {
+	heard  []string // codes told, then "close" and the close code
+	within time.Duration
+}
+
+func (l *link) TrySend([]byte) bool    { return true }
+func (l *link) Within(d time.Duration) { l.within = d }
+func (l *link) Close(code wire.Code) {
+	l.heard = append(l.heard, fmt.Sprintf("close %d", wire.Codes[code].Close))
+}
+func (l *link) Send(text []byte) {
+	var m struct{ Code wire.Code }
+	if err := json.Unmarshal(text, &m); err != nil {
+		panic(err)
+	}
+	l.heard = append(l.heard, string(m.Code))
+}
+
+// refuses is a hub and a verifier that refuse everything.
+type refuses struct{ join, place error }
+
+func (r *refuses) Join(context.Context, room.Name, hub.Sink) (*hub.Session, error) {
+	return nil, r.join
+}
+func (r *refuses) Return(context.Context, room.Name, room.Epoch, room.Place, hub.Sink) (*hub.Session, error) {
+	return nil, r.join
+}
+func (r *refuses) Watch(room.Name, hub.Sink) *hub.Session { return nil }
+func (r *refuses) ParsePlace(context.Context, string, room.Name) (token.Place, error) {
+	return token.Place{}, r.place
+}
+
+// Every way to be refused, each with its code, and what becomes of the connection.
+func TestRefusals(t *testing.T) {
+	join, back := `{"type":"join"}`, `{"type":"join","place":"x"}`
+	for _, c := range []struct {
+		name string
+		r    refuses
+		say  string
+		want []string
+	}{
+		{"rubbish", refuses{}, "rubbish", []string{"bad_message", "close 4503"}},
+		{"claim first", refuses{}, `{"type":"claim"}`, []string{"not_joined"}},
+		{"leave first", refuses{}, `{"type":"leave"}`, []string{"not_joined"}},
+		{"closed", refuses{join: room.ErrClosed}, join, []string{"room_closed"}},
+		{"deleted", refuses{join: room.ErrDeleted}, join, []string{"room_deleted", "close 4501"}},
+		{"away", refuses{join: room.ErrAway}, join, []string{"stalled"}},
+		{"a line made anew under a newcomer", refuses{join: room.ErrEpoch}, join, []string{"stalled"}},
+		{"a line made anew under a place", refuses{join: room.ErrEpoch}, back, []string{"place_other_epoch", "close 4502"}},
+		{"too many joins", refuses{join: hub.ErrOverloaded}, join, []string{"overloaded", "close 4002"}},
+		{"a bug", refuses{join: errors.New("boom")}, join, []string{"internal", "close 4010"}},
+		{"malformed place", refuses{place: token.ErrMalformed}, back, []string{"place_malformed", "close 4502"}},
+		{"foreign place", refuses{place: token.ErrForeign}, back, []string{"place_foreign", "close 4502"}},
+		{"place of another room", refuses{place: token.ErrOtherRoom}, back, []string{"place_other_room", "close 4502"}},
+		{"keys away", refuses{place: token.ErrKeysAway}, back, []string{"stalled"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := NewDesk(&c.r, &c.r, prometheus.NewRegistry())
+			l := &link{}
+			talk := d.Begin("show", l)
+			if l.within != firstWithin {
+				t.Errorf("got %s for the first message, want %s", l.within, firstWithin)
+			}
+			talk.Message(t.Context(), []byte(c.say))
+			if !slices.Equal(l.heard, c.want) {
+				t.Errorf("got %v, want %v", l.heard, c.want)
+			}
+			if closes := len(c.want) == 2; talk.Done() != closes {
+				t.Errorf("got done %t, want %t", talk.Done(), closes)
+			}
+			before := len(l.heard)
+			if talk.Done() {
+				talk.Message(t.Context(), []byte(join))
+				talk.Refuse(wire.TooLong)
+				talk.Expired()
+				if len(l.heard) != before {
+					t.Errorf("got %v told after the close", l.heard[before:])
+				}
+				return
+			}
+			if l.within != d.Again {
+				t.Errorf("got %s until it is sent away, want %s", l.within, d.Again)
+			}
+			talk.Expired()
+			if got := l.heard[before:]; !slices.Equal(got, []string{"close 4003"}) {
+				t.Errorf("got %v once the time is over, want sent to reconnect", got)
+			}
+			talk.End()
+		})
+	}
+	d := NewDesk(&refuses{}, &refuses{}, prometheus.NewRegistry())
+	l := &link{}
+	if talk := d.Begin("No_Room", l); !talk.Done() || !slices.Equal(l.heard, []string{"bad_room", "close 4501"}) {
+		t.Errorf("an ill-named room: got %v", l.heard)
+	}
+	l = &link{}
+	talk := d.Begin("show", l)
+	if talk.Expired(); !talk.Done() || !slices.Equal(l.heard, []string{"no_join", "close 4003"}) {
+		t.Errorf("a silent connection: got %v", l.heard)
+	}
+}
+
+// The allowance is a burst and a rate, of a clock that never goes back.
+func TestAllowance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDesk(&refuses{join: room.ErrClosed}, &refuses{}, prometheus.NewRegistry())
+		l := &link{}
+		talk := d.Begin("show", l)
+		say := func() bool { talk.Message(t.Context(), []byte(`{"type":"join"}`)); return !talk.Done() }
+		for i := range messageBurst {
+			if !say() {
+				t.Fatalf("got %v at message %d of the burst", l.heard, i+1)
+			}
+		}
+		for i := range 50 {
+			time.Sleep(time.Second / messageRate)
+			if !say() {
+				t.Fatalf("got %v at message %d of the rate", l.heard, i+1)
+			}
+		}
+		if say() || l.heard[len(l.heard)-2] != "too_fast" {
+			t.Errorf("got %v above the rate, want too_fast", l.heard)
+		}
+	})
+}

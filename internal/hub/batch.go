@@ -1,0 +1,239 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"waitroom/internal/room"
+)
+
+// request is a join (number 0) or a return that waits for its batch.
+type request struct {
+	place  room.Place
+	epoch  room.Epoch // of a return
+	at     time.Time
+	answer chan answer // holds one: the batcher never waits for a visitor
+}
+
+type answer struct {
+	place room.Place
+	epoch room.Epoch
+	stand room.Stand
+	err   error
+}
+
+// joins is what waits for the line, at most MaxJoins together.
+type joins struct {
+	mu      sync.Mutex
+	news    []*request
+	returns []*request
+	ended   bool
+
+	kick chan struct{}
+	lane room.Lane // owned by batches
+}
+
+func (j *joins) put(r *request) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.ended:
+		return room.ErrAway
+	case len(j.news)+len(j.returns) >= MaxJoins:
+		return ErrOverloaded
+	case r.place.Number == 0:
+		j.news = append(j.news, r)
+	default:
+		j.returns = append(j.returns, r)
+	}
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// take removes up to MaxBatch requests of a kind.
+func (j *joins) take(from *[]*request) []*request {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := min(len(*from), room.MaxBatch)
+	batch := (*from)[:n:n]
+	*from = (*from)[n:]
+	if len(*from) == 0 {
+		*from = nil
+	}
+	return batch
+}
+
+// batches collects joins and returns and takes them to the line until ctx ends;
+// then whoever waits is answered ErrAway.
+func (r *roomHub) batches(ctx context.Context) {
+	j := &r.joins
+	for ctx.Err() == nil {
+		select {
+		case <-j.kick:
+		case <-ctx.Done():
+			continue
+		}
+		time.Sleep(collect)
+		for ctx.Err() == nil {
+			news, returns := j.take(&j.news), j.take(&j.returns)
+			if len(news)+len(returns) == 0 {
+				break
+			}
+			r.join(ctx, patient(news))
+			r.rejoin(ctx, patient(returns))
+		}
+	}
+	j.mu.Lock()
+	j.ended = true
+	left := append(j.news, j.returns...)
+	j.news, j.returns = nil, nil
+	j.mu.Unlock()
+	fail(left, room.ErrAway)
+}
+
+// patient answers those whose patience is over, and returns the others.
+func patient(batch []*request) []*request {
+	now := time.Now()
+	kept := batch[:0]
+	for _, q := range batch {
+		if now.Sub(q.at) >= Patience {
+			q.answer <- answer{err: room.ErrAway}
+		} else {
+			kept = append(kept, q)
+		}
+	}
+	return kept
+}
+
+func fail(batch []*request, err error) {
+	for _, q := range batch {
+		q.answer <- answer{err: err}
+	}
+}
+
+// join sends one batch. A batch whose answer was lost is sent again under its
+// number, until it is answered or the patience of its oldest visitor is over.
+// Then the lane is given up with it: a later batch must not be taken for it.
+func (r *roomHub) join(ctx context.Context, batch []*request) {
+	if len(batch) == 0 {
+		return
+	}
+	lane := &r.joins.lane
+	ids := make([]room.VisitorID, len(batch))
+	for i, q := range batch {
+		ids[i] = q.place.Visitor
+	}
+	lane.Batch++
+	epochs := 0 // how often the line was of another epoch than we thought
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {
+		caller, joined, err := r.joinOnce(ctx, ids)
+		switch {
+		case err == nil:
+			r.view.saw(caller.Epoch, joined.First+room.Number(joined.Granted)-1)
+			for i, q := range batch {
+				a := answer{err: room.ErrFull}
+				if i < joined.Granted {
+					place := room.Place{Visitor: q.place.Visitor, Number: joined.First + room.Number(i)}
+					a = answer{place: place, epoch: caller.Epoch, stand: room.Stand{Standing: room.Waiting}}
+				}
+				q.answer <- a
+			}
+			return
+		case errors.Is(err, room.ErrEpoch) && epochs < 2:
+			epochs++
+			r.view.forget()
+			continue
+		case definite(err):
+			if errors.Is(err, room.ErrStaleBatch) {
+				*lane = room.Lane{Name: r.hub.lane()}
+				err = room.ErrAway
+			}
+			fail(batch, err)
+			return
+		}
+		r.hub.metrics.failed("join", err)
+		if ctx.Err() == nil && time.Since(batch[0].at) < Patience {
+			select {
+			case <-time.After(pause):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		*lane = room.Lane{Name: r.hub.lane()}
+		fail(batch, room.ErrAway)
+		return
+	}
+}
+
+func (r *roomHub) joinOnce(ctx context.Context, ids []room.VisitorID) (room.Caller, room.Joined, error) {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	if err := r.ready(ctx); err != nil {
+		return room.Caller{}, room.Joined{}, err
+	}
+	caller := r.view.caller()
+	joined, err := r.hub.line.Join(ctx, r.name, caller, r.joins.lane, ids)
+	return caller, joined, err
+}
+
+// rejoin asks where a batch of places stands. It writes nothing, so a repeat is
+// always safe.
+func (r *roomHub) rejoin(ctx context.Context, batch []*request) {
+	if len(batch) == 0 {
+		return
+	}
+	if err := r.ready(ctx); err != nil && definite(err) {
+		fail(batch, err)
+		return
+	}
+	// A place of an epoch that we do not know may be of a newer line.
+	if r.strangers(batch) {
+		r.view.forget()
+	}
+	var epoch room.Epoch
+	var places []room.Place
+	stands, _, err := patiently(ctx, r, "rejoin", func(ctx context.Context) ([]room.Stand, error) {
+		if err := r.ready(ctx); err != nil {
+			return nil, err
+		}
+		epoch, places = r.view.caller().Epoch, places[:0]
+		for _, q := range batch {
+			if q.epoch == epoch {
+				places = append(places, q.place)
+				r.view.saw(epoch, q.place.Number)
+			}
+		}
+		if len(places) == 0 {
+			return nil, nil
+		}
+		return r.hub.line.Rejoin(ctx, r.name, r.view.caller(), places)
+	})
+	if err != nil {
+		fail(batch, err)
+		return
+	}
+	i := 0
+	for _, q := range batch {
+		if q.epoch != epoch {
+			q.answer <- answer{err: room.ErrEpoch}
+			continue
+		}
+		q.answer <- answer{place: q.place, epoch: epoch, stand: stands[i]}
+		i++
+	}
+}
+
+func (r *roomHub) strangers(batch []*request) bool {
+	epoch := r.view.caller().Epoch
+	for _, q := range batch {
+		if q.epoch != epoch {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,106 @@
+package hub
+
+import "waitroom/internal/room"
+
+// standing is where a session stands, as its connections were told.
+type standing = int32
+
+const (
+	waiting  standing = iota
+	admitted          // told `admitted`: until its deadline the pass can be claimed
+	inside            // told `pass`: until its deadline it opens the shop
+	over              // told missed, spent, left, or why it was dismissed; or never had a place
+	detached          // no connection is left; the roster has forgotten it
+)
+
+// event is what happens to a session.
+type event uint8
+
+const (
+	isGone      event = iota // the line's answers
+	isWaiting                //
+	isUnclaimed              //
+	isActive                 //
+	hasLeft                  // a leave of ours took effect
+)
+
+// eventOf is the event of an answer.
+func eventOf(s room.Standing) event {
+	return [...]event{room.Gone: isGone, room.Waiting: isWaiting, room.Unclaimed: isUnclaimed, room.Active: isActive}[s]
+}
+
+// saying is what a step has to say.
+type saying uint8
+
+const (
+	silence saying = iota
+	sayAdmitted
+	sayPass
+	sayMissed
+	saySpent
+	sayLeft
+)
+
+// audience is to whom.
+type audience uint8
+
+const (
+	nobody audience = iota
+	one             // the connection that came with the answer
+	everyone
+)
+
+// step is what an event does to a session.
+type step struct {
+	to    standing
+	say   saying
+	whom  audience
+	timed bool // the answer's deadline is the session's now
+	anew  bool // what was told last counts no more: the next tick tells it all
+}
+
+// transition is how a session moves. asker is who hears it even when it is nothing
+// new: nobody for a look-up, the one connection that returned, everyone for a claim.
+// leaving: a leave is under way, whose own answer tells.
+func transition(from standing, ev event, asker audience, leaving bool) step {
+	stay := step{to: from}
+	switch {
+	case from == detached:
+		return stay
+	case ev == hasLeft:
+		return step{to: over, say: sayLeft, whom: everyone}
+	case from == over && asker == nobody:
+		return stay
+	case from == over:
+		return step{to: over, say: saySpent, whom: asker}
+	}
+	switch ev {
+	case isGone:
+		switch {
+		case leaving:
+			return stay
+		case from == admitted:
+			return step{to: over, say: sayMissed, whom: everyone}
+		}
+		return step{to: over, say: saySpent, whom: everyone}
+	case isActive:
+		if from != inside {
+			asker = everyone
+		}
+		return step{to: inside, say: sayPass, whom: asker, timed: true}
+	case isUnclaimed:
+		if from == inside {
+			return stay
+		}
+		if from != admitted {
+			asker = everyone
+		}
+		return step{to: admitted, say: sayAdmitted, whom: asker, timed: true}
+	case isWaiting:
+		// From admitted: the line lost the admission; it will come again.
+		if from != inside {
+			return step{to: waiting, anew: true}
+		}
+	}
+	return stay
+}

@@ -1,0 +1,169 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"waitroom/internal/room"
+	"waitroom/internal/wire"
+)
+
+// view is what this node knows of one line.
+type view struct {
+	// Set once.
+	name    room.Name
+	line    reads
+	metrics *metrics
+
+	mu    sync.Mutex
+	epoch room.Epoch
+	mark  room.Number // high-water mark: the greatest number seen in this epoch
+	conf  room.Conf
+	known bool      // conf and epoch are of a read since somebody is here
+	from  int64     // byte of the last head: the next read begins there
+	good  time.Time // start of the last good read, or of the first session since
+	shown shown
+}
+
+// shown is what everybody in the room is told about it, and its revision.
+type shown struct {
+	rev     uint32
+	state   room.Shown
+	notice  string
+	opensAt time.Time // on the line's clock, to see a change
+	opens   time.Time // the same on this node's clock; zero when nobody knows
+}
+
+func (s shown) frame(now time.Time) []byte {
+	m := wire.RoomMessage{Type: wire.Room, State: s.state, Notice: s.notice, BeatMS: BeatMost.Milliseconds()}
+	if s.state == room.ShownOpening && !s.opens.IsZero() {
+		left := max(0, s.opens.Sub(now).Milliseconds())
+		m.OpensMS = &left
+	}
+	return wire.Encode(m)
+}
+
+// read takes a snapshot and keeps what it says about the room. anew: the line is
+// another one than before, and places of the older one are worth nothing in it.
+func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error) {
+	v.mu.Lock()
+	mark, from := v.mark, v.from // before the read: numbers given meanwhile are above its seq
+	v.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	s, err = v.line.Snapshot(ctx, v.name, from)
+	if err != nil {
+		v.metrics.failed("snapshot", err)
+		if errors.Is(err, room.ErrUnknown) {
+			v.forget()
+		}
+		return s, false, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	old := v.epoch
+	if old != s.Conf.Epoch {
+		v.epoch, v.mark, mark = s.Conf.Epoch, 0, 0
+	}
+	anew = old != s.Conf.Epoch && old != ""
+	v.conf, v.known, v.from = s.Conf, true, int64(s.Head>>3)
+	if s.Seq < mark {
+		v.show(shown{state: room.ShownRecovering})
+		return s, anew, room.ErrRecovering
+	}
+	v.mark = max(v.mark, s.Seq)
+	now := shown{state: s.Conf.Shown(s.Waiting, s.Now), notice: s.Conf.Notice, opensAt: s.Conf.OpensAt}
+	if !now.opensAt.IsZero() {
+		now.opens = time.Now().Add(now.opensAt.Sub(s.Now))
+	}
+	v.show(now)
+	return s, anew, nil
+}
+
+// show changes what is told about the room; the position tick tells it. The caller
+// holds mu.
+func (v *view) show(s shown) {
+	s.rev = v.shown.rev
+	if s.state != v.shown.state || s.notice != v.shown.notice || !s.opensAt.Equal(v.shown.opensAt) {
+		s.rev++
+	}
+	v.shown = s
+}
+
+// trouble shows a state that no read told.
+func (v *view) trouble(state room.Shown) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.show(shown{state: state})
+}
+
+// told is what is shown now.
+func (v *view) told() shown {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.shown
+}
+
+// now is what is shown, and the epoch it is of.
+func (v *view) now() (shown, room.Epoch) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.shown, v.epoch
+}
+
+// succeeded notes the start of a read that was good.
+func (v *view) succeeded(start time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.good = start
+}
+
+// stale is how old the last good read was at a moment.
+func (v *view) stale(at time.Time) time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return at.Sub(v.good)
+}
+
+// forget makes the next batch read the conf again.
+func (v *view) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.known = false
+}
+
+func (v *view) isKnown() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known
+}
+
+// caller goes with every writing call.
+func (v *view) caller() room.Caller {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return room.Caller{Epoch: v.epoch, Mark: v.mark}
+}
+
+// saw raises the high-water mark of an epoch.
+func (v *view) saw(epoch room.Epoch, n room.Number) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if epoch == v.epoch {
+		v.mark = max(v.mark, n)
+	}
+}
+
+// shop is where a pass of this room opens, unless the conf names no place.
+func (v *view) shop(otherwise string) string {
+	v.mu.Lock()
+	url := v.conf.ShopURL
+	v.mu.Unlock()
+	if url == "" {
+		url = otherwise
+	}
+	return strings.ReplaceAll(url, "{room}", string(v.name))
+}
