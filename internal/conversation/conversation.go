@@ -10,6 +10,7 @@ package conversation
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,11 @@ const (
 	// three in an hour.
 	messageBurst = 10
 	messageRate  = 5
+	// New numbers of one connection: so many at once, and one each so often. Who
+	// changes his mind leaves and joins a few times; a program that does it without
+	// end would burn a line's 2^30 numbers in hours.
+	numberBurst = 10
+	numberEvery = time.Minute
 )
 
 // Link is one connection as its conversation sees it. Its methods do not block and
@@ -79,16 +85,19 @@ type Conversation struct {
 	room    room.Name
 	session *hub.Session
 	at      int64 // when credit was counted, in ms of the desk's clock
+	since   int64 // when numbers was counted
 	credit  int32 // messages that may come at once
+	numbers int16 // new numbers that may be taken at once
 	spoke   bool  // a message has come
 	done    bool  // the link is closing: nothing is served any more
 }
 
 // Begin starts a conversation about a room as a visitor named it.
 func (d *Desk) Begin(name string, link Link) Conversation {
-	c := Conversation{desk: d, link: link, credit: messageBurst, at: d.now()}
+	c := Conversation{desk: d, link: link, credit: messageBurst, numbers: numberBurst, at: d.now(), since: d.now()}
 	var err error
-	if c.room, err = room.ParseName(name); err != nil {
+	// A copy: the name is a part of the request line, which would stay with it.
+	if c.room, err = room.ParseName(strings.Clone(name)); err != nil {
 		c.Refuse(wire.BadRoom)
 		return c
 	}
@@ -208,8 +217,12 @@ func (c *Conversation) join(ctx context.Context, place string) error {
 		}
 	case before != nil && !before.Over():
 		now, err = before.Again(ctx, c.link)
+	case !c.hasNumber():
+		err = errTooFast
 	default:
-		now, err = c.desk.hub.Join(ctx, c.room, c.link)
+		if now, err = c.desk.hub.Join(ctx, c.room, c.link); err == nil {
+			c.numbers--
+		}
 		if errors.Is(err, room.ErrEpoch) {
 			err = room.ErrAway // the line was made anew meanwhile: no fault of the visitor
 		}
@@ -224,25 +237,46 @@ func (c *Conversation) join(ctx context.Context, place string) error {
 	return nil
 }
 
+// errTooFast refuses a join of a connection that has taken too many numbers.
+var errTooFast = errors.New("too many numbers for one connection")
+
+// hasNumber reports that the connection may take another number.
+func (c *Conversation) hasNumber() bool {
+	n := int64(c.numbers)
+	refill(&n, &c.since, c.desk.now(), numberEvery.Milliseconds(), numberBurst)
+	c.numbers = int16(n)
+	return n > 0
+}
+
 // Spend takes one message from the allowance; what else a connection asks a server
 // to answer counts like one.
 func (c *Conversation) Spend() bool {
-	now := c.desk.now()
-	if gained := (now - c.at) * messageRate / 1000; gained > 0 {
-		c.credit = int32(min(messageBurst, int64(c.credit)+gained))
-		c.at = now
+	n := int64(c.credit)
+	refill(&n, &c.at, c.desk.now(), 1000/messageRate, messageBurst)
+	ok := n > 0
+	if ok {
+		n--
 	}
-	if c.credit == 0 {
-		return false
+	c.credit = int32(n)
+	return ok
+}
+
+// refill adds to a budget one for every so many ms since it was counted, up to most.
+func refill(n, at *int64, now, every, most int64) {
+	gained := (now - *at) / every
+	*n += gained
+	*at += gained * every
+	if *n >= most {
+		*n, *at = most, now
 	}
-	c.credit--
-	return true
 }
 
 // codeOf adds to the table what wire does not know: errors of tokens and of the
 // hub.
 func codeOf(err error) wire.Code {
 	switch {
+	case errors.Is(err, errTooFast):
+		return wire.TooFast
 	case errors.Is(err, token.ErrMalformed):
 		return wire.PlaceBad
 	case errors.Is(err, token.ErrForeign), errors.Is(err, token.ErrExpired):

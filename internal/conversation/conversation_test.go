@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -143,4 +145,72 @@ func TestAllowance(t *testing.T) {
 			t.Errorf("got %v above the rate, want too_fast", l.heard)
 		}
 	})
+}
+
+// A connection that joins and leaves in turn gets no endless numbers: a line has 2^30
+// of them for ever.
+func TestNumbersAreBudgeted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &counts{}
+		d := NewDesk(r, r, prometheus.NewRegistry())
+		l := &link{}
+		talk := d.Begin("show", l)
+		for range 24 * 3600 * messageRate { // a day of asking as fast as is allowed
+			if talk.Done() {
+				talk = d.Begin("show", l)
+				break
+			}
+			talk.Message(t.Context(), []byte(`{"type":"join"}`))
+			time.Sleep(time.Second / messageRate)
+		}
+		if r.joins > numberBurst+1 {
+			t.Errorf("got %d numbers taken before it was cut, want at most %d and what a minute gives", r.joins, numberBurst)
+		}
+		if got := l.heard[len(l.heard)-2:]; !slices.Equal(got, []string{"too_fast", "close 4503"}) {
+			t.Errorf("got %v, want too_fast", got)
+		}
+		// Slowly, for ever: who changes his mind once a minute is served.
+		r.joins = 0
+		for range 500 {
+			time.Sleep(numberEvery)
+			talk.Message(t.Context(), []byte(`{"type":"join"}`))
+		}
+		if r.joins != 500 || talk.Done() {
+			t.Errorf("got %d of 500 joins, one a minute", r.joins)
+		}
+		// A return takes no number.
+		for range 50 {
+			time.Sleep(time.Second)
+			talk.Message(t.Context(), []byte(`{"type":"join","place":"x"}`))
+		}
+		if talk.Done() {
+			t.Error("got a return counted as a new number")
+		}
+	})
+}
+
+// counts gives numbers and never a session: what matters is how often it is asked.
+type counts struct {
+	refuses
+	joins int
+}
+
+func (c *counts) Join(context.Context, room.Name, hub.Sink) (*hub.Session, error) {
+	c.joins++
+	return nil, nil
+}
+
+func (c *counts) ParsePlace(context.Context, string, room.Name) (token.Place, error) {
+	return token.Place{}, token.ErrKeysAway
+}
+
+// A conversation keeps the room's name, not the request that it stood in.
+func TestRoomNameStandsAlone(t *testing.T) {
+	request := "/rooms/show/ws?" + strings.Repeat("x", 15_000)
+	d := NewDesk(&refuses{}, &refuses{}, prometheus.NewRegistry())
+	talk := d.Begin(request[7:11], &link{})
+	from, to := uintptr(unsafe.Pointer(unsafe.StringData(request))), uintptr(unsafe.Pointer(unsafe.StringData(string(talk.room))))
+	if talk.room != "show" || to >= from && to < from+uintptr(len(request)) {
+		t.Errorf("got %q inside the request line: it keeps %d bytes alive", talk.room, len(request))
+	}
 }
