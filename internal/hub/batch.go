@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type joins struct {
 	mu      sync.Mutex
 	news    []*request
 	returns []*request
+	held    []*request // returns to a line we do not know, until the next read
 	ended   bool
 
 	kick chan struct{}
@@ -41,18 +43,40 @@ func (j *joins) put(r *request) error {
 	switch {
 	case j.ended:
 		return room.ErrAway
-	case len(j.news)+len(j.returns) >= MaxJoins:
+	case len(j.news)+len(j.returns)+len(j.held) >= MaxJoins:
 		return ErrOverloaded
 	case r.place.Number == 0:
 		j.news = append(j.news, r)
 	default:
 		j.returns = append(j.returns, r)
 	}
+	j.wake()
+	return nil
+}
+
+// wake has the batches look again.
+func (j *joins) wake() {
 	select {
 	case j.kick <- struct{}{}:
 	default:
 	}
-	return nil
+}
+
+// hold keeps returns to a line that we do not know.
+func (j *joins) hold(batch []*request) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = append(j.held, batch...)
+}
+
+// release puts back the held.
+func (j *joins) release() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.held) > 0 {
+		j.returns, j.held = append(j.returns, j.held...), nil
+		j.wake()
+	}
 }
 
 // take removes up to MaxBatch requests of a kind.
@@ -90,8 +114,8 @@ func (r *roomHub) batches(ctx context.Context) {
 	}
 	j.mu.Lock()
 	j.ended = true
-	left := append(j.news, j.returns...)
-	j.news, j.returns = nil, nil
+	left := append(append(j.news, j.returns...), j.held...)
+	j.news, j.returns, j.held = nil, nil, nil
 	j.mu.Unlock()
 	fail(left, room.ErrAway)
 }
@@ -191,49 +215,60 @@ func (r *roomHub) rejoin(ctx context.Context, batch []*request) {
 		fail(batch, err)
 		return
 	}
-	// A place of an epoch that we do not know may be of a newer line.
-	if r.strangers(batch) {
-		r.view.forget()
+	batch = r.strangers(batch)
+	if len(batch) == 0 {
+		return
 	}
-	var epoch room.Epoch
-	var places []room.Place
+	epoch := batch[0].epoch
+	places := make([]room.Place, len(batch))
+	for i, q := range batch {
+		places[i] = q.place
+		r.view.saw(epoch, q.place.Number)
+	}
 	stands, _, err := patiently(ctx, r, "rejoin", func(ctx context.Context) ([]room.Stand, error) {
 		if err := r.ready(ctx); err != nil {
 			return nil, err
 		}
-		epoch, places = r.view.caller().Epoch, places[:0]
-		for _, q := range batch {
-			if q.epoch == epoch {
-				places = append(places, q.place)
-				r.view.saw(epoch, q.place.Number)
-			}
-		}
-		if len(places) == 0 {
-			return nil, nil
-		}
-		return r.hub.line.Rejoin(ctx, r.name, r.view.caller(), places)
+		return r.hub.line.Rejoin(ctx, r.name, r.caller(epoch), places)
 	})
 	if err != nil {
 		fail(batch, err)
 		return
 	}
-	i := 0
-	for _, q := range batch {
-		if q.epoch != epoch {
-			q.answer <- answer{err: room.ErrEpoch}
-			continue
-		}
+	for i, q := range batch {
 		q.answer <- answer{place: q.place, epoch: epoch, stand: stands[i]}
-		i++
 	}
 }
 
-func (r *roomHub) strangers(batch []*request) bool {
-	epoch := r.view.caller().Epoch
+// strangers keeps those places of a batch that are of our line, and takes out the
+// others. One that came after the last read may be of a newer line than we know, so
+// it is held until the next; of what an answered read does not know, nobody here may
+// ask. So places of an older line, however many, cost no read.
+func (r *roomHub) strangers(batch []*request) []*request {
+	var held []*request
+	kept := batch[:0]
 	for _, q := range batch {
-		if q.epoch != epoch {
-			return true
+		switch epoch, told := r.view.since(q.at); {
+		case q.epoch == epoch:
+			kept = append(kept, q)
+		case told:
+			q.answer <- answer{err: room.ErrEpoch}
+		default:
+			held = append(held, q)
 		}
 	}
-	return false
+	if len(held) > 0 {
+		r.joins.hold(held)
+	}
+	// The line may have been made anew between two of them.
+	if len(kept) > 0 {
+		first := kept[0].epoch
+		kept = slices.DeleteFunc(kept, func(q *request) bool {
+			if q.epoch != first {
+				q.answer <- answer{err: room.ErrEpoch}
+			}
+			return q.epoch != first
+		})
+	}
+	return kept
 }

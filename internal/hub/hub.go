@@ -47,6 +47,13 @@ const (
 	// stalledAfter is how old the last good read may be before visitors are told:
 	// one blip of Redis is nobody's business.
 	stalledAfter = 2500 * time.Millisecond
+	// turnGood is how old the last good turn tick may be for a claim before its time to
+	// be answered out of it: three ticks, since one may fail.
+	turnGood = 3 * TurnTick
+	// lastSecond is how long before the end of a claim the line is asked whether
+	// somebody has claimed on another node. Who claims and buys within it, there, is
+	// told that the turn was missed here.
+	lastSecond = time.Second
 	// readLimit bounds one read or act, so that a hanging server costs a tick.
 	readLimit = time.Second
 )

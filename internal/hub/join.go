@@ -44,11 +44,27 @@ func (h *Hub) come(ctx context.Context, name room.Name, r *request, sink Sink) (
 		if a.err != nil {
 			return nil, a.err
 		}
-		return in.attach(a, sink)
+		s, stale, err := in.attach(a, sink)
+		if stale {
+			in.askAgain(ctx, s, sink)
+		}
+		return s, err
 	case <-ctx.Done():
 		// The place may exist all the same: nobody comes for it, and it stays in
 		// the line until it is popped.
 		return nil, room.ErrAway
+	}
+}
+
+// askAgain is for a connection whose answer was under way while its session moved
+// on: a second one is younger than that. If even this is older than what was told,
+// the line has lost writes; then the session goes by it, and the ticks tell.
+func (r *roomHub) askAgain(ctx context.Context, s *Session, sink Sink) {
+	stands, _, err := patiently(ctx, r, "rejoin", func(ctx context.Context) ([]room.Stand, error) {
+		return r.hub.line.Rejoin(ctx, r.name, r.caller(s.epoch), []room.Place{s.place})
+	})
+	if err == nil && s.apply(eventOf(stands[0].Standing), stands[0], one, sink) {
+		s.apply(eventOf(stands[0].Standing), stands[0], nobody, nil)
 	}
 }
 
@@ -84,26 +100,26 @@ func (h *Hub) Watch(name room.Name, sink Sink) *Session {
 }
 
 // attach brings a connection to the session of its place, made with the first one,
-// and tells it where it stands. On success the roster's people counts the session,
-// once.
-func (r *roomHub) attach(a answer, sink Sink) (*Session, error) {
+// and tells it where it stands; stale: the answer is too old to tell it. On success
+// the roster's people counts the session, once.
+func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error) {
 	token, err := r.hub.signer.Place(r.name, a.epoch, a.place)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	joined := wire.Encode(wire.JoinedMessage{Type: wire.Joined, Place: token, Number: a.place.Number, Epoch: a.epoch, BeatMS: BeatMost.Milliseconds()})
 
 	r.roster.mu.Lock()
 	if r.roster.closed {
 		r.roster.mu.Unlock()
-		return nil, room.ErrUnknown
+		return nil, false, room.ErrUnknown
 	}
 	shown, epoch := r.view.now()
 	if a.epoch != epoch {
 		r.roster.mu.Unlock()
-		return nil, room.ErrEpoch
+		return nil, false, room.ErrEpoch
 	}
-	s := r.roster.sessions[a.place.Visitor]
+	s = r.roster.sessions[a.place.Visitor]
 	if s != nil {
 		s.mu.Lock()
 		if s.standing() == detached {
@@ -131,7 +147,7 @@ func (r *roomHub) attach(a answer, sink Sink) (*Session, error) {
 		r.exit() // people counts it already
 	}
 	if a.stand.Standing != room.Waiting || !fresh {
-		s.apply(eventOf(a.stand.Standing), a.stand, one, sink)
+		stale = s.apply(eventOf(a.stand.Standing), a.stand, one, sink)
 	}
-	return s, nil
+	return s, stale, nil
 }

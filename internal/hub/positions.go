@@ -64,6 +64,7 @@ type positionTick struct {
 func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	t := &r.positions
 	s, err := r.read(ctx)
+	r.joins.release()
 	if ctx.Err() != nil {
 		return
 	}

@@ -44,6 +44,7 @@ type Session struct {
 	mu       sync.Mutex
 	sinks    []Sink        // in order of arrival
 	deadline time.Duration // of the claim or the pass, on the node's clock; 0: none
+	lastCall bool          // nobody had claimed within the last second of it
 	lease    time.Duration // when it ends without a connection; 0: it has one
 	last     room.Position // last told
 	rev      uint32        // of the room, last told
@@ -130,7 +131,12 @@ func (s *Session) wakes() (at time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.standing() {
-	case admitted, inside:
+	case admitted:
+		at = s.deadline
+		if !s.lastCall {
+			at -= lastSecond
+		}
+	case inside:
 		at = s.deadline
 	case detached:
 		return 0
@@ -183,15 +189,16 @@ func (s *Session) dismiss(code wire.Code) {
 }
 
 // apply does to the session what an event does, and tells. to is the connection that
-// came with the answer, for an asker that is one.
-func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) {
+// came with the answer, for an asker that is one. stale: the answer is older than
+// what was told, and to has heard nothing of where it stands.
+func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) (stale bool) {
 	shop := ""
 	if ev == isActive {
 		shop = s.room.view.shop(s.room.hub.shopURL) // before mu, see Locks
 	}
 	s.mu.Lock()
 	from := s.standing()
-	step := transition(from, ev, asker, s.leaving)
+	step := transition(from, ev, circumstances{asker: asker, leaving: s.leaving, lastCall: s.lastCall})
 	text, err := s.text(step, st, shop)
 	if err != nil {
 		s.room.hub.log.Error("a pass could not be signed", zap.Error(err))
@@ -199,6 +206,7 @@ func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) {
 	}
 	if step.timed {
 		s.deadline = s.room.hub.now() + st.Left
+		s.lastCall = step.to == admitted && st.Left <= lastSecond
 	}
 	if step.anew {
 		s.last, s.spoke = 0, 0
@@ -220,6 +228,7 @@ func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) {
 	if step.to != from {
 		s.room.hub.metrics.told(s.room.name, step.to)
 	}
+	return step.stale
 }
 
 // text encodes what a step has to say; nil: nothing, or nobody to say it to.
@@ -252,11 +261,18 @@ func (s *Session) pass(st room.Stand, shop string) ([]byte, error) {
 }
 
 // Claim takes the pass. A repeat gives the same one; a claim before its time
-// only brings the position again.
+// only brings the position again, and costs the line nothing: by a turn tick of just
+// now this place waits, and who is let in meanwhile is told so.
 func (s *Session) Claim(ctx context.Context) error {
-	if s.Over() {
+	switch s.standing() {
+	case over:
 		s.apply(isGone, room.Stand{}, everyone, nil)
 		return nil
+	case waiting:
+		if s.room.hub.now()-time.Duration(s.room.turns.good.Load()) <= turnGood {
+			s.apply(isWaiting, room.Stand{}, everyone, nil)
+			return nil
+		}
 	}
 	st, _, err := patiently(ctx, s.room, "claim", func(ctx context.Context) (room.Stand, error) {
 		return s.room.hub.line.Claim(ctx, s.room.name, s.room.caller(s.epoch), s.place)

@@ -57,50 +57,66 @@ type step struct {
 	whom  audience
 	timed bool // the answer's deadline is the session's now
 	anew  bool // what was told last counts no more: the next tick tells it all
+	stale bool // the answer is older than what was told: the line is to be asked again
 }
 
-// transition is how a session moves. asker is who hears it even when it is nothing
-// new: nobody for a look-up, the one connection that returned, everyone for a claim.
-// leaving: a leave is under way, whose own answer tells.
-func transition(from standing, ev event, asker audience, leaving bool) step {
+// circumstances are what else decides.
+type circumstances struct {
+	// asker is who hears it even when it is nothing new: nobody for a look-up, the one
+	// connection that returned, everyone for a claim.
+	asker audience
+	// leaving: a leave is under way, whose own answer tells.
+	leaving bool
+	// lastCall: the line said within the last second of the claim that nobody had
+	// claimed. Only then is a place that is gone a turn that was missed: otherwise
+	// somebody may have claimed it on another node, and bought.
+	lastCall bool
+}
+
+// transition is how a session moves.
+func transition(from standing, ev event, c circumstances) step {
 	stay := step{to: from}
 	switch {
 	case from == detached:
 		return stay
 	case ev == hasLeft:
 		return step{to: over, say: sayLeft, whom: everyone}
-	case from == over && asker == nobody:
+	case from == over && c.asker == nobody:
 		return stay
 	case from == over:
-		return step{to: over, say: saySpent, whom: asker}
+		return step{to: over, say: saySpent, whom: c.asker}
 	}
 	switch ev {
 	case isGone:
 		switch {
-		case leaving:
+		case c.leaving:
 			return stay
-		case from == admitted:
+		case from == admitted && c.lastCall:
 			return step{to: over, say: sayMissed, whom: everyone}
 		}
 		return step{to: over, say: saySpent, whom: everyone}
 	case isActive:
 		if from != inside {
-			asker = everyone
+			c.asker = everyone
 		}
-		return step{to: inside, say: sayPass, whom: asker, timed: true}
+		return step{to: inside, say: sayPass, whom: c.asker, timed: true}
 	case isUnclaimed:
-		if from == inside {
-			return stay
+		switch from {
+		case inside:
+			return step{to: inside, stale: c.asker == one}
+		case waiting:
+			c.asker = everyone
 		}
-		if from != admitted {
-			asker = everyone
-		}
-		return step{to: admitted, say: sayAdmitted, whom: asker, timed: true}
+		return step{to: admitted, say: sayAdmitted, whom: c.asker, timed: true}
 	case isWaiting:
-		// From admitted: the line lost the admission; it will come again.
-		if from != inside {
-			return step{to: waiting, anew: true}
+		switch {
+		case from == inside:
+			return step{to: inside, stale: c.asker == one}
+		case from == admitted && c.asker == one:
+			return step{to: admitted, stale: true}
 		}
+		// From admitted: the line lost the admission; it will come again.
+		return step{to: waiting, anew: true}
 	}
 	return stay
 }

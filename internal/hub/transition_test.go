@@ -10,64 +10,73 @@ import (
 	"waitroom/internal/wire"
 )
 
-// Every cell: where a session stands, what happens to it, and who asked.
+// Every cell: where a session stands, what happens to it, who asked, and what else
+// decides.
 func TestTransition(t *testing.T) {
 	type cell struct {
-		from    standing
-		ev      event
-		asker   audience
-		leaving bool
-		want    step
+		from standing
+		ev   event
+		c    circumstances
 	}
-	var table []cell
-	row := func(from standing, ev event, leaving bool, want map[audience]step) {
-		for asker, w := range want {
-			table = append(table, cell{from, ev, asker, leaving, w})
-		}
-	}
-	all := func(s step) map[audience]step { return map[audience]step{nobody: s, one: s, everyone: s} }
-	to := func(s step) map[audience]step { // told to who asked
-		m := map[audience]step{}
-		for _, a := range []audience{nobody, one, everyone} {
-			s.whom = a
-			m[a] = s
-		}
-		return m
-	}
+	table := map[cell]step{}
 	for _, leaving := range []bool{false, true} {
-		// Nothing wakes the dead.
-		for ev := isGone; ev <= hasLeft; ev++ {
-			row(detached, ev, leaving, all(step{to: detached}))
+		for _, lastCall := range []bool{false, true} {
+			for _, asker := range []audience{nobody, one, everyone} {
+				row := func(from standing, ev event, want step) {
+					table[cell{from, ev, circumstances{asker, leaving, lastCall}}] = want
+				}
+				asked := func(s step) step { s.whom = asker; return s } // told to who asked
+				all := func(s step) step { s.whom = everyone; return s }
+				// Nothing wakes the dead.
+				for ev := isGone; ev <= hasLeft; ev++ {
+					row(detached, ev, step{to: detached})
+				}
+				// What took effect is told from everywhere, once more from over: a second leave
+				// was answered in the same words.
+				for _, from := range []standing{waiting, admitted, inside, over} {
+					row(from, hasLeft, all(step{to: over, say: sayLeft}))
+				}
+				// Who is over and asks hears it; a look-up has nothing to say.
+				for _, ev := range []event{isGone, isWaiting, isUnclaimed, isActive} {
+					row(over, ev, step{to: over})
+					if asker != nobody {
+						row(over, ev, asked(step{to: over, say: saySpent}))
+					}
+				}
+				row(waiting, isGone, all(step{to: over, say: saySpent}))
+				row(inside, isGone, all(step{to: over, say: saySpent}))
+				row(admitted, isGone, all(step{to: over, say: saySpent}))
+				if lastCall {
+					row(admitted, isGone, all(step{to: over, say: sayMissed}))
+				}
+				if leaving {
+					for _, from := range []standing{waiting, admitted, inside} {
+						row(from, isGone, step{to: from}) // the leave's own answer tells
+					}
+				}
+				// An answer that a connection brought may be older than what was told.
+				stale := asker == one
+				row(waiting, isWaiting, step{to: waiting, anew: true})
+				row(admitted, isWaiting, step{to: waiting, anew: true})
+				if stale {
+					row(admitted, isWaiting, step{to: admitted, stale: true})
+				}
+				row(inside, isWaiting, step{to: inside, stale: stale})
+				row(inside, isUnclaimed, step{to: inside, stale: stale})
+				row(waiting, isUnclaimed, all(step{to: admitted, say: sayAdmitted, timed: true}))
+				row(admitted, isUnclaimed, asked(step{to: admitted, say: sayAdmitted, timed: true}))
+				row(waiting, isActive, all(step{to: inside, say: sayPass, timed: true}))
+				row(admitted, isActive, all(step{to: inside, say: sayPass, timed: true}))
+				row(inside, isActive, asked(step{to: inside, say: sayPass, timed: true}))
+			}
 		}
-		// What took effect is told from everywhere, once more from over: a second leave
-		// was answered in the same words.
-		for _, from := range []standing{waiting, admitted, inside, over} {
-			row(from, hasLeft, leaving, all(step{to: over, say: sayLeft, whom: everyone}))
-		}
-		// Who is over and asks hears it; a look-up has nothing to say.
-		for _, ev := range []event{isGone, isWaiting, isUnclaimed, isActive} {
-			row(over, ev, leaving, map[audience]step{nobody: {to: over}, one: {to: over, say: saySpent, whom: one}, everyone: {to: over, say: saySpent, whom: everyone}})
-		}
-		row(waiting, isWaiting, leaving, all(step{to: waiting, anew: true}))
-		row(admitted, isWaiting, leaving, all(step{to: waiting, anew: true}))
-		row(inside, isWaiting, leaving, all(step{to: inside}))
-		row(waiting, isUnclaimed, leaving, all(step{to: admitted, say: sayAdmitted, whom: everyone, timed: true}))
-		row(admitted, isUnclaimed, leaving, to(step{to: admitted, say: sayAdmitted, timed: true}))
-		row(inside, isUnclaimed, leaving, all(step{to: inside}))
-		row(waiting, isActive, leaving, all(step{to: inside, say: sayPass, whom: everyone, timed: true}))
-		row(admitted, isActive, leaving, all(step{to: inside, say: sayPass, whom: everyone, timed: true}))
-		row(inside, isActive, leaving, to(step{to: inside, say: sayPass, timed: true}))
 	}
-	for from, say := range map[standing]saying{waiting: saySpent, admitted: sayMissed, inside: saySpent} {
-		row(from, isGone, false, all(step{to: over, say: say, whom: everyone}))
-		row(from, isGone, true, all(step{to: from})) // the leave's own answer tells
-	}
-	if want := 5 * 5 * 3 * 2; len(table) != want {
+	if want := 5 * 5 * 3 * 2 * 2; len(table) != want {
 		t.Fatalf("got %d cells, want all %d", len(table), want)
 	}
-	for _, c := range table {
-		if got := transition(c.from, c.ev, c.asker, c.leaving); got != c.want {
-			t.Errorf("from %d, event %d, asked by %d, leaving %t: got %+v, want %+v", c.from, c.ev, c.asker, c.leaving, got, c.want)
+	for c, want := range table {
+		if got := transition(c.from, c.ev, c.c); got != want {
+			t.Errorf("from %d, event %d, %+v: got %+v, want %+v", c.from, c.ev, c.c, got, want)
 		}
 	}
 }

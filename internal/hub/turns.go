@@ -3,14 +3,17 @@ package hub
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"waitroom/internal/room"
 )
 
-// turnTick is owned by the goroutine of the turn ticks; what is in it is reused.
+// turnTick is owned by the goroutine of the turn ticks, but for good; what is in it
+// is reused.
 type turnTick struct {
-	from   int64 // byte of the last head: the next read begins there
+	good   atomic.Int64 // when the last good one began, on the node's clock
+	from   int64        // byte of the last head: the next read begins there
 	look   []*Session
 	lapsed []*Session
 	places []room.Place
@@ -25,7 +28,7 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	if !r.view.isKnown() {
 		return // the position tick or a batch reads the room first
 	}
-	by := r.view.caller()
+	by, began := r.view.caller(), r.hub.now()
 	turn, err := r.hub.line.Turn(ctx, r.name, t.from)
 	if err != nil {
 		r.hub.metrics.failed("turn", err)
@@ -44,6 +47,7 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		clear(t.lapsed)
 	}()
 	if len(t.look) == 0 {
+		t.good.Store(int64(began))
 		return
 	}
 	t.places = t.places[:0]
@@ -64,6 +68,9 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		if stands[i].Standing != room.Waiting && s.epoch == by.Epoch {
 			s.apply(eventOf(stands[i].Standing), stands[i], nobody, nil)
 		}
+	}
+	if len(t.look) < room.MaxBatch { // else others are below the head, unasked
+		t.good.Store(int64(began))
 	}
 	r.hub.metrics.late.Observe(time.Since(start).Seconds())
 }

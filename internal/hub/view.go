@@ -3,9 +3,12 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
@@ -17,6 +20,10 @@ type view struct {
 	name    room.Name
 	line    reads
 	metrics *metrics
+	log     *zap.Logger
+	// reading is held by whoever reads: a read that began before another must not
+	// come after it, or it would bring an older line back.
+	reading chan struct{}
 
 	mu    sync.Mutex
 	epoch room.Epoch
@@ -25,7 +32,12 @@ type view struct {
 	known bool      // conf and epoch are of a read since somebody is here
 	from  int64     // byte of the last head: the next read begins there
 	good  time.Time // start of the last good read, or of the first session since
+	began time.Time // start of the last read that was answered
 	shown shown
+}
+
+func newView(name room.Name, line reads, m *metrics, log *zap.Logger) view {
+	return view{name: name, line: line, metrics: m, log: log, reading: make(chan struct{}, 1)}
 }
 
 // shown is what everybody in the room is told about it, and its revision.
@@ -49,11 +61,18 @@ func (s shown) frame(now time.Time) []byte {
 // read takes a snapshot and keeps what it says about the room. anew: the line is
 // another one than before, and places of the older one are worth nothing in it.
 func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	select {
+	case v.reading <- struct{}{}:
+		defer func() { <-v.reading }()
+	case <-ctx.Done():
+		return s, false, fmt.Errorf("%w: another read takes its time", room.ErrAway)
+	}
+	began := time.Now()
 	v.mu.Lock()
 	mark, from := v.mark, v.from // before the read: numbers given meanwhile are above its seq
 	v.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
-	defer cancel()
 	s, err = v.line.Snapshot(ctx, v.name, from)
 	if err != nil {
 		v.metrics.failed("snapshot", err)
@@ -64,6 +83,7 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.began = began
 	old := v.epoch
 	if old != s.Conf.Epoch {
 		v.epoch, v.mark, mark = s.Conf.Epoch, 0, 0
@@ -139,6 +159,13 @@ func (v *view) isKnown() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.known
+}
+
+// since is the epoch, and whether a read that began at or after a moment tells it.
+func (v *view) since(at time.Time) (room.Epoch, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.epoch, !v.began.Before(at)
 }
 
 // caller goes with every writing call.
