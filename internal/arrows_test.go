@@ -29,12 +29,13 @@ var arrows = map[string]struct {
 	"internal/node":         {[]string{"internal/room", "internal/token", "internal/directory", "internal/hub", "internal/conversation", "internal/gateway", "internal/signs", "web"}, "the one wiring of a node"},
 	"internal/directory":    {[]string{"internal/room"}, "what a process knows of the rooms; no client, no transport"},
 	"internal/signs":        {[]string{"internal/room"}, "signs of life and what they say; the line by interface"},
-	"internal/admission":    {[]string{"internal/room", "internal/events"}, "rounds and relay over interfaces"},
+	"internal/admission":    {[]string{"internal/room", "internal/events", "internal/outage"}, "rounds and relay over interfaces"},
 	"internal/booking":      {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "web"}, "the rule with its SQL; Kafka by interface"},
 	"internal/bot":          {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
 	"internal/embedded":     {nil, "servers inside the demo"},
 	"internal/testenv":      {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
 	"web":                   {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
+	"internal/outage":       {nil, "one way to log what does not work; knows no domain"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.
