@@ -3,10 +3,12 @@ package admission
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
@@ -48,14 +50,17 @@ type cause struct {
 
 	metric room.Stop // the one whose gauge is 1; "" for none
 	logged lasting   // rate, more and empty are one: nobody stands still
+	outage *outage.Log
 }
 
 func newCause(name room.Name, log *zap.Logger, m *metrics, b *board) *cause {
-	return &cause{name: name, log: log, metrics: m, board: b, logged: lasting{now: admitting, kept: admitting}}
+	return &cause{name: name, log: log, metrics: m, board: b, logged: lasting{now: admitting, kept: admitting},
+		outage: outage.New(outage.Config{Log: log, Hold: hold, Down: "room admits nobody", Up: "rounds come about again"})}
 }
 
 // stopped notes a round and why it stopped.
-func (c *cause) stopped(round room.Round) {
+func (c *cause) stopped(ctx context.Context, round room.Round) {
+	c.outage.Note(ctx, nil)
 	stop := round.Stop
 	c.board.round(round, time.Now())
 	c.metrics.rounds.WithLabelValues(string(c.name), string(stop)).Inc()
@@ -63,11 +68,12 @@ func (c *cause) stopped(round room.Round) {
 	case room.StopRate, room.StopMore, room.StopEmpty:
 		stop = admitting
 	}
-	c.note(stop, nil)
+	c.note(stop)
 }
 
-// failed notes that a round did not come about.
-func (c *cause) failed(err error) {
+// failed notes that a round did not come about. The log is the outage's: it tells
+// the cause, another one that follows, and rounds that fail now and then.
+func (c *cause) failed(ctx context.Context, err error) {
 	stop := room.StopError
 	switch {
 	case errors.Is(err, room.ErrAway), errors.Is(err, context.DeadlineExceeded):
@@ -79,10 +85,11 @@ func (c *cause) failed(err error) {
 	}
 	c.board.failed(stop, err, time.Now())
 	c.metrics.rounds.WithLabelValues(string(c.name), string(stop)).Inc()
-	c.note(stop, err)
+	c.outage.Note(ctx, fmt.Errorf("%s: %w", stop, err))
+	c.note(stop)
 }
 
-func (c *cause) note(stop room.Stop, reason error) {
+func (c *cause) note(stop room.Stop) {
 	if c.metric != stop {
 		if c.metric != "" {
 			c.metrics.stopped.DeleteLabelValues(string(c.name), string(c.metric))
@@ -98,16 +105,12 @@ func (c *cause) note(stop room.Stop, reason error) {
 		return
 	}
 	fields := []zap.Field{zap.String("cause", string(stop)), zap.String("before", string(before))}
-	if reason != nil {
-		fields = append(fields, zap.Error(reason))
-	}
 	switch stop {
 	case admitting:
 		c.log.Info("room admits again", fields...)
 	case room.StopOutbox:
 		c.log.Error("room admits nobody: the outbox is too deep, Kafka does not take admissions", fields...)
-	case room.StopAway, room.StopRecovering, room.StopUnknown, room.StopError:
-		c.log.Warn("room admits nobody", fields...)
+	case room.StopAway, room.StopRecovering, room.StopUnknown, room.StopError: // logged by the outage
 	default:
 		c.log.Info("room admits nobody", fields...)
 	}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
@@ -44,17 +45,18 @@ type described interface {
 type describer struct {
 	line      described
 	publisher publisher
-	log       *zap.Logger
 	rooms     chan []room.Name // of one: the rooms served, as last read
 
 	// owned by run
 	published map[room.Name]room.EventRev // acknowledged; at most as many as were served at once
-	failing   bool                        // and said so
+	outage    *outage.Log
 }
 
 func newDescriber(line described, publisher publisher, log *zap.Logger) *describer {
-	return &describer{line: line, publisher: publisher, log: log,
-		rooms: make(chan []room.Name, 1), published: map[room.Name]room.EventRev{}}
+	return &describer{line: line, publisher: publisher,
+		rooms: make(chan []room.Name, 1), published: map[room.Name]room.EventRev{},
+		outage: outage.New(outage.Config{Log: log, Down: "the shop can't be told what a room's sale is for, trying again",
+			Up: "the shop is told again what each room's sale is for"})}
 }
 
 // serve hands over the rooms served, in place of those not yet looked at. It never
@@ -73,21 +75,8 @@ func (d *describer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case names := <-d.rooms:
-			d.tell(ctx, d.look(ctx, names))
+			d.outage.Note(ctx, d.look(ctx, names))
 		}
-	}
-}
-
-// tell logs when trouble begins and when it is over.
-func (d *describer) tell(ctx context.Context, err error) {
-	switch {
-	case ctx.Err() != nil:
-	case err != nil && !d.failing:
-		d.failing = true
-		d.log.Warn("the shop can't be told what a room's sale is for, trying again", zap.Error(err))
-	case err == nil && d.failing:
-		d.failing = false
-		d.log.Info("the shop is told again what each room's sale is for")
 	}
 }
 

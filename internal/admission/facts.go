@@ -78,6 +78,7 @@ func (s *Service) apply(ctx context.Context, fact events.Booking) error {
 		// Waiting here would hold up the facts of every other room. The slot
 		// comes back at the pass's deadline at the latest.
 		did = "recovering"
+		s.passed.Note(ctx, fmt.Errorf("%s in room %s: %w", fact.Type, fact.Room, err))
 	default:
 		return fmt.Errorf("%s in room %s: %w", fact.Type, fact.Room, err)
 	}

@@ -3,11 +3,13 @@ package admission
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
@@ -46,10 +48,13 @@ type relay struct {
 	line      outbox
 	publisher publisher
 	wake      <-chan struct{}
-	log       *zap.Logger
 	metrics   *metrics
+	outage    *outage.Log
+}
 
-	trouble string // last logged; "" when all is well
+func newRelay(name room.Name, line outbox, publisher publisher, wake <-chan struct{}, log *zap.Logger, m *metrics) *relay {
+	return &relay{name: name, line: line, publisher: publisher, wake: wake, metrics: m, outage: outage.New(outage.Config{
+		Log: log, Down: "relay: admissions wait in the outbox, trying again without bound", Up: "relay: works again"})}
 }
 
 // run works whenever it is woken, until wake is closed. A closed wake still
@@ -77,6 +82,7 @@ func (r *relay) empty(ctx context.Context) {
 			return
 		}
 		if len(batch) == 0 {
+			r.outage.Note(ctx, nil) // else an outbox that is empty now would be in trouble for ever
 			return
 		}
 		if !r.move(ctx, batch) || len(batch) < relayBatch {
@@ -117,7 +123,7 @@ func (r *relay) publish(ctx context.Context, records []events.Record) bool {
 		err := r.publisher.Publish(ctx, records)
 		if err == nil {
 			r.metrics.publish.WithLabelValues(string(r.name)).Observe(time.Since(started).Seconds())
-			r.works()
+			r.outage.Note(ctx, nil)
 			return true
 		}
 		r.failed(ctx, "publish", err)
@@ -135,7 +141,7 @@ func (r *relay) relayed(ctx context.Context, caller room.Caller, entries []strin
 		err := r.line.Relayed(ctx, r.name, caller, entries)
 		switch {
 		case err == nil:
-			r.works()
+			r.outage.Note(ctx, nil)
 			return true
 		case errors.Is(err, room.ErrEpoch), errors.Is(err, room.ErrUnknown), errors.Is(err, room.ErrRecovering):
 			r.failed(ctx, "acknowledge", err)
@@ -148,19 +154,9 @@ func (r *relay) relayed(ctx context.Context, caller room.Caller, entries []strin
 	}
 }
 
-// failed logs trouble once per change. A stop is no trouble.
+// failed notes a step that did not work, under its name: each is a cause of its own.
 func (r *relay) failed(ctx context.Context, what string, err error) {
-	if text := what + ": " + err.Error(); text != r.trouble && ctx.Err() == nil {
-		r.trouble = text
-		r.log.Warn("relay: admissions wait in the outbox, trying again without bound", zap.String("what", what), zap.Error(err))
-	}
-}
-
-func (r *relay) works() {
-	if r.trouble != "" {
-		r.trouble = ""
-		r.log.Info("relay: works again")
-	}
+	r.outage.Note(ctx, fmt.Errorf("%s: %w", what, err))
 }
 
 // outlast is ctx for d longer: work in progress may end well. Its goroutine, if

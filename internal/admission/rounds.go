@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
@@ -49,8 +50,8 @@ type rounds struct {
 	caller room.Caller // epoch "" until begin has read it
 	cause  *cause
 	looked time.Time // when oldest was read
-	blind  bool      // and logged: the age of the outbox can not be read
 	oldest time.Time // of the outbox, on the line's clock
+	age    *outage.Log
 }
 
 // run makes rounds until ctx ends: one when the next visitor is due, never
@@ -80,7 +81,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	defer cancel()
 	if r.caller.Epoch == "" {
 		if err := r.begin(ctx); err != nil {
-			r.cause.failed(err)
+			r.cause.failed(ctx, err)
 			return maxRound
 		}
 	}
@@ -88,7 +89,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	if err != nil {
 		// The call may have admitted all the same: the next round that
 		// succeeds sees it in the outbox.
-		r.cause.failed(err)
+		r.cause.failed(ctx, err)
 		if errors.Is(err, room.ErrEpoch) || errors.Is(err, room.ErrUnknown) {
 			r.caller = room.Caller{} // deleted, and perhaps created anew: begin again
 		}
@@ -96,7 +97,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	}
 	r.look(ctx, round)
 	r.count(round)
-	r.cause.stopped(round)
+	r.cause.stopped(ctx, round)
 	r.caller.Mark = max(r.caller.Mark, round.Last)
 	if round.Admitted > 0 || round.Outbox > 0 {
 		r.nudge()
@@ -123,14 +124,7 @@ func (r *rounds) look(ctx context.Context, round room.Round) {
 	}
 	r.looked = time.Now()
 	oldest, err := r.line.Oldest(ctx, r.name)
-	if (err != nil) != r.blind {
-		r.blind = err != nil
-		if r.blind {
-			r.log.Warn("the age of the outbox can't be read; its depth can", zap.Error(err))
-		} else {
-			r.log.Info("the age of the outbox can be read again")
-		}
-	}
+	r.age.Note(ctx, err)
 	r.oldest = oldest // zero when nobody knows
 }
 

@@ -11,11 +11,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
 // registryEvery is how soon a new room is served and a deleted one is left.
 const registryEvery = time.Second
+
+// passedQuiet is how far apart two facts that were passed over are two troubles:
+// visitors of a room come for its pass's time at the most, minutes apart.
+const passedQuiet = 10 * time.Minute
 
 // registry names the rooms there are, at most room.MaxRooms.
 type registry interface {
@@ -48,8 +53,10 @@ type Service struct {
 	// owned by Run
 	workers map[room.Name]*worker
 	missing []room.Name // of only, and logged
-	trouble string      // of the registry, last logged
-	over    bool        // the registry is above its bound, and logged
+
+	registry *outage.Log // it can't be read
+	tooMany  *outage.Log // it is above its bound
+	passed   *outage.Log // facts were passed over, of rooms that are recovering
 
 	rooms atomic.Pointer[map[room.Name]bool] // the registry as last read
 
@@ -76,6 +83,14 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 	s := &Service{
 		line: line, publisher: publisher, log: log, metrics: newMetrics(reg),
 		flags: flags, given: config.values().Given(), workers: map[room.Name]*worker{}, boards: map[room.Name]*board{},
+		registry: outage.New(outage.Config{Log: log, Down: "the registry can't be read, the rooms known are served on",
+			Up: "the registry can be read again"}),
+		tooMany: outage.New(outage.Config{Log: log, Grave: true,
+			Down: "the registry has more rooms than an admitter serves, the last ones by name are left out",
+			Up:   "the registry has no more rooms than an admitter serves"}),
+		// Facts of other rooms say nothing about these, so nothing says that it is over.
+		passed: outage.New(outage.Config{Log: log, Quiet: passedQuiet,
+			Down: "facts of a room that is recovering are passed over, its slots come back at their passes' deadlines"}),
 	}
 	for _, name := range config.Rooms {
 		s.only = append(s.only, room.Name(name))
@@ -110,16 +125,9 @@ func (s *Service) follow(ctx context.Context, serving *sync.WaitGroup) {
 	if ctx.Err() != nil {
 		return
 	}
+	s.registry.Note(ctx, err)
 	if err != nil {
-		if s.trouble != err.Error() {
-			s.trouble = err.Error()
-			s.log.Warn("the registry can't be read, the rooms known are served on", zap.Error(err))
-		}
 		return
-	}
-	if s.trouble != "" {
-		s.trouble = ""
-		s.log.Info("the registry can be read again")
 	}
 	known := make(map[room.Name]bool, len(names))
 	for _, name := range names {
@@ -140,7 +148,7 @@ func (s *Service) follow(ctx context.Context, serving *sync.WaitGroup) {
 		default:
 		}
 	}
-	wanted := s.narrow(names)
+	wanted := s.narrow(ctx, names)
 	for _, name := range wanted {
 		if s.workers[name] == nil {
 			s.workers[name] = s.serve(ctx, name, serving)
@@ -156,7 +164,7 @@ func (s *Service) follow(ctx context.Context, serving *sync.WaitGroup) {
 }
 
 // narrow returns the rooms to serve, sorted, within the bound.
-func (s *Service) narrow(names []room.Name) []room.Name {
+func (s *Service) narrow(ctx context.Context, names []room.Name) []room.Name {
 	names = slices.Sorted(slices.Values(names))
 	if len(s.only) > 0 {
 		var missing []room.Name
@@ -174,17 +182,12 @@ func (s *Service) narrow(names []room.Name) []room.Name {
 		}
 		names = slices.DeleteFunc(names, func(name room.Name) bool { return !slices.Contains(s.only, name) })
 	}
-	over := len(names) > room.MaxRooms
-	if over {
+	var over error
+	if len(names) > room.MaxRooms {
+		over = fmt.Errorf("%d rooms, %d are served", len(names), room.MaxRooms)
 		names = names[:room.MaxRooms]
 	}
-	if over != s.over {
-		s.over = over
-		if over {
-			s.log.Error("the registry has more rooms than an admitter serves, the last ones by name are left out",
-				zap.Int("served", room.MaxRooms))
-		}
-	}
+	s.tooMany.Note(ctx, over)
 	return names
 }
 
@@ -202,8 +205,10 @@ func (s *Service) serve(ctx context.Context, name room.Name, serving *sync.WaitG
 	rounds := &rounds{
 		name: name, line: s.line, flags: s.flags, given: s.given, wake: wake,
 		log: log, metrics: s.metrics, cause: newCause(name, log, s.metrics, board),
+		age: outage.New(outage.Config{Log: log, Down: "the age of the outbox can't be read; its depth can",
+			Up: "the age of the outbox can be read again"}),
 	}
-	relay := &relay{name: name, line: s.line, publisher: s.publisher, wake: wake, log: log, metrics: s.metrics}
+	relay := newRelay(name, s.line, s.publisher, wake, log, s.metrics)
 	log.Info("serving room")
 	serving.Go(func() {
 		defer close(w.done)
