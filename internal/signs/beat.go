@@ -7,12 +7,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"os"
 	"time"
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
@@ -30,9 +30,8 @@ type Beat struct {
 	line    signer
 	self    room.Sign
 	rooms   func() []room.RoomSign
-	log     *zap.Logger
 	started time.Time
-	trouble string          // last logged
+	outage  *outage.Log
 	last    []room.RoomSign // as last said; the rooms are gone when the process stops
 }
 
@@ -46,7 +45,9 @@ func NewBeat(line signer, role room.Role, version string, rooms func() []room.Ro
 		host = "unknown"
 	}
 	self := room.Sign{ID: hex.EncodeToString(id[:]), Role: role, Host: host, PID: os.Getpid(), Version: version}
-	return &Beat{line: line, self: self, rooms: rooms, log: log, started: time.Now()}
+	return &Beat{line: line, self: self, rooms: rooms, started: time.Now(), outage: outage.New(outage.Config{Log: log,
+		Down: "sign of life not written: status does not see this process, all else goes on",
+		Up:   "signs of life are written again"})}
 }
 
 // ID is the process's name in its signs.
@@ -79,28 +80,5 @@ func (b *Beat) sign(ctx context.Context, stopped bool) {
 	sign.UpMS, sign.Stopped, sign.Rooms = time.Since(b.started).Milliseconds(), stopped, b.last
 	call, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	err := b.line.Sign(call, sign)
-	if ctx.Err() != nil {
-		return
-	}
-	// What is known of the trouble, not its text, in which ports change.
-	what := ""
-	switch {
-	case err == nil:
-	case errors.Is(err, room.ErrAway), errors.Is(err, context.DeadlineExceeded):
-		what = "away"
-	case errors.Is(err, room.ErrTooManySigns):
-		what = "full"
-	default:
-		what = "error"
-	}
-	if what == b.trouble {
-		return
-	}
-	b.trouble = what
-	if err != nil {
-		b.log.Warn("sign of life not written: status does not see this process, all else goes on", zap.Error(err))
-	} else {
-		b.log.Info("signs of life are written again")
-	}
+	b.outage.Note(ctx, b.line.Sign(call, sign))
 }

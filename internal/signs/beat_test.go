@@ -98,7 +98,7 @@ func TestBeat(t *testing.T) {
 	})
 }
 
-// A Redis that is away is logged once, tried once a second, and never by two
+// A Redis that is away is logged once per cause, tried once a second, and never by two
 // calls at a time; one that hangs costs a stop one second at most.
 func TestBeatAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -121,13 +121,13 @@ func TestBeatAway(t *testing.T) {
 		line.set(fmt.Errorf("%w: port 2", room.ErrAway), false)
 		wait("away with another text", 1)
 		line.set(nil, true)
-		wait("hanging", 1)
+		wait("hanging: another cause", 2)
 		line.set(nil, false)
-		wait("back", 2)
+		wait("back", 3)
 		line.set(room.ErrTooManySigns, false)
-		wait("full", 3)
+		wait("full", 4)
 		line.set(errors.New("odd"), false)
-		wait("odd", 4)
+		wait("odd", 5)
 		line.set(nil, true)
 		began := time.Now()
 		stop()
