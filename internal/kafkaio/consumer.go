@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outage"
 )
 
 const (
@@ -26,10 +27,18 @@ const (
 	fetchWait  = 500 * time.Millisecond
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 5 * time.Second
+
+	// fetchHold is how long a partition can't be read before that is logged: a topic
+	// just made has leaders that don't know it yet.
+	fetchHold = time.Second
+	// fetchQuiet is how far apart two errors of a partition are two outages, since
+	// only a message says that it can be read again: more than the reader's own
+	// attempts take.
+	fetchQuiet = 15 * time.Second
 )
 
 // ConsumerConfig says what a member of a group reads. Log takes a line when the
-// member joins and when trouble begins, changes or ends; nil is silence.
+// member joins, and what internal/outage says of what does not work; nil is silence.
 type ConsumerConfig struct {
 	Brokers  []string
 	Group    string
@@ -101,7 +110,7 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 	defer readings.Wait() // a reading of a generation that ended at birth is not the group's to wait for
 	defer group.Close()
 
-	trouble := newTrouble(c.config.Log, "group", 0)
+	away := newOutage(c.config.Log, "group", outage.Config{})
 	var last time.Time
 	for {
 		// A group whose generations end at once (its topic was deleted) must
@@ -120,11 +129,11 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 			// EOF; a rebalance is not even trouble. The group makes the next
 			// attempt after rejoinPause by itself.
 			if !errors.Is(err, kafka.RebalanceInProgress) {
-				trouble.is(err)
+				away.Note(ctx, err)
 			}
 			continue
 		}
-		trouble.over()
+		away.Note(ctx, nil)
 		last = time.Now()
 		c.start(ctx, generation, handle, &readings, offsets)
 	}
@@ -225,23 +234,22 @@ func (p *reading) run(ctx context.Context, offset int64, handle Handle) {
 }
 
 // pump moves messages from the reader to fetched. Errors of a partition whose
-// broker is away are the reader's to retry; they are told when they change.
+// broker is away are the reader's to retry.
 func (p *reading) pump(ctx context.Context, reader *kafka.Reader, fetched chan<- kafka.Message, log *zap.Logger) {
-	// A topic just made has leaders that don't know it yet.
-	trouble := newTrouble(log, "fetch", time.Second)
+	away := newOutage(log, "fetch", outage.Config{Hold: fetchHold, Quiet: fetchQuiet})
 	for {
 		message, err := reader.FetchMessage(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			trouble.is(err)
+			away.Note(ctx, err)
 			if !sleep(ctx, retryPause) {
 				return
 			}
 			continue
 		}
-		trouble.over()
+		away.Note(ctx, nil)
 		select {
 		case fetched <- message:
 		case <-ctx.Done():
@@ -273,21 +281,27 @@ func (p *reading) batch(ctx context.Context, fetched <-chan kafka.Message) (reco
 // handle repeats until handle succeeds (true) or ctx ends (false). A stale
 // generation whose handle succeeded tries to commit, and is refused.
 func (p *reading) handle(ctx context.Context, records []events.Record, handle Handle, log *zap.Logger) bool {
-	trouble := newTrouble(log, "handle", 0)
+	stuck := newOutage(log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
+		Down: "records can't be dealt with: their offset stays, and they come again without bound", Up: "records are dealt with again"})
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		err := handle(ctx, records)
+		stuck.Note(ctx, err)
 		if err == nil {
-			trouble.over()
 			return true // also when ctx has ended: what is done is committed
 		}
-		if ctx.Err() != nil {
-			return false
-		}
-		trouble.is(err)
 		if !sleep(ctx, pause) {
 			return false
 		}
 	}
+}
+
+// newOutage is for one part of a member's work. Config may leave the words out.
+func newOutage(log *zap.Logger, what string, config outage.Config) *outage.Log {
+	config.Log = log.With(zap.String("what", what))
+	if config.Down == "" {
+		config.Down, config.Up = "kafka does not work, trying again without bound", "kafka works again"
+	}
+	return outage.New(config)
 }
 
 func fromKafka(message kafka.Message) events.Record {

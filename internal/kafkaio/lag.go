@@ -3,13 +3,15 @@ package kafkaio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
-	"go.uber.org/zap"
+
+	"waitroom/internal/outage"
 )
 
 // lagEvery is how often the ends of the partitions are asked for: one request per
@@ -50,17 +52,10 @@ func (c *Consumer) watchLag(ctx context.Context, client *kafka.Client, partition
 			c.lag.DeleteLabelValues(h.topic, strconv.Itoa(h.partition))
 		}
 	}()
-	trouble := newTrouble(c.config.Log, "consumer lag", time.Second)
+	// One failure is what a leader that moves costs; the next try is 5 s later.
+	unknown := newOutage(c.config.Log, "consumer lag", outage.Config{Hold: time.Second})
 	for ctx.Err() == nil {
-		err := c.measure(ctx, client, partitions)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			trouble.is(err) // the gauges stay at what was last known
-		default:
-			trouble.over()
-		}
+		unknown.Note(ctx, c.measure(ctx, client, partitions)) // the gauges stay at what was last known
 		if !sleep(ctx, c.config.lagEvery) {
 			return
 		}
@@ -84,15 +79,12 @@ func (c *Consumer) measure(ctx context.Context, client *kafka.Client, partitions
 			switch {
 			case p.Partition != h.partition:
 			case p.Error != nil:
-				failed = p.Error
+				failed = errors.Join(failed, fmt.Errorf("%s/%d: %w", h.topic, h.partition, p.Error))
 			default:
 				lag := max(0, p.LastOffset-max(h.next.Load(), p.FirstOffset))
 				c.lag.WithLabelValues(h.topic, strconv.Itoa(h.partition)).Set(float64(lag))
 			}
 		}
-	}
-	if failed != nil {
-		c.config.Log.Debug("consumer lag of a partition is not known", zap.Error(failed))
 	}
 	return failed
 }
