@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/process"
 )
 
@@ -20,22 +21,20 @@ type keys interface {
 
 // awaitKeys returns true once a key that verifies passes is known, and false when
 // ctx has ended. Until then every pass is answered with `unavailable`, so the log
-// says why and what to do, again whenever the reason changes.
+// says why and what to do.
 func awaitKeys(ctx context.Context, log *zap.Logger, where string, keys keys) bool {
-	said := ""
+	none := outage.New(outage.Config{Log: log.With(zap.String("jwks", process.Redact(where))),
+		Down: "not ready: no key that verifies passes, so every visitor is refused; start the waiting room, " +
+			"or point --jwks at its /.well-known/jwks.json (behind its --prefix, if it has one)",
+		Up: "a key that verifies passes is known"})
 	for {
 		err := keys.Load(ctx)
 		if ctx.Err() != nil {
 			return false
 		}
+		none.Note(ctx, err)
 		if err == nil {
 			return true
-		}
-		if err.Error() != said {
-			said = err.Error()
-			log.Warn("not ready: no key that verifies passes, so every visitor is refused; start the waiting room, "+
-				"or point --jwks at its /.well-known/jwks.json (behind its --prefix, if it has one)",
-				zap.String("jwks", process.Redact(where)), zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():

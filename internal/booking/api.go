@@ -25,7 +25,13 @@ const (
 	// readLeeway lets a visitor read back what a pass came to after it expired:
 	// as long as the longest pass lasts.
 	readLeeway = room.MaxPass
+	// refusedQuiet is how far apart two requests that could not be served are two
+	// outages: pages come back within seconds.
+	refusedQuiet = time.Minute
 )
+
+// errTooMany is more requests at once than --max-calls.
+var errTooMany = errors.New("as many requests are served as --max-calls allows")
 
 // visit is one request with a verified pass.
 type visit struct {
@@ -81,6 +87,7 @@ func (b *Booker) route(acts map[string]act) http.Handler {
 		case b.calls <- struct{}{}:
 			defer func() { <-b.calls }()
 		default: // more at once than the database could serve in time
+			b.refused.Note(r.Context(), errTooMany)
 			wire.WriteProblem(w, wire.Overloaded, 1)
 			return
 		}
@@ -95,7 +102,7 @@ func (b *Booker) serve(w http.ResponseWriter, r *http.Request, act act) {
 	defer cancel()
 	pass, err := b.authenticate(ctx, r, act.leeway)
 	if err != nil {
-		b.refuse(w, err)
+		b.refuse(ctx, w, err)
 		return
 	}
 	cause, err := act.serve(visit{w, r.WithContext(ctx), pass})
@@ -103,7 +110,7 @@ func (b *Booker) serve(w http.ResponseWriter, r *http.Request, act act) {
 		if errors.Is(err, seat.ErrNoRoom) {
 			b.noteBare(pass.Room)
 		}
-		cause = string(b.refuse(w, err))
+		cause = string(b.refuse(ctx, w, err))
 	}
 	if cause != "" {
 		b.met.acts.WithLabelValues(string(pass.Room), cause).Inc()
@@ -148,8 +155,9 @@ func (b *Booker) authenticate(ctx context.Context, r *http.Request, leeway time.
 }
 
 // refuse answers with the row of wire's table, and says which. What the table
-// does not know is logged, since it is ours to mend.
-func (b *Booker) refuse(w http.ResponseWriter, err error) wire.Code {
+// does not know is logged each time, since it is ours to mend; what a server behind
+// this one does not answer, once in a while.
+func (b *Booker) refuse(ctx context.Context, w http.ResponseWriter, err error) wire.Code {
 	var c coded
 	if !errors.As(err, &c) {
 		c.Code = codeOf(err)
@@ -159,7 +167,7 @@ func (b *Booker) refuse(w http.ResponseWriter, err error) wire.Code {
 	case c.Code == wire.Internal:
 		b.log.Error("request failed", zap.Error(err))
 	case wire.Codes[c.Code].HTTP == http.StatusServiceUnavailable:
-		b.log.Debug("request refused", zap.Error(err))
+		b.refused.Note(ctx, err)
 		retryAfter = 1
 	case wire.Codes[c.Code].HTTP == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="waitroom"`) // RFC 9110, 15.5.2

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
@@ -57,6 +58,7 @@ type Booker struct {
 	prefix  string
 	log     *zap.Logger
 	met     *metrics
+	refused *outage.Log   // requests answered 503
 	calls   chan struct{} // one token per request in service
 
 	mu   sync.Mutex
@@ -74,7 +76,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 		return nil, err
 	}
 	met := newMetrics(p.Metrics)
-	clock := &seatsClock{now: p.Now, read: p.DB.Now, log: p.Log, met: met}
+	clock := newSeatsClock(p.Now, p.DB.Now, p.Log, met)
 	if err := clock.check(ctx); err != nil {
 		return nil, err
 	}
@@ -84,9 +86,12 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	b := &Booker{
 		config: config, store: store, clock: clock, passes: p.Passes, publish: p.Publisher, consume: p.Consume,
 		gateway: p.Gateway, page: p.Page, prefix: p.Prefix, log: p.Log, met: met,
-		outbox: &outbox{store: store, to: p.Publisher, log: p.Log, met: met, now: p.Now, news: make(chan struct{}, 1)},
-		maps:   newSeatMaps(store.Seats), events: newSaleEvents(store), calls: make(chan struct{}, config.MaxCalls),
+		outbox: &outbox{store: store, to: p.Publisher, met: met, now: p.Now, news: make(chan struct{}, 1), away: outage.New(outage.Config{
+			Log: p.Log, Down: "facts of the shop cannot be published; trying again", Up: "facts of the shop are published again"})},
+		maps: newSeatMaps(store.Seats), events: newSaleEvents(store), calls: make(chan struct{}, config.MaxCalls),
 		bare: map[room.Name]bool{},
+		// No end is noted: what one request finds, another one may not need.
+		refused: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
 	}
 	store.wrote = b.outbox.poke
 	if _, err := b.events.look(ctx); err != nil { // so that the first page has them

@@ -2,11 +2,13 @@ package booking
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/seat"
 )
 
@@ -23,11 +25,19 @@ const (
 type seatsClock struct {
 	now  func() time.Time
 	read func(ctx context.Context) (time.Time, error) // the database's clock
-	log  *zap.Logger
 	met  *metrics
 
 	skewed atomic.Bool
-	warned bool // owned by who calls check: the start, then the loop
+	stops  *outage.Log // above mostSkew
+	off    *outage.Log // above warnSkew
+}
+
+func newSeatsClock(now func() time.Time, read func(context.Context) (time.Time, error), log *zap.Logger, met *metrics) *seatsClock {
+	return &seatsClock{now: now, read: read, met: met,
+		stops: outage.New(outage.Config{Log: log, Grave: true,
+			Down: "clock differs from the database's: no seat is held, sold or freed by this process",
+			Up:   "clock is near the database's: seats are held, sold and freed again"}),
+		off: outage.New(outage.Config{Log: log, Down: "clock differs from the database's", Up: "clock agrees with the database's again"})}
 }
 
 // check compares the two clocks. What the round trip leaves open counts in this
@@ -48,17 +58,18 @@ func (c *seatsClock) check(ctx context.Context) error {
 		skew = -theirs.Sub(after)
 	}
 	c.met.skew.Set(skew.Seconds())
-	off := skew.Abs()
-	was := c.skewed.Swap(off > mostSkew)
+	off, ahead := skew.Abs(), fmt.Errorf("%.3f s ahead", skew.Seconds())
+	c.skewed.Store(off > mostSkew)
 	switch {
-	case off > mostSkew && !was:
-		c.log.Error("clock differs from the database's: no seat is held, sold or freed by this process", zap.Duration("ahead", skew))
-	case off > warnSkew && !c.warned:
-		c.log.Warn("clock differs from the database's", zap.Duration("ahead", skew))
-	case off <= warnSkew && c.warned:
-		c.log.Info("clock agrees with the database's again")
+	case off > mostSkew: // says all that off would
+		c.stops.Note(ctx, ahead)
+	case off > warnSkew:
+		c.stops.Note(ctx, nil)
+		c.off.Note(ctx, ahead)
+	default:
+		c.stops.Note(ctx, nil)
+		c.off.Note(ctx, nil)
 	}
-	c.warned = off > warnSkew
 	return nil
 }
 

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outage"
 )
 
 // Bounds of the publisher.
@@ -39,7 +39,7 @@ type publisher interface {
 type outbox struct {
 	store *Store
 	to    publisher
-	log   *zap.Logger
+	away  *outage.Log
 	met   *metrics
 	now   func() time.Time // the seats' clock, which dates the facts
 	news  chan struct{}    // of one: a fact was committed by this process
@@ -58,19 +58,17 @@ func (o *outbox) poke() {
 // lower one can appear after a higher one was read.
 func (o *outbox) run(ctx context.Context) {
 	pause := publishFirst
-	failing := false
 	for {
 		n, err := o.step(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		o.away.Note(ctx, err)
 		var wait time.Duration
+		news := o.news
 		switch {
 		case err != nil:
-			if !failing {
-				o.log.Warn("facts of the shop cannot be published; trying again", zap.Error(err))
-			}
-			failing = true
+			news = nil // more facts are no reason to knock sooner
 			o.met.unpublished.Inc()
 			wait = pause/2 + rand.N(pause)
 			pause = min(2*pause, publishMost)
@@ -79,14 +77,7 @@ func (o *outbox) run(ctx context.Context) {
 			wait = outboxEvery/2 + rand.N(outboxEvery)
 		}
 		if err == nil {
-			if failing {
-				o.log.Info("facts of the shop are published again")
-			}
-			failing, pause = false, publishFirst
-		}
-		news := o.news
-		if failing {
-			news = nil // more facts are no reason to knock sooner
+			pause = publishFirst
 		}
 		if wait == 0 {
 			continue

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"go.uber.org/zap"
+	"waitroom/internal/outage"
 )
 
 // Bounds of the sweeper.
@@ -22,23 +22,15 @@ const (
 )
 
 // every calls step until ctx ends, about once per gap, and at once again while
-// it says that there is more. It logs when steps begin to fail and when they
-// succeed again.
+// it says that there is more.
 func (b *Booker) every(ctx context.Context, gap time.Duration, what string, step func(context.Context) (more bool, err error)) {
-	failing := false
+	failing := outage.New(outage.Config{Log: b.log, Down: what + " fails; trying again", Up: what + " works again"})
 	for {
 		more, err := step(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if (err != nil) != failing {
-			failing = err != nil
-			if failing {
-				b.log.Warn(what+" fails; trying again", zap.Error(err))
-			} else {
-				b.log.Info(what + " works again")
-			}
-		}
+		failing.Note(ctx, err)
 		if err != nil {
 			b.met.failed.WithLabelValues(what).Inc()
 		} else if more {
