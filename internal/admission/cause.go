@@ -76,7 +76,7 @@ func (c *cause) stopped(ctx context.Context, round room.Round) {
 func (c *cause) failed(ctx context.Context, err error) {
 	stop := room.StopError
 	switch {
-	case errors.Is(err, room.ErrAway), errors.Is(err, context.DeadlineExceeded):
+	case room.Retryable(err):
 		stop = room.StopAway
 	case errors.Is(err, room.ErrRecovering):
 		stop = room.StopRecovering

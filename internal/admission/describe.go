@@ -108,7 +108,7 @@ func (d *describer) look(ctx context.Context, names []room.Name) error {
 		switch {
 		case errors.Is(err, errNotNow):
 			return nil
-		case errors.Is(err, room.ErrAway):
+		case room.Retryable(err):
 			return err // as will be the next one's
 		case err != nil:
 			errs = append(errs, err)

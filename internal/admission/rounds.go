@@ -161,8 +161,7 @@ func (r *rounds) begin(ctx context.Context) error {
 func (r *rounds) apply(ctx context.Context) error {
 	changed, err := r.line.Set(ctx, r.name, r.flags)
 	switch {
-	case errors.Is(err, room.ErrAway), errors.Is(err, room.ErrMemory), errors.Is(err, room.ErrRecovering),
-		errors.Is(err, room.ErrUnknown), errors.Is(err, context.DeadlineExceeded):
+	case room.Retryable(err), errors.Is(err, room.ErrMemory), errors.Is(err, room.ErrRecovering), errors.Is(err, room.ErrUnknown):
 		return fmt.Errorf("apply flags: %w", err)
 	case err != nil:
 		r.log.Error("flags do not fit this room and are not applied", zap.Error(err))
