@@ -17,7 +17,8 @@
 // given twice, whatever Redis lost.
 //
 // Errors of the Redis client end here: out of reach is [room.ErrAway], a full
-// memory [room.ErrMemory], a refusal one of room's sentinels.
+// memory [room.ErrMemory], a refusal one of room's sentinels. What is left is a
+// [room.Fault].
 //
 // Nothing here starts a goroutine.
 package line

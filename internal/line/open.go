@@ -16,8 +16,8 @@ import (
 const startWait = 10 * time.Second
 
 // Open is Dial for the start of a process: the client it returns has answered.
-// It waits for a Redis that is away or loading, at most startWait; then its error
-// is room.ErrAway with the last cause. What waiting can't cure, such as a wrong
+// It waits for a Redis that is away, loading or full of clients, at most startWait;
+// then its error is room.ErrAway with the last cause. What waiting can't cure, such as a wrong
 // password, it returns at once. Errors don't repeat the URL.
 func Open(ctx context.Context, url string) (redis.UniversalClient, error) {
 	rdb, err := Dial(url)
@@ -35,9 +35,7 @@ func Open(ctx context.Context, url string) (redis.UniversalClient, error) {
 		if ctx.Err() == nil || last == nil {
 			last = err // "connection refused" says more than "deadline exceeded"
 		}
-		var answered redis.Error
-		final := errors.As(err, &answered) && !redis.HasErrorPrefix(err, "LOADING")
-		if !final {
+		if room.Retryable(translate(err)) {
 			select {
 			case <-time.After(200 * time.Millisecond):
 				continue

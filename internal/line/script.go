@@ -5,7 +5,8 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"net"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -106,13 +107,23 @@ func (l *Lines) missing(ctx context.Context, name room.Name) error {
 	return room.ErrUnknown
 }
 
-// The first words of a server's errors that mean: not now, ask again.
+// The first words of a server's errors that mean: not now, ask again. A server that
+// starts, follows another one, moves a slot or can't write to its disk says them.
 var awayWords = []string{"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN",
 	"MOVED", "ASK", "NOREPLICAS", "UNBLOCKED", "MISCONF", "EXECABORT"}
 
+// fullServer has no first word of its own.
+const fullServer = "ERR max number of clients reached"
+
+// oddReplies begin what the client itself says of a reply that came whole and is
+// not of the kind that was asked for, or of an argument that it can't send.
+var oddReplies = []string{"redis: unexpected type", "redis: got ", "redis: can't marshal"}
+
 // translate turns an error of the Redis client into room's: OOM is ErrMemory,
 // out of reach or not now is ErrAway. A caller that gave up by itself gets its
-// own context.Canceled; what is left is a fault of ours and stays as it is.
+// own context.Canceled. What is left is a room.Fault and stays as it is: a mistake
+// of ours (WRONGTYPE, NOSCRIPT, an odd reply) or of a setting (NOAUTH, NOPERM),
+// which must not pass for a server that will be back.
 func translate(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -123,19 +134,18 @@ func translate(err error) error {
 		if strings.HasPrefix(text, "OOM") {
 			return fmt.Errorf("%w: %w", room.ErrMemory, err)
 		}
-		for _, word := range awayWords {
-			if strings.HasPrefix(text, word) {
-				return fmt.Errorf("%w: %w", room.ErrAway, err)
-			}
+		word, _, _ := strings.Cut(text, " ")
+		if slices.Contains(awayWords, word) || strings.HasPrefix(text, fullServer) {
+			return fmt.Errorf("%w: %w", room.ErrAway, err)
 		}
 		return err
 	}
-	var network net.Error
-	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w: %w", room.ErrAway, err)
+	var number *strconv.NumError
+	if errors.As(err, &number) || slices.ContainsFunc(oddReplies, func(odd string) bool { return strings.HasPrefix(err.Error(), odd) }) {
+		return fmt.Errorf("%w: %w", errReply, err)
 	}
-	// What is neither an answer nor a net.Error is the connection's end (EOF, a
-	// closed pool, a torn reply): nothing was heard from the line.
+	// What is no answer is the connection's: a timeout, its end, a full or closed
+	// pool, a torn reply. Nothing was heard from the line.
 	return fmt.Errorf("%w: %w", room.ErrAway, err)
 }
 
