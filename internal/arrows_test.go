@@ -16,7 +16,7 @@ var arrows = map[string]struct {
 	"internal/room":         {nil, "the words of the line"},
 	"internal/seat":         {nil, "the words of the shop"},
 	"internal/rank":         {[]string{"internal/room"}, "pure arithmetic over the line's words"},
-	"internal/wire":         {[]string{"internal/room", "internal/seat"}, "messages are made of words; the error table knows all sentinels"},
+	"internal/wire":         {[]string{"internal/room", "internal/seat", "internal/token"}, "messages are made of words; the error table knows all sentinels"},
 	"internal/events":       {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
 	"internal/token":        {[]string{"internal/room"}, "a token proves a place or an admission"},
 	"internal/line":         {[]string{"internal/room"}, "the only one who speaks Redis"},

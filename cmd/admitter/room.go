@@ -80,27 +80,18 @@ func withLine(ctx context.Context, flags *redisFlags, do func(*line.Lines) error
 	return coded(do(line.New(rdb)))
 }
 
-// operatorCodes are the codes of errors that only operators meet; the others
-// are those of visitors.
-var operatorCodes = []struct {
-	err  error
-	code string
-}{
-	{room.ErrExists, "room_exists"}, {room.ErrBusy, "room_busy"}, {room.ErrTooMany, "too_many_rooms"},
-	{room.ErrMemory, "memory_full"}, {room.ErrAway, "unavailable"}, {kafkaio.ErrAway, "unavailable"}, {room.ErrState, "wrong_state"}, {errNothing, "nothing_to_set"},
-}
-
-// coded puts a stable code before the text, for scripts.
+// coded puts a stable code before the text, for scripts: the table's, but for what
+// it can't know, Kafka's client and this command.
 func coded(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, errNothing):
+		return fmt.Errorf("nothing_to_set: %w", err)
+	case errors.Is(err, kafkaio.ErrAway):
+		return fmt.Errorf("%s: %w", wire.Unavailable, err)
 	}
-	for _, c := range operatorCodes {
-		if errors.Is(err, c.err) {
-			return fmt.Errorf("%s: %w", c.code, err)
-		}
-	}
-	return fmt.Errorf("%s: %w", wire.CodeOf(err), err)
+	return fmt.Errorf("%s: %w", wire.OperatorCode(err), err)
 }
 
 type createCmd struct {

@@ -160,7 +160,7 @@ func (b *Booker) authenticate(ctx context.Context, r *http.Request, leeway time.
 func (b *Booker) refuse(ctx context.Context, w http.ResponseWriter, err error) wire.Code {
 	var c coded
 	if !errors.As(err, &c) {
-		c.Code = codeOf(err)
+		c.Code = wire.PassCode(outward(err))
 	}
 	retryAfter := 0
 	switch {

@@ -17,6 +17,7 @@ import (
 
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
+	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
@@ -309,6 +310,18 @@ func TestServersAway(t *testing.T) {
 		got := wantProblem(t, "database closed", w, wire.Internal)
 		if strings.Contains(w.Body.String(), "sql") {
 			t.Errorf("got %+v, want nothing of the database", got)
+		}
+	}
+}
+
+// A database that is away, or did not say what became of a commit, is a reason to
+// come back, not a fault.
+func TestDatabaseAwayIsUnavailable(t *testing.T) {
+	b := newBooker(t, sqliteDSN(t), 1, nil)
+	for _, err := range []error{sqldb.ErrAway, sqldb.ErrUnsure, context.DeadlineExceeded, fmt.Errorf("hold: %w", sqldb.ErrAway)} {
+		w := httptest.NewRecorder()
+		if got := b.refuse(t.Context(), w, err); got != wire.Unavailable || w.Code != 503 || w.Header().Get("Retry-After") != "1" {
+			t.Errorf("%v: got %s, %d, want unavailable with a time to come back", err, got, w.Code)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
-	"waitroom/internal/wire"
 )
 
 type passes interface {
@@ -204,19 +204,11 @@ func (b *Booker) settle(ctx context.Context, h holdRow, ref string) {
 	}
 }
 
-// codeOf is the table's code of an error, for what wire does not know.
-func codeOf(err error) wire.Code {
-	for _, k := range []struct {
-		err  error
-		code wire.Code
-	}{
-		{token.ErrMalformed, wire.PassBad}, {token.ErrForeign, wire.PassForeign}, {token.ErrExpired, wire.PassExpired},
-		{token.ErrOtherRoom, wire.PassRoom}, {token.ErrKeysAway, wire.Unavailable}, {sqldb.ErrAway, wire.Unavailable},
-		{sqldb.ErrUnsure, wire.Unavailable}, {context.Canceled, wire.Unavailable},
-	} {
-		if errors.Is(err, k.err) {
-			return k.code
-		}
+// outward puts the shop's own word before what its database says of itself, for
+// the table of codes, which knows no driver.
+func outward(err error) error {
+	if errors.Is(err, sqldb.ErrAway) || errors.Is(err, sqldb.ErrUnsure) {
+		return fmt.Errorf("%w: %w", seat.ErrAway, err)
 	}
-	return wire.CodeOf(err)
+	return err
 }

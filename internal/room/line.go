@@ -25,6 +25,10 @@ var (
 	ErrAway       = errors.New("line is out of reach")
 )
 
+// ErrOverloaded refuses a join because as many others as a node takes wait for the
+// line. The line was not asked.
+var ErrOverloaded = errors.New("too many joins wait for the line")
+
 // Caller goes with every writing call: the epoch the caller believes in and the
 // greatest number it ever saw. The line refuses when it knows less.
 type Caller struct {

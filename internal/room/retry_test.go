@@ -73,6 +73,7 @@ func TestRetryable(t *testing.T) {
 		{"ErrStaleBatch", ErrStaleBatch, answer},
 		{"ErrMemory", ErrMemory, answer},
 		{"ErrAway", ErrAway, silent},
+		{"ErrOverloaded", ErrOverloaded, answer},
 		{"ErrTooMany", ErrTooMany, answer},
 		{"ErrTooManySigns", ErrTooManySigns, answer},
 		{"ErrName", ErrName, answer},

@@ -29,6 +29,7 @@ var (
 	ErrNoRoom    = errors.New("room has no seats")
 	ErrSkew      = errors.New("clock differs from the database's by more than 2 s")
 	ErrDeclined  = errors.New("payment was declined")
+	ErrAway      = errors.New("seats are out of reach") // or it is not known what became of the call
 )
 
 // TakenError names the seats that stood in the way. It is an ErrTaken.

@@ -1,13 +1,5 @@
 package wire
 
-import (
-	"context"
-	"errors"
-
-	"waitroom/internal/room"
-	"waitroom/internal/seat"
-)
-
 // Code is a stable name of an error on the wire. Sentences for people live in
 // the pages' language file; this is what programs compare.
 type Code string
@@ -136,31 +128,4 @@ var Codes = map[Code]Meaning{
 	NotFound:     {404, 0, false, "there is nothing here"},
 	NotAllowed:   {405, 0, false, "the method is not allowed here"},
 	Internal:     {500, CloseInternal, true, "an internal error"},
-}
-
-// known maps sentinels to codes. First match wins.
-var known = []struct {
-	err  error
-	code Code
-}{
-	{room.ErrName, BadRoom}, {room.ErrUnknown, UnknownRoom}, {room.ErrDeleted, RoomDeleted}, {room.ErrEpoch, PlaceEpoch},
-	{room.ErrRecovering, Recovering}, {room.ErrClosed, RoomClosed}, {room.ErrSoldOut, SoldOut},
-	{room.ErrFull, RoomFull}, {room.ErrMemory, RoomFull}, {room.ErrActive, NotYours},
-	{room.ErrAway, Stalled},
-	{seat.ErrID, SeatBad}, {seat.ErrHoldID, HoldUnknown}, {seat.ErrNone, SeatsNone},
-	{seat.ErrTwice, SeatsTwice}, {seat.ErrTooMany, SeatsTooMany}, {seat.ErrUnknown, SeatUnknown},
-	{seat.ErrTaken, SeatTaken}, {seat.ErrNoHold, HoldUnknown}, {seat.ErrHoldEnded, HoldEnded},
-	{seat.ErrHoldOpen, HoldOpen}, {seat.ErrPassSpent, PassSpent}, {seat.ErrNoRoom, NoSeats},
-	{seat.ErrSkew, ClockSkew}, {seat.ErrDeclined, Declined},
-	{context.DeadlineExceeded, Unavailable},
-}
-
-// CodeOf maps an error to its code; what it does not know is Internal.
-func CodeOf(err error) Code {
-	for _, k := range known {
-		if errors.Is(err, k.err) {
-			return k.code
-		}
-	}
-	return Internal
 }
