@@ -120,6 +120,25 @@ func TestBadTokens(t *testing.T) {
 	}
 }
 
+// A token has one spelling: Go's base64 passes over line breaks even when it is
+// strict, so a signature could be written in many ways.
+func TestTokenHasOneSpelling(t *testing.T) {
+	r := ring(t)
+	v := r.Verifier()
+	place := must(t)(r.Place("show", "abcdefgh", place))
+	pass := must(t)(r.Pass(admission, now.Add(time.Minute)))
+	for _, add := range []string{"\n", "\r", "\r\n", " ", "=", "\x00"} {
+		if _, err := v.ParsePlace(t.Context(), place+add, "show"); !errors.Is(err, ErrMalformed) {
+			t.Errorf("a place and %q: got %v, want %v", add, err, ErrMalformed)
+		}
+		for _, at := range []int{0, len(pass) - 1, len(pass)} {
+			if _, err := v.ParsePass(t.Context(), pass[:at]+add+pass[at:], "show", now); !errors.Is(err, ErrMalformed) {
+				t.Errorf("a pass with %q at %d: got %v, want %v", add, at, err, ErrMalformed)
+			}
+		}
+	}
+}
+
 func TestRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	old := ring(t)
