@@ -50,7 +50,7 @@ type Hub interface {
 	Watch(room.Name, hub.Sink) *hub.Session
 }
 
-// Places verifies the tokens that visitors bring back.
+// Places verifies the tokens that visitors bring back; token.Keyring is one.
 type Places interface {
 	ParsePlace(context.Context, string, room.Name) (token.Place, error)
 }

@@ -62,7 +62,7 @@ func New(o Options) (*Node, error) {
 	if o.Around != nil {
 		served = o.Around(n.Hub)
 	}
-	n.Desk = conversation.NewDesk(served, o.Keys.Verifier(), o.Metrics)
+	n.Desk = conversation.NewDesk(served, o.Keys, o.Metrics)
 	var err error
 	if n.Edge, err = gateway.New(o.Edge, n.Desk, o.Log, o.Metrics); err != nil {
 		return nil, err

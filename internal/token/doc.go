@@ -1,6 +1,12 @@
 // Package token signs and verifies the two tokens of a visitor: the place, which
 // proves a number in a line, and the pass, which opens the shop. Both are JWTs
-// (RFC 7519) signed with Ed25519 (RFC 8037) by a key that their `kid` names.
+// (RFC 7519), and their `kid` names the key that signed them.
+//
+// A pass is signed with Ed25519 (RFC 8037), so that a shop verifies it with public
+// keys. A place never leaves the fleet: pages hand it back unread. It is signed
+// with HMAC-SHA-256, a tenth of the work at each join, by a secret derived
+// from the same private key. So a Verifier reads passes only, a Keyring places.
+// The call decides the algorithm: a token's own `alg` and `typ` choose nothing.
 //
 // The first key of a keyring signs, all of them verify. To rotate in a fleet, add
 // a key that only verifies (`waitroom keys new --standby`), restart every node,

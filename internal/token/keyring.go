@@ -42,9 +42,11 @@ func (k Key) GoString() string { return k.String() }
 // Keyring holds private keys, the signing one first. It never changes after it
 // was made, so it is safe for concurrent use.
 type Keyring struct {
-	keys   []Key
-	public publicKeys
-	jwks   []byte
+	keys      []Key
+	public    publicKeys        // of passes
+	macs      map[string][]byte // of places, by kid
+	placeHead string
+	jwks      []byte
 }
 
 // NewKeyring makes a keyring of keys; the first signs.
@@ -52,7 +54,7 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 	if len(keys) == 0 || len(keys) > MaxKeys {
 		return nil, fmt.Errorf("a keyring of %d keys: want 1 to %d", len(keys), MaxKeys)
 	}
-	r := &Keyring{keys: slices.Clone(keys), public: publicKeys{}}
+	r := &Keyring{keys: slices.Clone(keys), public: publicKeys{}, macs: map[string][]byte{}}
 	set := jwkSet{}
 	for _, k := range keys {
 		if k.private == nil {
@@ -62,12 +64,17 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 			return nil, fmt.Errorf("%s stands twice in the keyring", k)
 		}
 		public := k.private.Public().(ed25519.PublicKey)
-		r.public[k.id] = public
+		mac, err := macKey(k.private)
+		if err != nil {
+			return nil, fmt.Errorf("%s: derive the key of places: %w", k, err)
+		}
+		r.public[k.id], r.macs[k.id] = public, mac
 		set.Keys = append(set.Keys, newJWK(k.id, public, nil))
 	}
-	var err error
-	r.jwks, err = json.Marshal(set)
-	return r, err
+	var err1, err2 error
+	r.placeHead, err1 = placeHead(keys[0].id)
+	r.jwks, err2 = json.Marshal(set)
+	return r, errors.Join(err1, err2)
 }
 
 // LoadFile reads a keyring from a JWK Set (RFC 7517) with private keys. A file
@@ -159,5 +166,5 @@ func (r *Keyring) SigningID() string { return r.keys[0].id }
 // read. The caller must not change it.
 func (r *Keyring) JWKS() []byte { return r.jwks }
 
-// Verifier verifies with the keyring's own public keys.
+// Verifier verifies passes with the keyring's own public keys.
 func (r *Keyring) Verifier() *Verifier { return &Verifier{keys: r.public} }

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-
-	"waitroom/internal/room"
 )
 
 // source finds the public key of a kid: ErrForeign when there is none,
@@ -32,7 +29,8 @@ func (p publicKeys) key(_ context.Context, kid string) (ed25519.PublicKey, error
 
 func (p publicKeys) load(context.Context) error { return nil } // parsePublic wants one at least
 
-// Verifier verifies places and passes. It is safe for concurrent use.
+// Verifier verifies passes, with public keys and so anywhere; a place is verified
+// by a Keyring, which has the secret. It is safe for concurrent use.
 type Verifier struct{ keys source }
 
 // LoadVerifier verifies with the public keys of a JWK Set: an http(s) URL or a
@@ -58,57 +56,27 @@ func LoadVerifier(where string) (*Verifier, error) {
 // did, and its error is ErrKeysAway with the reason. How often is the caller's.
 func (v *Verifier) Load(ctx context.Context) error { return v.keys.load(ctx) }
 
-var parser = jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
-	jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+// unchecked satisfies the library's Claims. We ask it for form and signature
+// only: what the claims must say is ours to check, with the caller's clock.
+type unchecked struct{}
 
-// ParsePlace verifies a place for room want. It says nothing about the epoch:
-// the line knows which one lives.
-func (v *Verifier) ParsePlace(ctx context.Context, token string, want room.Name) (Place, error) {
-	var c placeClaims
-	if err := v.parse(ctx, token, &c); err != nil {
-		return Place{}, err
-	}
-	if c.Typ != typPlace || c.Line != lineName {
-		return Place{}, ErrForeign
-	}
-	_, err1 := room.ParseName(string(c.Room))
-	_, err2 := room.ParseEpoch(string(c.Epoch))
-	_, err3 := room.ParseVisitorID(string(c.Visitor))
-	if errors.Join(err1, err2, err3) != nil || c.Number < 1 || c.Number > room.MaxNumber {
-		return Place{}, ErrMalformed
-	}
-	if c.Room != want {
-		return Place{}, ErrOtherRoom
-	}
-	return Place{Room: c.Room, Epoch: c.Epoch, Place: room.Place{Visitor: c.Visitor, Number: c.Number}}, nil
+func (unchecked) GetExpirationTime() (*jwt.NumericDate, error) { return nil, nil }
+func (unchecked) GetIssuedAt() (*jwt.NumericDate, error)       { return nil, nil }
+func (unchecked) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
+func (unchecked) GetIssuer() (string, error)                   { return "", nil }
+func (unchecked) GetSubject() (string, error)                  { return "", nil }
+func (unchecked) GetAudience() (jwt.ClaimStrings, error)       { return nil, nil }
+
+// newParser makes a parser of tokens that are signed by method and no other: the
+// call decides the algorithm, and a token's own `alg` can only disagree.
+func newParser(method jwt.SigningMethod) *jwt.Parser {
+	return jwt.NewParser(jwt.WithValidMethods([]string{method.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 }
 
-// ParsePass verifies a pass for room want at now.
-func (v *Verifier) ParsePass(ctx context.Context, token string, want room.Name, now time.Time) (Pass, error) {
-	var c passClaims
-	if err := v.parse(ctx, token, &c); err != nil {
-		return Pass{}, err
-	}
-	if c.Typ != typPass || c.Iss != issuer {
-		return Pass{}, ErrForeign
-	}
-	a, err := room.ParseAdmission(c.Jti)
-	if err != nil || string(a.Room) != string(c.Aud) || c.Exp <= 0 {
-		return Pass{}, ErrMalformed
-	}
-	if a.Room != want {
-		return Pass{}, ErrOtherRoom
-	}
-	p := Pass{Admission: a, Expires: time.Unix(c.Exp, 0)}
-	if !now.Before(p.Expires) {
-		return Pass{}, ErrExpired
-	}
-	return p, nil
-}
-
-// parse checks size, form and signature. Errors are ours: the library's own may
-// quote the token, and a token belongs in no log.
-func (v *Verifier) parse(ctx context.Context, token string, c jwt.Claims) error {
+// parse checks size, form and signature; key finds what verifies a kid, in the
+// type of its algorithm. Errors are ours: the library's own may quote the token,
+// and a token belongs in no log.
+func parse(parser *jwt.Parser, token string, c jwt.Claims, key func(kid string) (any, error)) error {
 	if token == "" || len(token) > MaxToken || strings.ContainsAny(token, "\r\n") {
 		return ErrMalformed // the strict decoder still passes over line breaks
 	}
@@ -117,7 +85,7 @@ func (v *Verifier) parse(ctx context.Context, token string, c jwt.Claims) error 
 		if kid == "" {
 			return nil, ErrForeign
 		}
-		return v.keys.key(ctx, kid)
+		return key(kid)
 	})
 	switch {
 	case err == nil:
@@ -126,8 +94,6 @@ func (v *Verifier) parse(ctx context.Context, token string, c jwt.Claims) error 
 		return ErrKeysAway
 	case errors.Is(err, ErrForeign), errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return ErrForeign
-	case errors.Is(err, ctx.Err()) && ctx.Err() != nil:
-		return ctx.Err()
 	}
 	return ErrMalformed
 }
