@@ -159,6 +159,11 @@ func (r *Keyring) WriteFile(path string) error {
 	return nil
 }
 
+// String and GoString return the kids only: printed as it is, a struct shows the
+// unexported fields of its fields too.
+func (r Keyring) String() string   { return fmt.Sprintf("keyring %v", r.keys) }
+func (r Keyring) GoString() string { return r.String() }
+
 // SigningID is the kid of the key that signs.
 func (r *Keyring) SigningID() string { return r.keys[0].id }
 

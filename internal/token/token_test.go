@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -277,6 +278,27 @@ func TestFleetRotation(t *testing.T) {
 	}
 	if _, err := dropped.Drop(1); err == nil {
 		t.Error("drop of the last key: got no error")
+	}
+}
+
+// However a key or a keyring is printed, no secret of it is.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	r := goldenRing(t)
+	kid := r.SigningID()
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		for _, printed := range []any{r, *r, r.keys[0], r.keys} {
+			got := fmt.Sprintf(format, printed)
+			if !strings.Contains(got, kid) {
+				t.Errorf("%s of a %T: got %q, want the kid", format, printed, got)
+			}
+			for _, secret := range []any{[]byte(r.keys[0].private), r.macs[kid]} {
+				text := strings.Trim(fmt.Sprintf(format, secret), "[]}")
+				text = text[strings.Index(text, "{")+1:] // what %#v puts before is the type
+				if strings.Contains(got, text) {
+					t.Errorf("%s of a %T: got a secret printed", format, printed)
+				}
+			}
+		}
 	}
 }
 
