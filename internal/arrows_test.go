@@ -36,6 +36,7 @@ var arrows = map[string]struct {
 	"internal/testenv":      {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
 	"web":                   {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 	"internal/outage":       {nil, "one way to log what does not work; knows no domain"},
+	"internal/cadence":      {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.
