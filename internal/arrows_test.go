@@ -37,6 +37,7 @@ var arrows = map[string]struct {
 	"web":                   {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 	"internal/outage":       {nil, "one way to log what does not work; knows no domain"},
 	"internal/cadence":      {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
+	"internal/limit":        {nil, "counts addresses; knows no protocol, so that every edge may use it"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.
