@@ -23,6 +23,8 @@ const (
 	Recovering   Code = "recovering"
 	Stalled      Code = "stalled"
 	Overloaded   Code = "overloaded"
+	AddressLimit Code = "address_limit"
+	PlaceLimit   Code = "place_limit"
 	TooManyTabs  Code = "too_many_tabs"
 	Slow         Code = "slow"
 	Draining     Code = "draining"
@@ -97,6 +99,8 @@ var Codes = map[Code]Meaning{
 	Recovering:   {503, 0, true, "the line is recovering"},
 	Stalled:      {503, 0, true, "the line is out of reach"},
 	Overloaded:   {503, CloseOverloaded, true, "this node takes no more connections"},
+	AddressLimit: {429, 0, true, "too much comes from this address"},
+	PlaceLimit:   {429, 0, true, "this place connects too often"},
 	TooManyTabs:  {409, CloseTabs, false, "a newer connection of this visitor took over"},
 	Slow:         {408, CloseSlow, true, "the connection did not read"},
 	Draining:     {503, CloseDrain, true, "this node is stopping"},

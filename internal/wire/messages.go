@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"waitroom/internal/room"
 )
@@ -135,6 +136,7 @@ type (
 		Type    Type   `json:"type"`
 		Code    Code   `json:"code"`
 		Message string `json:"message"`
+		RetryMS int64  `json:"retry_ms,omitempty"` // not again before it
 	}
 	PlainMessage struct {
 		Type Type `json:"type"`
@@ -154,7 +156,14 @@ func Encode(m any) []byte {
 
 // EncodeError is the `error` message of a code.
 func EncodeError(c Code) []byte {
-	return Encode(ErrorMessage{Error, c, Codes[c].Text})
+	return EncodeErrorRetry(c, 0)
+}
+
+// EncodeErrorRetry is EncodeError with the time before which the same thing will be
+// refused again; 0: not known.
+func EncodeErrorRetry(c Code, retry time.Duration) []byte {
+	ms := (retry + time.Millisecond - 1).Milliseconds() // who comes a moment early is refused again
+	return Encode(ErrorMessage{Error, c, Codes[c].Text, ms})
 }
 
 // AppendPosition appends a position message to dst: the same bytes as Encode of

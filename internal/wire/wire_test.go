@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
@@ -44,6 +45,8 @@ var serverMessages = map[string][]byte{
 	"room_recovering":    Encode(RoomMessage{Room, room.ShownRecovering, "", nil, 6000}),
 	"error_place_epoch":  EncodeError(PlaceEpoch),
 	"error_unknown_room": EncodeError(UnknownRoom),
+
+	"error_address_limit": EncodeErrorRetry(AddressLimit, 1500*time.Millisecond),
 }
 
 func TestServerMessagesAreGolden(t *testing.T) {
@@ -136,6 +139,18 @@ func TestAppendPositionIsEncode(t *testing.T) {
 	buf := make([]byte, 0, 128)
 	if n := testing.AllocsPerRun(100, func() { AppendPosition(buf, 1<<30, 1<<30, 1<<20, 1<<20) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+// Whoever comes back a part of a millisecond early is refused again.
+func TestRetryIsRoundedUp(t *testing.T) {
+	for retry, want := range map[time.Duration]string{time.Second: `"retry_ms":1000`, time.Second + 1: `"retry_ms":1001`, 1: `"retry_ms":1`} {
+		if got := string(EncodeErrorRetry(AddressLimit, retry)); !strings.Contains(got, want+"}") {
+			t.Errorf("%s: got %s, want %s", retry, got, want)
+		}
+	}
+	if got := string(EncodeError(Stalled)); strings.Contains(got, "retry_ms") {
+		t.Errorf("got %s, want no time where none is known", got)
 	}
 }
 

@@ -153,6 +153,8 @@ export const CODES = /** @type {Record<string, {text: string, then: 'say'|'again
   stalled: { text: 'room.stalled', then: 'again' },
   unavailable: { text: 'room.stalled', then: 'again' },
   overloaded: { text: 'error.overloaded', then: 'say' },
+  address_limit: { text: 'error.address_limit', then: 'again' },
+  place_limit: { text: 'error.too_fast', then: 'again' },
   slow: { text: 'error.slow', then: 'say' },
   draining: { text: 'error.draining', then: 'say' },
   internal: { text: 'error.internal', then: 'say' },
@@ -184,7 +186,7 @@ const SOON_WITHIN = 500;
 const SOON_GAP = 5_000;
 // A browser that says it is offline is mostly right: it is asked that seldom.
 const OFFLINE_AGAIN = 30_000;
-// A drain that names no time, or a foolish one, is bounded.
+// A drain or a refusal that names no time, or a foolish one, is bounded.
 const RETRY_MOST = 60_000;
 const RETRY_SPREAD = 1_000;
 
@@ -684,7 +686,7 @@ function received(s, m, c) {
       s.draining = true;
       s.timers.dial = Math.max(c.now + ms(m.retry_ms, RETRY_MOST) + c.random * RETRY_SPREAD, s.dialedAt + DIAL_GAP);
       return;
-    case 'error': return refused(s, String(m.code), c);
+    case 'error': return refused(s, String(m.code), ms(m.retry_ms, RETRY_MOST), c);
   }
 }
 
@@ -694,7 +696,8 @@ function changed(s, m, c) {
   s.notice = m.notice ?? '';
   s.opensAt = m.opens_ms == null ? null : c.now + m.opens_ms;
   if (m.state !== 'open' && m.state !== 'full') s.eta = null;
-  if (s.conn !== 'refused' || s.welcomed || !['open', 'opening', 'paused'].includes(m.state)) return;
+  // A room that takes people says nothing of an address that had too many.
+  if (s.conn !== 'refused' || s.welcomed || s.refusal === 'address_limit' || !['open', 'opening', 'paused'].includes(m.state)) return;
   // The door is open. Everyone refused hears it at once, so they ask spread out;
   // who was refused at an open door before spreads wider.
   const first = s.refusal === 'room_full' ? WELCOME_FULL_WITHIN : WELCOME_WITHIN;
@@ -703,12 +706,12 @@ function changed(s, m, c) {
   s.timers.ask = Math.min(s.timers.ask ?? Infinity, at);
 }
 
-/** @param {State} s @param {string} code @param {Context} c */
-function refused(s, code, c) {
+/** @param {State} s @param {string} code @param {number} retry the least wait it named @param {Context} c */
+function refused(s, code, retry, c) {
   const { then } = CODES[code] ?? CODES.internal;
   if (then === 'drop') return drop(s, code, c);
   if (then === 'stop') return stop(s, code, c);
-  if (s.conn === 'asked' && code !== 'leave_in_shop') return turnedAway(s, code, c);
+  if (s.conn === 'asked' && code !== 'leave_in_shop') return turnedAway(s, code, retry, c);
   if (s.conn === 'joined' && code === 'not_joined') return ask(s, c);
   s.said = code;
   if (s.phase !== 'claiming') return;
@@ -722,8 +725,8 @@ const ROOM_OF = {
   sold_out: 'sold_out', room_closed: 'closed', room_full: 'full', recovering: 'recovering', stalled: 'stalled', unavailable: 'stalled',
 };
 
-/** The join was refused: told, and asked again, from every phase. @param {State} s @param {string} code @param {Context} c */
-function turnedAway(s, code, c) {
+/** The join was refused: told, and asked again, from every phase. @param {State} s @param {string} code @param {number} retry @param {Context} c */
+function turnedAway(s, code, retry, c) {
   const { then } = CODES[code] ?? CODES.internal;
   s.conn = 'refused';
   s.answered = true;
@@ -734,7 +737,7 @@ function turnedAway(s, code, c) {
   // Who waits for the room's word hears it on this connection, which beats.
   if (then !== 'wait') {
     const within = code === 'room_full' ? ASK_MOST : Math.min(ASK_MOST, ASK_FIRST * 2 ** s.asks);
-    s.timers.ask = c.now + within * (0.1 + 0.9 * c.random);
+    s.timers.ask = c.now + retry + within * (0.1 + 0.9 * c.random);
   }
   s.asks = Math.min(s.asks + 1, 10);
   const newcomer = s.phase === 'joining' || s.phase === 'blocked';

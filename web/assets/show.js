@@ -147,6 +147,7 @@ function blocked(s, keep) {
     case 'stalled': return { heading: phrase('blocked.stalled.title'), text: phrase('room.stalled'), keep, next };
     case 'recovering': return { heading: phrase('blocked.stalled.title'), text: phrase('room.recovering'), keep, next };
   }
+  if (s.why === 'address_limit') return { heading: phrase('blocked.stalled.title'), text: phrase(CODES[s.why].text), keep, next };
   return { heading: phrase('blocked.stalled.title'), text: phrase('blocked.reopened'), keep, next: away(s) };
 }
 

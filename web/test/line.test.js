@@ -37,6 +37,7 @@ const effects = {
   pass: { phase: 'inside', has: { place: 'PLACE', pass: { pass: 'PASS', ends: NOW + 600_000, url: 'https://shop.example/rooms/show/shop#pass=PASS' } } },
   drain: { phase: 'waiting', has: { link: 'waiting', position: 42, timers: { dial: NOW + 3000, silence: NOW + 14_000 } } },
   error_place_epoch: { phase: 'over', has: { why: 'place_other_epoch', place: '', conn: 'idle' }, does: ['forget', 'close'] },
+  error_address_limit: { phase: 'waiting', has: { said: 'address_limit', place: 'PLACE' } },
   error_unknown_room: { phase: 'stopped', has: { why: 'unknown_room' }, does: ['close'] },
   room_open: { phase: 'waiting', has: { room: 'open', notice: '', eta: { low_s: 60, high_s: 90 } } },
   room_opening: { phase: 'waiting', has: { room: 'opening', opensAt: NOW + 90_000, eta: null } },
@@ -288,6 +289,26 @@ test('a refused join asks again by itself, spread out, and no faster each time',
       const [asked, does] = step(heard, { type: 'timer', now: NOW + bound });
       assert.deepEqual(does, [{ do: 'send', message: { type: 'join' } }], code);
       state = asked;
+    }
+  }
+});
+
+test('an address with too many people is asked for again after the time it was told, spread out', () => {
+  const told = (/** @type {import('../assets/line.js').State} */ state, /** @type {any} */ retry_ms, /** @type {number} */ random) =>
+    step(state, { type: 'message', message: { type: 'error', code: 'address_limit', retry_ms }, now: NOW, random })[0];
+  const [refused] = hear(joining(), 'error_address_limit');
+  assert.deepEqual([refused.phase, refused.why, refused.conn, refused.link], ['blocked', 'address_limit', 'refused', 'live']);
+  for (const [retry, least] of [[1500, 1500], [10_000, 10_000], [10 ** 9, 60_000], [0, 0], [-1, 0], ['1500', 0], [undefined, 0]]) {
+    let state = joining();
+    for (const bound of [8000, 16_000, 30_000, 30_000]) {
+      assert.equal(told(state, retry, 0).timers.ask, NOW + Number(least) + bound / 10, `${retry}: the soonest`);
+      state = told(state, retry, 1);
+      assert.equal(state.timers.ask, NOW + Number(least) + bound, `${retry}: the latest`);
+      // A room that takes people says nothing of this address.
+      for (const file of ['room_open', 'room_opening', 'room_paused_notice']) {
+        assert.equal(hear(state, file)[0].timers.ask, state.timers.ask, file);
+      }
+      state = { ...state, conn: 'asked' };
     }
   }
 });

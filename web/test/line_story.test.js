@@ -438,3 +438,29 @@ test('too many tabs stop the oldest, with a button that brings it back', () => {
   assert.deepEqual([page.state.phase, page.state.place], ['waiting', 'P1']);
   clean(world);
 });
+
+test('a page whose network has too many people waits connected, and is joined when it may', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const world = new World(seed);
+    world.line.crowded = 10_000;
+    const page = new Page(world);
+    world.run(60_000);
+    assert.deepEqual([page.state.phase, page.state.why, page.state.conn, page.state.link], ['blocked', 'address_limit', 'refused', 'live'], `seed ${seed}`);
+    assert.equal(page.dials.length, 1, 'the connection stays');
+    assert.ok(page.sent.length <= 6, `got ${page.sent.length} joins in a minute, want 10 s and more between them`);
+    world.line.crowded = 0;
+    world.run(41_000);
+    assert.equal(page.state.conn, 'joined', `seed ${seed}`);
+    clean(world);
+  }
+});
+
+test('a place comes back through an address with too many people', () => {
+  const { world, page, line } = joined();
+  const { place } = page.state;
+  line.crowded = 60_000;
+  line.drain(1_000);
+  world.run(5_000);
+  assert.deepEqual([page.state.conn, page.state.place], ['joined', place]);
+  clean(world);
+});

@@ -16,7 +16,7 @@ useTexts(texts);
 const NOW = 50_000;
 const LINKS = /** @type {const} */ (['connecting', 'live', 'lost', 'offline', 'waiting']);
 const ROOMS = ['open', 'opening', 'paused', 'full', 'closed', 'sold_out', 'stalled', 'recovering'];
-const WAITED = ['room_closed', 'sold_out', 'room_full', 'recovering', 'stalled', 'unavailable'];
+const WAITED = ['address_limit', 'room_closed', 'sold_out', 'room_full', 'recovering', 'stalled', 'unavailable'];
 const ENDED = ['missed', 'left', 'spent', 'pass_expired', 'place_malformed', 'place_foreign', 'place_other_room', 'place_other_epoch'];
 const STOPPED = Object.keys(CODES).filter((code) => CODES[code].then === 'stop');
 
@@ -139,10 +139,22 @@ test('a newcomer whom the line does not know yet is told so in every link, and w
 });
 
 test('a room that takes people again is not called full, closed or sold out any more', () => {
-  for (const why of WAITED) {
+  for (const why of WAITED.filter((why) => why !== 'address_limit')) {
     for (const room of ['open', 'opening', 'paused']) {
       const said = words({ ...start(null), phase: 'blocked', why, room, link: 'live', online: true }, NOW, true);
       assert.equal(said.text.key, 'blocked.reopened', `${why}, then ${room}`);
     }
   }
+});
+
+test('whose network has too many people is told so, and what the page does, whatever an open room says', () => {
+  for (const link of LINKS) {
+    for (const room of ['open', 'opening', 'paused']) {
+      const said = words({ ...start(null), phase: 'blocked', why: 'address_limit', room, link, online: link === 'live' }, NOW, true);
+      assert.equal(said.text.key, 'error.address_limit', `${room} · ${link}`);
+      assert.ok(said.next, `${room} · ${link}: nothing says what the page does`);
+      assert.doesNotMatch(sentences(said).join(' '), /your fault|blocked|attack/i);
+    }
+  }
+  assert.match(texts['error.address_limit'], /network.*by itself/);
 });

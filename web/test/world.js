@@ -77,6 +77,7 @@ export class Line {
   beat = 5_000;
   /** Claims are heard, and not answered. */ mute = false;
   /** Joins are refused with this code. */ refusal = '';
+  /** New places are refused to every address, for so many ms each time. */ crowded = 0;
   /** @type {Connection[]} */ connections = [];
   /** @type {Map<string, {standing: 'waits'|'admitted'|'inside'|'gone', ends: number}>} */ places = new Map();
   count = 0;
@@ -147,9 +148,9 @@ export class Line {
     }
   }
 
-  /** @param {Connection} c @param {string} code */
-  refuse(c, code) {
-    c.say({ type: 'error', code });
+  /** @param {Connection} c @param {string} code @param {number} [retry] */
+  refuse(c, code, retry) {
+    c.say({ type: 'error', code, ...(retry && { retry_ms: retry }) });
     const close = CLOSES[code];
     if (close) return c.shut(close);
     c.refused = true;
@@ -167,6 +168,11 @@ export class Line {
         if (p && p.standing !== 'gone') this.world.fault('got a join on a connection with a living place, want none');
         if (m.place && !/^P\d+$/.test(m.place)) return this.refuse(c, 'place_malformed');
         if (this.refusal) return this.refuse(c, this.refusal);
+        if (this.crowded && !m.place) {
+          if (now < c.again) this.world.fault(`got a join ${c.again - now} ms before the time that was told`);
+          c.again = now + this.crowded;
+          return this.refuse(c, 'address_limit', this.crowded);
+        }
         if (this.away) return this.refuse(c, 'stalled');
         let place = m.place;
         if (place && !this.places.has(place)) return this.refuse(c, 'place_other_epoch');
@@ -220,6 +226,7 @@ class Connection {
   dark = false; // nothing passes any more, and nobody is told
   place = '';
   refused = false;
+  again = 0; // no join before it
   saidAt = 0;
   #last = 0;
 
