@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"waitroom/internal/room"
@@ -17,6 +19,23 @@ import (
 
 // Subprotocol is offered and accepted in the WebSocket handshake.
 const Subprotocol = "waitroom.v1"
+
+// placeOffer begins the second subprotocol that a visitor may offer: its place
+// follows. The server never selects it.
+const placeOffer = "place."
+
+// OfferedPlace returns the place that a handshake offers beside Subprotocol, or "".
+// It is what somebody wrote: as long as the headers may be, and not verified.
+func OfferedPlace(h http.Header) string {
+	for _, line := range h.Values("Sec-WebSocket-Protocol") {
+		for one := range strings.SplitSeq(line, ",") {
+			if place, ok := strings.CutPrefix(strings.Trim(one, " \t"), placeOffer); ok {
+				return place
+			}
+		}
+	}
+	return ""
+}
 
 // Bounds of a visitor's messages, in bytes.
 const (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -139,6 +140,34 @@ func TestAppendPositionIsEncode(t *testing.T) {
 	buf := make([]byte, 0, 128)
 	if n := testing.AllocsPerRun(100, func() { AppendPosition(buf, 1<<30, 1<<30, 1<<20, 1<<20) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+// The page's tests offer the same line.
+func TestOfferedPlace(t *testing.T) {
+	golden, err := os.ReadFile("testdata/handshake.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		lines []string
+		want  string
+	}{
+		{[]string{strings.TrimSuffix(string(golden), "\n")}, "PLACE"},
+		{nil, ""},
+		{[]string{"waitroom.v1"}, ""},
+		{[]string{"waitroom.v1,place.a.b.c"}, "a.b.c"},
+		{[]string{"place.a.b.c ,\twaitroom.v1"}, "a.b.c"},
+		{[]string{"waitroom.v1", " place.a.b.c\t"}, "a.b.c"},
+		{[]string{"waitroom.v1, place.first, place.second"}, "first"},
+		{[]string{"waitroom.v1, place."}, ""},
+		{[]string{"waitroom.v1, place"}, ""},
+		{[]string{"waitroom.v1, Place.a"}, ""},
+		{[]string{", ,,", ""}, ""},
+	} {
+		if got := OfferedPlace(http.Header{"Sec-Websocket-Protocol": c.lines}); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.lines, got, c.want)
+		}
 	}
 }
 

@@ -112,7 +112,7 @@
  *
  * What the page's shell has to do after a step, in order. After it, it sets its
  * one timer to `nextDue(state)` and then tells {type: 'timer'}.
- * @typedef {{do: 'open', socket: number}
+ * @typedef {{do: 'open', socket: number, place: string}
  *   | {do: 'send', message: object}
  *   | {do: 'close'}
  *   | {do: 'keep', place: string, epoch: string, from: number, turned?: boolean, spare?: Place}
@@ -384,7 +384,7 @@ function dial(s, c) {
   s.beat = BEAT_UNKNOWN;
   clear(s, 'dial', 'answer', 'silence', 'ask', 'rush', 'claim');
   s.timers.connect = c.now + CONNECT_WITHIN;
-  c.does.push({ do: 'open', socket: s.socket });
+  c.does.push({ do: 'open', socket: s.socket, place: s.place });
 }
 
 /** @param {State} s @param {Context} c */

@@ -5,6 +5,12 @@
 
 const SUBPROTOCOL = 'waitroom.v1';
 
+// What a place looks like. It travels in the handshake as the name of a second
+// subprotocol, and the browser throws at a name of other characters: so a place
+// that was kept or linked by somebody else is left out there, and the join tells
+// what the server thinks of it. A header has room for the longest (1,024).
+const PLACE = /^[A-Za-z0-9._-]{1,1024}$/;
+
 export class Socket {
   /** @type {WebSocket|null} */ #ws = null;
   #url;
@@ -19,10 +25,15 @@ export class Socket {
     this.#tell = tell;
   }
 
-  /** Opens a connection in place of the one before. @param {number} socket its id */
-  open(socket) {
+  /**
+   * Opens a connection in place of the one before, and offers the place in its
+   * handshake: a place is not refused for its address.
+   * @param {number} socket its id
+   * @param {string} place '' for none
+   */
+  open(socket, place) {
     this.close();
-    const ws = new WebSocket(this.#url, SUBPROTOCOL);
+    const ws = new WebSocket(this.#url, place && PLACE.test(place) ? [SUBPROTOCOL, 'place.' + place] : [SUBPROTOCOL]);
     this.#ws = ws;
     ws.onopen = () => this.#tell({ type: 'opened', socket });
     ws.onclose = (event) => this.#tell({ type: 'closed', socket, code: event.code });

@@ -80,7 +80,7 @@ function happen(event) {
   state = next;
   for (const effect of effects) {
     switch (effect.do) {
-      case 'open': socket.open(effect.socket); break;
+      case 'open': socket.open(effect.socket, effect.place); break;
       case 'send':
         socket.send(effect.message);
         wantWords(); // beside the answer to the join, which waits for nothing

@@ -120,7 +120,7 @@ test('a draining node is left, and the page comes back at the time it named', ()
   assert.equal(closed.link, 'waiting');
   assert.equal(nextDue(closed), NOW + 2500 + 500, 'the close sets no other time, and takes none away');
   const [dialing, does] = step(closed, { type: 'timer', now: NOW + 3000 });
-  assert.deepEqual(does, [{ do: 'open', socket: 2 }]);
+  assert.deepEqual(does, [{ do: 'open', socket: 2, place: 'PLACE' }], 'the place is in the handshake too');
   assert.equal(dialing.link, 'connecting');
 });
 
@@ -177,7 +177,7 @@ test('after missed, left or spent only the button joins, at the tail, without a 
       let [again, does] = step(state, { type: 'join', now: NOW + 1000 });
       assert.equal(again.place, '');
       if (name === 'closed' || file === 'error_place_epoch') {
-        assert.deepEqual(does, [{ do: 'open', socket: 2 }], `${file}, ${name}`);
+        assert.deepEqual(does, [{ do: 'open', socket: 2, place: '' }], `${file}, ${name}`);
         [again, does] = step(again, { type: 'opened', now: NOW + 1000 });
       }
       assert.deepEqual(does, [{ do: 'send', message: { type: 'join' } }], `${file}, ${name}`);

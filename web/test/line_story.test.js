@@ -464,3 +464,20 @@ test('a place comes back through an address with too many people', () => {
   assert.deepEqual([page.state.conn, page.state.place], ['joined', place]);
   clean(world);
 });
+
+test('a place is in the handshake: its address’s limits let it through, and a newcomer comes in after them', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const { world, page, line } = joined(seed);
+    const { place } = page.state;
+    line.gate = true;
+    const newcomer = new Page(world);
+    line.drain(1_000);
+    world.run(5_000);
+    assert.deepEqual([page.state.conn, page.state.place], ['joined', place], `seed ${seed}`);
+    assert.notEqual(newcomer.state.conn, 'joined');
+    line.gate = false;
+    world.run(41_000);
+    assert.equal(newcomer.state.conn, 'joined', `seed ${seed}`);
+    clean(world);
+  }
+});

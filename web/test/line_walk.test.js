@@ -41,6 +41,7 @@ function walk(seed) {
     room: [4, () => line.change(pick(['open', 'open', 'opening', 'paused', 'full', 'sold_out', 'closed', 'recovering']))],
     refusal: [2, () => { line.refusal = line.refusal ? '' : pick(Object.keys(codes)); }],
     crowd: [2, () => { line.crowded = line.crowded ? 0 : pick([1_000, 10_000, 60_000]); }],
+    gate: [2, () => { line.gate = !line.gate; }],
     dark: [2, () => { line.dark = !line.dark; }],
     hole: [4, () => { const c = pick(line.connections); if (c) c.dark = true; }],
     cut: [2, () => { const p = page(); p.cut = !p.cut; if (p.cut && p.ws) p.ws.dark = true; }],
@@ -65,7 +66,7 @@ function walk(seed) {
     world.run(pick([0, 50, 500, 3_000, 10_000, 45_000]) * random());
   }
   // The line is well again; connections that went dark stay so.
-  Object.assign(line, { up: true, full: false, away: false, knows: true, refusal: '', crowded: 0, dark: false, mute: false });
+  Object.assign(line, { up: true, full: false, away: false, knows: true, refusal: '', crowded: 0, gate: false, dark: false, mute: false });
   line.change('open');
   for (const p of world.pages) p.cut = false;
   let patience = WELL_WITHIN;

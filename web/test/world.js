@@ -76,6 +76,7 @@ export class Line {
   room = 'open';
   beat = 5_000;
   /** Claims are heard, and not answered. */ mute = false;
+  /** Answers 429 before the upgrade to whoever offers no place of this line. */ gate = false;
   /** Joins are refused with this code. */ refusal = '';
   /** New places are refused to every address, for so many ms each time. */ crowded = 0;
   /** @type {Connection[]} */ connections = [];
@@ -244,12 +245,13 @@ class Connection {
     this.world.after(this.#last - this.world.now, () => !this.dark && run());
   }
 
-  dial() {
+  /** @param {string} place what the handshake offers */
+  dial(place) {
     const { line } = this;
     this.dark = line.dark || this.page.cut;
     this.pass(() => {
       if (this.gone) return;
-      if (!line.up || line.full) return this.tell({ type: 'closed', code: 1006 });
+      if (!line.up || line.full || (line.gate && !line.places.has(place))) return this.tell({ type: 'closed', code: 1006 });
       this.open = true;
       this.saidAt = this.world.now;
       line.connections.push(this);
@@ -379,7 +381,7 @@ export class Page {
     this.due = nextDue(state) + this.stopped + 1e-6; // past what a difference of two clocks rounds away
     for (const effect of effects) {
       switch (effect.do) {
-        case 'open': this.open(effect.socket); break;
+        case 'open': this.open(effect.socket, effect.place); break;
         case 'send': this.send(effect.message); break;
         case 'close': this.close(); break;
         case 'keep': {
@@ -394,12 +396,12 @@ export class Page {
     this.check(before, event);
   }
 
-  /** @param {number} socket */
-  open(socket) {
+  /** @param {number} socket @param {string} place */
+  open(socket, place) {
     if (this.ws && !this.ws.gone) this.close();
     this.dials.push(this.world.now);
     this.ws = new Connection(this, socket);
-    this.ws.dial();
+    this.ws.dial(place);
   }
 
   /** @param {any} message */
