@@ -196,10 +196,13 @@ func (c *Conversation) serve(ctx context.Context, req wire.Request) wire.Code {
 	case wire.Join:
 		err = c.join(ctx, req.Place)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return ""
+	case errors.Is(err, errTooFast):
+		return wire.TooFast
 	}
-	return codeOf(err)
+	return wire.PlaceCode(err)
 }
 
 // join comes with a place ("": none). A connection that has one already is
@@ -218,7 +221,7 @@ func (c *Conversation) join(ctx context.Context, place string) error {
 	case before != nil && !before.Over():
 		now, err = before.Again(ctx, c.link)
 	case !c.hasNumber():
-		err = errTooFast
+		return errTooFast
 	default:
 		if now, err = c.desk.hub.Join(ctx, c.room, c.link); err == nil {
 			c.numbers--
@@ -269,24 +272,4 @@ func refill(n, at *int64, now, every, most int64) {
 	if *n >= most {
 		*n, *at = most, now
 	}
-}
-
-// codeOf adds to the table what wire does not know: errors of tokens and of the
-// hub.
-func codeOf(err error) wire.Code {
-	switch {
-	case errors.Is(err, errTooFast):
-		return wire.TooFast
-	case errors.Is(err, token.ErrMalformed):
-		return wire.PlaceBad
-	case errors.Is(err, token.ErrForeign), errors.Is(err, token.ErrExpired):
-		return wire.PlaceForeign
-	case errors.Is(err, token.ErrOtherRoom):
-		return wire.PlaceRoom
-	case errors.Is(err, token.ErrKeysAway):
-		return wire.Stalled
-	case errors.Is(err, hub.ErrOverloaded):
-		return wire.Overloaded
-	}
-	return wire.CodeOf(err)
 }

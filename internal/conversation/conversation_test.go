@@ -70,7 +70,7 @@ func TestRefusals(t *testing.T) {
 		{"away", refuses{join: room.ErrAway}, join, []string{"stalled"}},
 		{"a line made anew under a newcomer", refuses{join: room.ErrEpoch}, join, []string{"stalled"}},
 		{"a line made anew under a place", refuses{join: room.ErrEpoch}, back, []string{"place_other_epoch", "close 4502"}},
-		{"too many joins", refuses{join: hub.ErrOverloaded}, join, []string{"overloaded", "close 4002"}},
+		{"too many joins", refuses{join: room.ErrOverloaded}, join, []string{"overloaded", "close 4002"}},
 		{"a bug", refuses{join: errors.New("boom")}, join, []string{"internal", "close 4010"}},
 		{"malformed place", refuses{place: token.ErrMalformed}, back, []string{"place_malformed", "close 4502"}},
 		{"foreign place", refuses{place: token.ErrForeign}, back, []string{"place_foreign", "close 4502"}},

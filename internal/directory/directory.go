@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
@@ -59,6 +60,7 @@ type Directory struct {
 	// set once
 	line line
 	log  *zap.Logger
+	away *outage.Log
 	// told hears of every read of the registry, good or not; set before Run.
 	told    []func(names []room.Name, err error)
 	contact chan struct{} // closed at the first answer
@@ -73,9 +75,6 @@ type Directory struct {
 	read  time.Time            // when that read began; zero: never; guarded by mu
 	asked time.Time            // when the last one began, answered or not; guarded by mu
 	looks int64                // registry reads so far; guarded by mu
-
-	// owned by Run
-	away bool // and said so
 }
 
 // entry is one name. Its fields are guarded by the directory's mu.
@@ -87,7 +86,8 @@ type entry struct {
 
 // New makes a directory that knows nothing until Run has read the registry.
 func New(line line, log *zap.Logger) *Directory {
-	return &Directory{line: line, log: log, contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
+	return &Directory{line: line, log: log, away: outage.New(outage.Config{Log: log,
+		Down: "the rooms can't be read: what is known of them stays, and no name is called unknown", Up: "the rooms can be read again"}), contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
 }
 
 // Follow calls told after every read of the registry, with its names or why there
@@ -196,25 +196,12 @@ func (d *Directory) Run(ctx context.Context) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
-		d.tell(ctx, d.look(ctx))
+		d.away.Note(ctx, d.look(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-	}
-}
-
-// tell logs when the line goes out of reach and when it is back.
-func (d *Directory) tell(ctx context.Context, err error) {
-	switch {
-	case ctx.Err() != nil:
-	case err != nil && !d.away:
-		d.away = true
-		d.log.Warn("the rooms can't be read: what is known of them stays, and no name is called unknown", zap.Error(err))
-	case err == nil && d.away:
-		d.away = false
-		d.log.Info("the rooms can be read again")
 	}
 }
 

@@ -44,7 +44,7 @@ func (j *joins) put(r *request) error {
 	case j.ended:
 		return room.ErrAway
 	case len(j.news)+len(j.returns)+len(j.held) >= MaxJoins:
-		return ErrOverloaded
+		return room.ErrOverloaded
 	case r.place.Number == 0:
 		j.news = append(j.news, r)
 	default:
@@ -156,6 +156,7 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 	epochs := 0 // how often the line was of another epoch than we thought
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {
 		caller, joined, err := r.joinOnce(ctx, ids)
+		r.hub.failed(ctx, "join", err)
 		switch {
 		case err == nil:
 			r.view.saw(caller.Epoch, joined.First+room.Number(joined.Granted)-1)
@@ -172,15 +173,14 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 			epochs++
 			r.view.forget()
 			continue
-		case definite(err):
+		case !room.Retryable(err):
 			if errors.Is(err, room.ErrStaleBatch) {
 				*lane = room.Lane{Name: r.hub.lane()}
 				err = room.ErrAway
 			}
-			fail(batch, err)
+			fail(batch, outcome(err))
 			return
 		}
-		r.hub.metrics.failed("join", err)
 		if ctx.Err() == nil && time.Since(batch[0].at) < Patience {
 			select {
 			case <-time.After(pause):
@@ -211,8 +211,8 @@ func (r *roomHub) rejoin(ctx context.Context, batch []*request) {
 	if len(batch) == 0 {
 		return
 	}
-	if err := r.ready(ctx); err != nil && definite(err) {
-		fail(batch, err)
+	if err := r.ready(ctx); err != nil && !room.Retryable(err) {
+		fail(batch, outcome(err))
 		return
 	}
 	batch = r.strangers(batch)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"waitroom/internal/directory"
 	"waitroom/internal/room"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const show room.Name = "show"
 
-var errNet = errors.New("connection reset")
+var errNet = fmt.Errorf("%w: connection reset", room.ErrAway)
 
 // fakeLine is one room in memory that keeps the invariant of the line. It counts
 // calls, and can be away or lose replies.
@@ -42,7 +43,8 @@ type fakeLine struct {
 	admitted int64
 
 	away   bool
-	lose   int // so many replies of acts are lost after taking effect
+	fault  error // of every call
+	lose   int   // so many replies of acts are lost after taking effect
 	calls  map[string]int
 	asked  []int // sizes of Stands calls
 	joins  []room.Lane
@@ -66,8 +68,11 @@ func newFakeLine() *fakeLine {
 
 func (f *fakeLine) call(name string) error {
 	f.calls[name]++
-	if f.away {
+	switch {
+	case f.away:
 		return errNet
+	case f.fault != nil:
+		return f.fault
 	}
 	return nil
 }
@@ -425,15 +430,17 @@ type bench struct {
 	*testing.T
 	line *fakeLine
 	hub  *Hub
+	logs *observer.ObservedLogs
 }
 
 // inBubble runs a story in fake time. At its end every goroutine must have ended.
 func inBubble(t *testing.T, story func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t, newFakeLine(), nil}
+		core, logs := observer.New(zap.InfoLevel)
+		b := &bench{t, newFakeLine(), nil, logs}
 		rooms := directory.New(b.line, zap.NewNop())
-		b.hub = New(b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.NewNop(), prometheus.NewRegistry())
+		b.hub = New(b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		var loops sync.WaitGroup // end with cancel below
 		loops.Go(func() { _ = b.hub.Run(ctx) })

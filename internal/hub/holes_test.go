@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"waitroom/internal/room"
 )
@@ -228,7 +226,7 @@ func (s *slowReads) Stands(context.Context, room.Name, []room.Place) ([]room.Sta
 func TestLateReadDoesNotTurnTheEpochBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &slowReads{epoch: "older234", hold: make(chan struct{})}
-		v := newView(show, line, newMetrics(prometheus.NewRegistry(), func() []room.RoomSign { return nil }), zap.NewNop())
+		v := newView(show, line, func(context.Context, string, error) {})
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _, _ = v.read(t.Context()) })
 		synctest.Wait()
@@ -254,5 +252,46 @@ func TestLateReadDoesNotTurnTheEpochBack(t *testing.T) {
 		}
 		close(line.hold)
 		wg.Wait()
+	})
+}
+
+// An operator reads that the line is away, once with its cause while it lasts and
+// once when it is back; and of a fault, which no visitor's patience cures.
+func TestOutagesAreLogged(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.join(3)
+		b.pass(PositionTick)
+		lines := func() (l []string) {
+			for _, e := range b.logs.TakeAll() {
+				l = append(l, e.Level.String()+" "+strings.Fields(e.Message)[2])
+			}
+			return l
+		}
+		b.line.set(func() { b.line.away = true })
+		b.pass(time.Second)
+		b.line.set(func() { b.line.away = false })
+		b.pass(10 * time.Second)
+		if got := lines(); got != nil {
+			b.Errorf("a blip: got %v", got)
+		}
+		b.line.set(func() { b.line.away = true })
+		b.pass(time.Minute)
+		if got := lines(); !slices.Equal(got, []string{"warn does"}) {
+			b.Errorf("away for a minute: got %v, want one warning", got)
+		}
+		b.line.set(func() { b.line.away = false })
+		b.pass(10 * time.Second)
+		if got := lines(); !slices.Equal(got, []string{"info answers"}) {
+			b.Errorf("back: got %v, want one line", got)
+		}
+		b.line.set(func() { b.line.fault = errors.New("NOAUTH Authentication required") })
+		start := time.Now()
+		if _, err := b.hub.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrAway) || time.Since(start) > time.Second {
+			b.Errorf("a join that meets a fault: got %v after %s, want away at once: trying again is no cure", err, time.Since(start))
+		}
+		b.pass(10 * time.Second)
+		if got := lines(); !slices.Equal(got, []string{"error refuses"}) {
+			b.Errorf("a fault: got %v, want one error", got)
+		}
 	})
 }

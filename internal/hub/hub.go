@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,12 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
-
-// ErrOverloaded refuses a join because MaxJoins others wait for the line.
-var ErrOverloaded = errors.New("too many joins wait for the line")
 
 const (
 	// PositionTick is the time between two reads of a room's line.
@@ -107,8 +104,10 @@ type Hub struct {
 	lease   time.Duration
 	log     *zap.Logger
 	metrics *metrics
-	node    string    // random per process, so that lanes never meet
-	began   time.Time // the node's clock counts from here
+	away    *outage.Log // the line does not answer
+	faults  *outage.Log // it answers what nobody foresaw
+	node    string      // random per process, so that lanes never meet
+	began   time.Time   // the node's clock counts from here
 	wg      sync.WaitGroup
 	lanes   atomic.Int64
 
@@ -127,6 +126,10 @@ func New(line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger,
 	rand.Read(id[:])
 	h := &Hub{line: line, listed: rooms, signer: signer, shopURL: shopURL, log: log,
 		node: hex.EncodeToString(id[:]), began: time.Now(), rooms: map[room.Name]*roomHub{}}
+	h.away = outage.New(outage.Config{Log: log, Hold: stalledAfter,
+		Down: "the line does not answer: visitors keep their connections, their places and their last position; look at Redis", Up: "the line answers again"})
+	h.faults = outage.New(outage.Config{Log: log, Grave: true, Hold: stalledAfter,
+		Down: "the line refuses what it never should: look at the error and at the settings of Redis", Up: "the line answers as it should again"})
 	h.ctx, h.end = context.WithCancel(context.Background())
 	h.metrics = newMetrics(reg, h.Signs)
 	rooms.Follow(h.registry)
@@ -148,7 +151,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // registry ends the rooms that a read of the registry lists no more.
 func (h *Hub) registry(names []room.Name, err error) {
 	if err != nil {
-		h.metrics.failed("registry", err)
+		h.metrics.line.WithLabelValues("registry").Inc() // the directory logs it
 		return
 	}
 	var gone []*roomHub

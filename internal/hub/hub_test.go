@@ -346,8 +346,8 @@ func TestJoinsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := j.put(&request{}); !errors.Is(err, ErrOverloaded) {
-		t.Errorf("got %v, want %v", err, ErrOverloaded)
+	if err := j.put(&request{}); !errors.Is(err, room.ErrOverloaded) {
+		t.Errorf("got %v, want %v", err, room.ErrOverloaded)
 	}
 	if got := len(j.take(&j.news)); got != room.MaxBatch {
 		t.Errorf("got a batch of %d, want %d", got, room.MaxBatch)

@@ -116,7 +116,7 @@ func (m *metrics) came(name room.Name, r *request, err error) {
 	switch {
 	case errors.Is(err, room.ErrUnknown):
 		name, cause = "", "unknown_room" // a stranger's word is no label
-	case errors.Is(err, ErrOverloaded):
+	case errors.Is(err, room.ErrOverloaded):
 		cause = "overloaded"
 	case errors.Is(err, room.ErrAway), errors.Is(err, context.Canceled):
 		cause = "away"
@@ -129,12 +129,6 @@ func (m *metrics) came(name room.Name, r *request, err error) {
 		name = "" // the room was not found; see above
 	}
 	m.joins.WithLabelValues(string(name), cause).Inc()
-}
-
-func (m *metrics) failed(call string, err error) {
-	if !definite(err) && !errors.Is(err, context.Canceled) {
-		m.line.WithLabelValues(call).Inc()
-	}
 }
 
 // drop forgets the series of a room that is gone.

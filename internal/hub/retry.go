@@ -8,20 +8,35 @@ import (
 	"waitroom/internal/room"
 )
 
-// definite reports that the line answered: asking again would not help.
-func definite(err error) bool {
-	for _, known := range []error{room.ErrUnknown, room.ErrDeleted, room.ErrEpoch, room.ErrRecovering, room.ErrClosed, room.ErrSoldOut,
-		room.ErrFull, room.ErrSpent, room.ErrActive, room.ErrMemory, room.ErrStaleBatch} {
-		if errors.Is(err, known) {
-			return true
-		}
+// failed counts a call to the line without an answer, and logs what becomes of it;
+// nil is a call that was answered. Every call of this package goes through here, so
+// no cause is swallowed.
+func (h *Hub) failed(ctx context.Context, call string, err error) {
+	switch {
+	case room.Retryable(err):
+		h.metrics.line.WithLabelValues(call).Inc()
+		h.away.Note(ctx, err)
+	case room.Fault(err):
+		h.metrics.line.WithLabelValues(call).Inc()
+		h.faults.Note(ctx, err)
+	default: // an answer
+		h.away.Note(ctx, nil)
+		h.faults.Note(ctx, nil)
 	}
-	return false
+}
+
+// outcome is what a visitor hears of an error: of a fault, which the log names, that
+// the line is away; it asks again by itself.
+func outcome(err error) error {
+	if room.Fault(err) || errors.Is(err, context.Canceled) {
+		return room.ErrAway
+	}
+	return err
 }
 
 // patiently tries an act that may be repeated until the line answers or the
 // visitor's patience is over; repeated tells that an earlier try may have taken
-// effect. What the line did not answer is ErrAway.
+// effect. What the line did not answer is ErrAway; a fault is not tried again.
 func patiently[T any](ctx context.Context, r *roomHub, act string, try func(context.Context) (T, error)) (answer T, repeated bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -29,10 +44,10 @@ func patiently[T any](ctx context.Context, r *roomHub, act string, try func(cont
 		one, done := context.WithTimeout(ctx, readLimit)
 		answer, err = try(one)
 		done()
-		if err == nil || definite(err) {
-			return answer, repeated, err
+		r.hub.failed(ctx, act, err)
+		if !room.Retryable(err) {
+			return answer, repeated, outcome(err)
 		}
-		r.hub.metrics.failed(act, err)
 		repeated = true
 		select {
 		case <-time.After(pause):

@@ -24,7 +24,7 @@ type roomHub struct {
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
-	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.line, hub.metrics, hub.log)}
+	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.line, hub.failed)}
 	r.joins.kick = make(chan struct{}, 1)
 	r.joins.lane.Name = hub.lane()
 	return r

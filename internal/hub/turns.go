@@ -30,8 +30,8 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	}
 	by, began := r.view.caller(), r.hub.now()
 	turn, err := r.hub.line.Turn(ctx, r.name, t.from)
+	r.hub.failed(ctx, "turn", err)
 	if err != nil {
-		r.hub.metrics.failed("turn", err)
 		return
 	}
 	t.from = int64(turn.Head >> 3)
@@ -55,8 +55,8 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		t.places = append(t.places, s.place)
 	}
 	stands, err := r.hub.line.Stands(ctx, r.name, t.places)
+	r.hub.failed(ctx, "stands", err)
 	if err != nil {
-		r.hub.metrics.failed("stands", err)
 		if errors.Is(err, room.ErrUnknown) {
 			r.view.forget()
 		}

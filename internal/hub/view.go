@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
@@ -17,10 +15,9 @@ import (
 // view is what this node knows of one line.
 type view struct {
 	// Set once.
-	name    room.Name
-	line    reads
-	metrics *metrics
-	log     *zap.Logger
+	name   room.Name
+	line   reads
+	failed func(ctx context.Context, call string, err error)
 	// reading is held by whoever reads: a read that began before another must not
 	// come after it, or it would bring an older line back.
 	reading chan struct{}
@@ -36,8 +33,8 @@ type view struct {
 	shown shown
 }
 
-func newView(name room.Name, line reads, m *metrics, log *zap.Logger) view {
-	return view{name: name, line: line, metrics: m, log: log, reading: make(chan struct{}, 1)}
+func newView(name room.Name, line reads, failed func(context.Context, string, error)) view {
+	return view{name: name, line: line, failed: failed, reading: make(chan struct{}, 1)}
 }
 
 // shown is what everybody in the room is told about it, and its revision.
@@ -74,8 +71,8 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 	mark, from := v.mark, v.from // before the read: numbers given meanwhile are above its seq
 	v.mu.Unlock()
 	s, err = v.line.Snapshot(ctx, v.name, from)
+	v.failed(ctx, "snapshot", err)
 	if err != nil {
-		v.metrics.failed("snapshot", err)
 		if errors.Is(err, room.ErrUnknown) {
 			v.forget()
 		}
