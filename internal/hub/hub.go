@@ -47,6 +47,8 @@ const (
 	// turnGood is how old the last good turn tick may be for a claim before its time to
 	// be answered out of it: three ticks, since one may fail.
 	turnGood = 3 * TurnTick
+	// faultsQuiet is how long after the last one a fault is the first of another story.
+	faultsQuiet = 10 * time.Minute
 	// lastSecond is how long before the end of a claim the line is asked whether
 	// somebody has claimed on another node. Who claims and buys within it, there, is
 	// told that the turn was missed here.
@@ -128,8 +130,8 @@ func New(line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger,
 		node: hex.EncodeToString(id[:]), began: time.Now(), rooms: map[room.Name]*roomHub{}}
 	h.away = outage.New(outage.Config{Log: log, Hold: stalledAfter,
 		Down: "the line does not answer: visitors keep their connections, their places and their last position; look at Redis", Up: "the line answers again"})
-	h.faults = outage.New(outage.Config{Log: log, Grave: true, Hold: stalledAfter,
-		Down: "the line refuses what it never should: look at the error and at the settings of Redis", Up: "the line answers as it should again"})
+	h.faults = outage.New(outage.Config{Log: log, Grave: true, Quiet: faultsQuiet,
+		Down: "the line answers what it never should: look at the error and at the settings of Redis"})
 	h.ctx, h.end = context.WithCancel(context.Background())
 	h.metrics = newMetrics(reg, h.Signs)
 	rooms.Follow(h.registry)

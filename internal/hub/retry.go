@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"waitroom/internal/room"
@@ -18,10 +19,9 @@ func (h *Hub) failed(ctx context.Context, call string, err error) {
 		h.away.Note(ctx, err)
 	case room.Fault(err):
 		h.metrics.line.WithLabelValues(call).Inc()
-		h.faults.Note(ctx, err)
+		h.faults.Note(ctx, fmt.Errorf("%s: %w", call, err))
 	default: // an answer
 		h.away.Note(ctx, nil)
-		h.faults.Note(ctx, nil)
 	}
 }
 
