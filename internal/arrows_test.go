@@ -23,7 +23,7 @@ var arrows = map[string]struct {
 	"internal/kafkaio":      {[]string{"internal/events", "internal/outage"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
 	"internal/sqldb":        {nil, "connections and retries; knows no table"},
 	"internal/process":      {nil, "what binaries share; knows no domain"},
-	"internal/hub":          {[]string{"internal/room", "internal/outage", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
+	"internal/hub":          {[]string{"internal/room", "internal/cadence", "internal/outage", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
 	"internal/conversation": {[]string{"internal/room", "internal/wire", "internal/token", "internal/hub"}, "what a visitor may say; no transport"},
 	"internal/gateway":      {[]string{"internal/room", "internal/wire", "internal/conversation"}, "the edge: sockets and who may open one"},
 	"internal/node":         {[]string{"internal/room", "internal/token", "internal/directory", "internal/hub", "internal/conversation", "internal/gateway", "internal/signs", "web"}, "the one wiring of a node"},

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"waitroom/internal/gateway"
+	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/node"
 	"waitroom/internal/process"
@@ -27,6 +28,7 @@ type runCmd struct {
 	Listen    string         `help:"Public address." default:":8080" env:"WAITROOM_LISTEN"`
 	OpsListen string         `help:"Address of /metrics, /healthz, /readyz and /debug/pprof; never public." default:"127.0.0.1:9180" env:"WAITROOM_OPS_LISTEN"`
 	Edge      gateway.Config `embed:""`
+	Hub       hub.Config     `embed:""`
 }
 
 // Run opens Redis, listens, serves, and drains in this order: not ready, no new
@@ -41,7 +43,7 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	defer rdb.Close()
-	n, err := node.New(node.Options{Line: line.New(rdb), Keys: keys, Edge: c.Edge, Version: process.ReadBuild().Version, Log: env.Log, Metrics: env.Metrics})
+	n, err := node.New(node.Options{Line: line.New(rdb), Keys: keys, Edge: c.Edge, Hub: c.Hub, Version: process.ReadBuild().Version, Log: env.Log, Metrics: env.Metrics})
 	if err != nil {
 		return err
 	}

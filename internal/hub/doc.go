@@ -42,7 +42,7 @@
 //	view.mu           what is known of its line; a leaf but for the roster above it
 //	Session.mu        one session; a leaf
 //
-// joins.mu is taken alone. A sink is called with its session's mu held, or its
+// joins.mu and Hub.loadMu are taken alone. A sink is called with its session's mu held, or its
 // roster's, so it must not block and must not call back.
 //
 // One hand-over breaks the nesting: attach finds or makes the session under

@@ -436,11 +436,16 @@ type bench struct {
 // inBubble runs a story in fake time. At its end every goroutine must have ended.
 func inBubble(t *testing.T, story func(*bench)) {
 	t.Helper()
+	inBubbleWith(t, Config{}, story)
+}
+
+func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		b := &bench{t, newFakeLine(), nil, logs}
 		rooms := directory.New(b.line, zap.NewNop())
-		b.hub = New(b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
+		b.hub = New(conf, b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		var loops sync.WaitGroup // end with cancel below
 		loops.Go(func() { _ = b.hub.Run(ctx) })

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/cadence"
 	"waitroom/internal/outage"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
@@ -23,13 +24,6 @@ const (
 	// TurnTick is the time between two looks at the head: a quarter second from
 	// admitted to told leaves room for one late tick.
 	TurnTick = 100 * time.Millisecond
-	// BeatMost is the longest silence towards a connection that reads. Visitors
-	// are told it, and take twice of it for a dead connection.
-	BeatMost = 6 * time.Second
-	// beatAfter is the silence at which the last word is repeated: the fourth tick
-	// after it, and early enough for BeatMost with ticks of 2.5 s, as they are
-	// while the line hangs.
-	beatAfter = 3500 * time.Millisecond
 	// MaxSinks is how many connections of one visitor are served; the oldest goes
 	// when one more comes.
 	MaxSinks = 8
@@ -95,6 +89,11 @@ type Signer interface {
 	Pass(room.Admission, time.Time) (string, error)
 }
 
+// Config are the flags of the hub.
+type Config struct {
+	Cadence cadence.Mode `help:"Who hears a position each second: auto (everybody while that fills less than half of a tick, else only those near their turn), exact (everybody always), near (never everybody)." enum:"auto,exact,near" default:"auto" env:"WAITROOM_CADENCE"`
+}
+
 // Hub is this node's sessions of all rooms.
 type Hub struct {
 	line    Line
@@ -113,6 +112,11 @@ type Hub struct {
 	wg      sync.WaitGroup
 	lanes   atomic.Int64
 
+	cadence   *cadence.Controller // owned by Run
+	planned   atomic.Pointer[cadence.Plan]
+	loadMu    sync.Mutex // taken alone
+	sinceLoad cadence.Load
+
 	ctx context.Context // of every room's goroutines; ends with Run
 	end context.CancelFunc
 
@@ -123,11 +127,13 @@ type Hub struct {
 
 // New makes the hub of a node; Run brings it to life. shopURL is where a pass opens
 // the shop when the room's conf does not say: {room} is replaced.
-func New(line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
+func New(conf Config, line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
 	var id [8]byte
 	rand.Read(id[:])
-	h := &Hub{line: line, listed: rooms, signer: signer, shopURL: shopURL, log: log,
+	h := &Hub{line: line, listed: rooms, signer: signer, shopURL: shopURL, log: log, cadence: cadence.NewController(conf.Cadence),
 		node: hex.EncodeToString(id[:]), began: time.Now(), rooms: map[room.Name]*roomHub{}}
+	first := h.cadence.Plan()
+	h.planned.Store(&first)
 	h.away = outage.New(outage.Config{Log: log, Hold: stalledAfter,
 		Down: "the line does not answer: visitors keep their connections, their places and their last position; look at Redis", Up: "the line answers again"})
 	h.faults = outage.New(outage.Config{Log: log, Grave: true, Quiet: faultsQuiet,
@@ -138,16 +144,80 @@ func New(line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger,
 	return h
 }
 
-// Run returns once ctx has ended and every goroutine with it; visitors are let in
-// until then, from New on.
+// Run decides once a second how often positions are told. It returns once ctx has
+// ended and every goroutine with it; visitors are let in until then, from New on.
 func (h *Hub) Run(ctx context.Context) error {
-	<-ctx.Done()
+	tick := time.NewTicker(PositionTick)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+			h.replan()
+		case <-ctx.Done():
+		}
+	}
 	h.mu.Lock()
 	h.ended = true
 	h.mu.Unlock()
 	h.end()
 	h.wg.Wait()
 	return nil
+}
+
+// plan is how positions are told now.
+func (h *Hub) plan() cadence.Plan { return *h.planned.Load() }
+
+// Full reports that this node can't tell more visitors their position in time:
+// newcomers go to another one, and places come back as always.
+func (h *Hub) Full() bool { return h.plan().Refuse }
+
+// load adds the work of one room's tick to that of the node's second.
+func (h *Hub) load(work time.Duration, visitors, told int) {
+	h.loadMu.Lock()
+	defer h.loadMu.Unlock()
+	h.sinceLoad.Work += work
+	h.sinceLoad.Visitors += visitors
+	h.sinceLoad.Told += told
+}
+
+// replan takes the load of the last second. A second in which no room was read says
+// nothing.
+func (h *Hub) replan() {
+	h.loadMu.Lock()
+	load := h.sinceLoad
+	h.sinceLoad = cadence.Load{}
+	h.loadMu.Unlock()
+	if load.Visitors == 0 && h.busy() {
+		return
+	}
+	load.Tick = PositionTick
+	before, plan := h.plan(), h.cadence.Next(load)
+	h.planned.Store(&plan)
+	if plan.Step == before.Step {
+		return
+	}
+	say := h.log.Info
+	if plan.Refuse {
+		say = h.log.Warn
+	}
+	say("positions are told at another cadence", zap.Int("step", plan.Step), zap.Bool("far_visitors_less_often", plan.Spares),
+		zap.Duration("longest_silence", plan.Beat), zap.Bool("newcomers_refused", plan.Refuse),
+		zap.Int("visitors", load.Visitors), zap.Duration("work_of_the_last_second", load.Work))
+}
+
+// busy reports that somebody is here.
+func (h *Hub) busy() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.rooms {
+		r.roster.mu.Lock()
+		people := r.roster.people
+		r.roster.mu.Unlock()
+		if people > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // registry ends the rooms that a read of the registry lists no more.

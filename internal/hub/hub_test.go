@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"waitroom/internal/cadence"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
@@ -17,7 +18,13 @@ import (
 // Promise 3: every position sent is the rank at the one read of its tick, while
 // people join, leave from anywhere, are admitted, part and come back.
 func TestEveryPositionIsTheRankAtItsRead(t *testing.T) {
-	inBubble(t, func(b *bench) {
+	for _, mode := range []cadence.Mode{cadence.Exact, cadence.Near} {
+		t.Run(string(mode), func(t *testing.T) { everyPositionIsTheRank(t, mode) })
+	}
+}
+
+func everyPositionIsTheRank(t *testing.T, mode cadence.Mode) {
+	inBubbleWith(t, Config{Cadence: mode}, func(b *bench) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		sessions, sinks := b.join(300)
 		heard := 0
@@ -651,6 +658,8 @@ func (nothing) TrySend([]byte) bool { return true }
 func (nothing) Send([]byte)         {}
 func (nothing) Close(wire.Code)     {}
 
+var exactRule = cadence.NewController(cadence.Exact).Plan().Rule(0, 0)
+
 // full is a room with n waiting sessions, every third place before them gone.
 func full(n int) (*roomHub, room.Snapshot) {
 	r := newRoomHub(&Hub{began: time.Now()}, show)
@@ -660,7 +669,7 @@ func full(n int) (*roomHub, room.Snapshot) {
 			s.Gone[i>>3] |= 0x80 >> (i & 7)
 			continue
 		}
-		v := &Session{room: r, place: room.Place{Number: i}, sinks: []Sink{nothing{}}}
+		v := &Session{room: r, place: room.Place{Number: i}, sinks: []Sink{nothing{}}, beat: 6000}
 		r.roster.waiting = append(r.roster.waiting, item{i, v})
 	}
 	return r, s
@@ -671,8 +680,8 @@ func TestPositionsDoNotAllocate(t *testing.T) {
 	tick := &r.positions
 	tick.compile(&r.roster, s, true)
 	var out sender
-	out.walk(t.Context(), tick.plan[:1], 0, 1, time.Now(), 0, &news{exact: true, hub: r.hub})
-	n := news{exact: true, waiting: 2000, flow: flow{fast: 2, slow: 1}, hub: r.hub}
+	out.walk(t.Context(), tick.plan[:1], 0, 1, time.Now(), 0, &news{exact: true, rule: exactRule, hub: r.hub})
+	n := news{exact: true, rule: exactRule, waiting: 2000, flow: flow{fast: 2, slow: 1}, hub: r.hub}
 	if got := testing.AllocsPerRun(20, func() {
 		tick.compile(&r.roster, s, true)
 		for i := range tick.plan {
@@ -704,7 +713,7 @@ func BenchmarkPlace(b *testing.B) {
 func BenchmarkTell(b *testing.B) {
 	r, s := full(1000)
 	r.positions.compile(&r.roster, s, true)
-	n := news{exact: true, waiting: 1000, flow: flow{fast: 2, slow: 1}, hub: r.hub}
+	n := news{exact: true, rule: exactRule, waiting: 1000, flow: flow{fast: 2, slow: 1}, hub: r.hub}
 	out := sender{buf: make([]byte, 0, 160)}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

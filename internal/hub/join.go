@@ -11,6 +11,9 @@ import (
 // Join gives a new visitor a place at the tail and tells joined and room to its
 // first connection. Positions follow with the ticks.
 func (h *Hub) Join(ctx context.Context, name room.Name, s Sink) (*Session, error) {
+	if h.Full() {
+		return nil, room.ErrOverloaded
+	}
 	return h.come(ctx, name, &request{place: room.Place{Visitor: room.NewVisitorID()}}, s)
 }
 
@@ -81,7 +84,7 @@ func (h *Hub) Watch(name room.Name, sink Sink) *Session {
 	if err != nil || r.enter() != nil {
 		return nil
 	}
-	s := &Session{room: r, sinks: []Sink{sink}, inOthers: true, spoke: h.clock()}
+	s := &Session{room: r, sinks: []Sink{sink}, inOthers: true, beat: int32(h.plan().Beat.Milliseconds()), spoke: h.clock()}
 	s.state.Store(over)
 	r.roster.mu.Lock()
 	// The next tick tells, out of a read that is younger than the refusal: what was
@@ -107,7 +110,8 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 	if err != nil {
 		return nil, false, err
 	}
-	joined := wire.Encode(wire.JoinedMessage{Type: wire.Joined, Place: token, Number: a.place.Number, Epoch: a.epoch, BeatMS: BeatMost.Milliseconds()})
+	beat := r.hub.plan().Beat
+	joined := wire.Encode(wire.JoinedMessage{Type: wire.Joined, Place: token, Number: a.place.Number, Epoch: a.epoch, BeatMS: beat.Milliseconds()})
 
 	r.roster.mu.Lock()
 	if r.roster.closed {
@@ -129,7 +133,7 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 	}
 	fresh := s == nil
 	if fresh {
-		s = &Session{room: r, place: a.place, epoch: a.epoch, rev: shown.rev, spoke: r.hub.clock()}
+		s = &Session{room: r, place: a.place, epoch: a.epoch, rev: shown.rev, beat: int32(beat.Milliseconds()), spoke: r.hub.clock()}
 		s.mu.Lock()
 		r.roster.sessions[a.place.Visitor] = s
 		s.inWaiting = true
@@ -138,9 +142,10 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 	r.roster.mu.Unlock()
 
 	s.add(sink)
+	s.beat = min(s.beat, int32(beat.Milliseconds()))
 	sink.Send(joined)
 	if shown.state != "" {
-		sink.Send(shown.frame(time.Now()))
+		sink.Send(shown.frame(time.Now(), beat))
 	}
 	s.mu.Unlock()
 	if !fresh {

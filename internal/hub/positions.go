@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"waitroom/internal/cadence"
 	"waitroom/internal/rank"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
@@ -22,6 +23,8 @@ const (
 	// spacing is the most time between two frames: a small crowd hears at once, a
 	// big one is spread over the whole tick.
 	spacing = time.Millisecond
+	// longAgo is the silence, in ms, of who is owed a word whatever was told before.
+	longAgo = 1 << 30
 	// stride is how many frames go out between two looks at the clock.
 	stride = 32
 )
@@ -39,7 +42,9 @@ type news struct {
 	rev     uint32
 	room    []byte // the room message
 	exact   bool   // the read is good: positions may be told
-	hub     *Hub   // for its clock
+	rule    cadence.Rule
+	beat    int32 // ms: the one that room announces
+	hub     *Hub  // for its clock
 }
 
 // sender is one goroutine's tools, kept from tick to tick.
@@ -48,22 +53,26 @@ type sender struct {
 	timer *time.Timer
 	sent  int
 	busy  int
-	now   uint32 // on the node's clock, read once per stride
+	told  int           // words offered, taken or not
+	work  time.Duration // without pauses
+	now   uint32        // on the node's clock, read once per stride
 }
 
 // positionTick is owned by the goroutine of the position ticks; what is in it is
 // reused, so that a tick allocates nothing.
 type positionTick struct {
-	bits  rank.Bits
-	plan  []tell
-	flow  outflow
-	slots [maxSenders]sender
+	number uint32 // of ticks, for who speaks at which
+	bits   rank.Bits
+	plan   []tell
+	flow   outflow
+	slots  [maxSenders]sender
 }
 
 // tellPositions is one position tick.
 func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	t := &r.positions
 	s, err := r.read(ctx)
+	began := time.Now() // a line that hangs must not look like a crowd too large
 	r.joins.release()
 	if ctx.Err() != nil {
 		return
@@ -86,12 +95,18 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 		n.flow = t.flow.add(s)
 	}
 	t.compile(&r.roster, s, n.exact)
-	shown := r.view.told()
-	n.rev, n.room = shown.rev, shown.frame(start)
+	shown, plan := r.view.told(), r.hub.plan()
+	n.rev, n.room, n.beat = shown.rev, shown.frame(start, plan.Beat), int32(plan.Beat.Milliseconds())
+	t.number++
+	n.rule = plan.Rule(n.flow.fast, t.number)
+	work := time.Since(began)
 	r.hub.metrics.tick.Observe(time.Since(start).Seconds())
 	t.send(ctx, start, &n)
-	sent, busy := t.count()
-	r.hub.metrics.swept(r.name, sent, busy)
+	c := t.count()
+	r.hub.metrics.swept(r.name, c.sent, c.busy)
+	if n.exact {
+		r.hub.load(work+c.work, len(t.plan), c.told)
+	}
 	clear(t.plan) // no session is kept alive by a plan
 }
 
@@ -147,13 +162,19 @@ func (t *positionTick) send(ctx context.Context, start time.Time, n *news) {
 	wg.Wait()
 }
 
-// count takes what the senders have counted.
-func (t *positionTick) count() (sent, busy int) {
+// counts are what the senders of a tick have counted; work is that of the longest.
+type counts struct {
+	sent, busy, told int
+	work             time.Duration
+}
+
+func (t *positionTick) count() (c counts) {
 	for i := range t.slots {
-		sent, busy = sent+t.slots[i].sent, busy+t.slots[i].busy
-		t.slots[i].sent, t.slots[i].busy = 0, 0
+		s := &t.slots[i]
+		c.sent, c.busy, c.told, c.work = c.sent+s.sent, c.busy+s.busy, c.told+s.told, max(c.work, s.work)
+		s.sent, s.busy, s.told, s.work = 0, 0, 0, 0
 	}
-	return sent, busy
+	return c
 }
 
 // walk tells every count-th session from first on.
@@ -163,15 +184,19 @@ func (s *sender) walk(ctx context.Context, plan []tell, first, count int, from t
 		s.timer.Stop()
 		s.buf = make([]byte, 0, 160) // the longest position is 104 bytes
 	}
+	began := time.Now()
+	defer func() { s.work += time.Since(began) }()
 	for i, turn := first, 0; i < len(plan); i, turn = i+count, turn+1 {
 		if turn%stride == 0 {
 			if wait := time.Until(from.Add(span * time.Duration(i) / time.Duration(len(plan)))); wait > time.Millisecond {
 				s.timer.Reset(wait)
+				paused := time.Now()
 				select {
 				case <-s.timer.C:
 				case <-ctx.Done():
 					return
 				}
+				began = began.Add(time.Since(paused))
 			}
 			s.now = n.hub.clock()
 		}
@@ -179,8 +204,8 @@ func (s *sender) walk(ctx context.Context, plan []tell, first, count int, from t
 	}
 }
 
-// tell tries to send one session what is new to it: the room when it changed, the
-// position when it changed or the heartbeat is due.
+// tell tries to send one session what is due to it: the room when it changed, the
+// position or else the room's state when the rule says so.
 func (s *sender) tell(p tell, n *news) {
 	to := p.session
 	to.mu.Lock()
@@ -188,31 +213,31 @@ func (s *sender) tell(p tell, n *news) {
 	if len(to.sinks) == 0 {
 		return
 	}
+	v := cadence.Visitor{Number: to.place.Number, Last: to.last, Silent: longAgo, Beat: to.beat}
+	if to.spoke != 0 {
+		v.Silent = int32(s.now - to.spoke)
+	}
+	if n.exact && to.standing() == waiting {
+		v.Position = p.position
+	}
+	due := n.rule.Due(v)
 	spoke, ok := false, true
-	due := to.spoke == 0 || int32(s.now-to.spoke) >= int32(beatAfter/time.Millisecond)
-	if to.rev != n.rev {
-		spoke = true
+	if to.rev != n.rev || due && (v.Position == 0 || n.rule.Retell(v)) {
+		spoke, s.told = true, s.told+1
 		if ok = to.trySend(n.room); ok {
-			to.rev = n.rev
+			to.rev, to.beat = n.rev, n.beat
 		}
 	}
-	switch {
-	case to.standing() == waiting && p.position > 0 && n.exact:
-		if p.position == to.last && !due {
-			break
-		}
-		low, high := n.flow.eta(p.position)
-		s.buf = wire.AppendPosition(s.buf[:0], p.position, n.waiting, low, high)
-		spoke = true
+	if due && v.Position > 0 {
+		low, high := n.flow.eta(v.Position)
+		s.buf = wire.AppendPosition(s.buf[:0], v.Position, n.waiting, low, high)
+		spoke, s.told = true, s.told+1
 		took := to.trySend(s.buf)
 		if took {
-			to.last = p.position
+			to.last = v.Position
 			s.sent++
 		}
 		ok = took && ok
-	case !spoke && due:
-		spoke = true
-		ok = to.trySend(n.room)
 	}
 	switch {
 	case spoke && ok:

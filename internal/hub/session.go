@@ -48,6 +48,7 @@ type Session struct {
 	lease    time.Duration // when it ends without a connection; 0: it has one
 	last     room.Position // last told
 	rev      uint32        // of the room, last told
+	beat     int32         // the longest silence that was announced, in ms; of several connections the least
 	spoke    uint32        // when it last took a word, in ms of the node's clock; 0: long ago
 	leaving  bool          // a leave is under way: its own answer tells
 }

@@ -46,8 +46,8 @@ type shown struct {
 	opens   time.Time // the same on this node's clock; zero when nobody knows
 }
 
-func (s shown) frame(now time.Time) []byte {
-	m := wire.RoomMessage{Type: wire.Room, State: s.state, Notice: s.notice, BeatMS: BeatMost.Milliseconds()}
+func (s shown) frame(now time.Time, beat time.Duration) []byte {
+	m := wire.RoomMessage{Type: wire.Room, State: s.state, Notice: s.notice, BeatMS: beat.Milliseconds()}
 	if s.state == room.ShownOpening && !s.opens.IsZero() {
 		left := max(0, s.opens.Sub(now).Milliseconds())
 		m.OpensMS = &left

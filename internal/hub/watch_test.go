@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/cadence"
 	"waitroom/internal/directory"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
@@ -45,17 +46,17 @@ func TestSilenceIsBounded(t *testing.T) {
 		for i, s := range sinks {
 			at := s.heard[0].At
 			for _, m := range append(s.heard, message{At: end}) {
-				if gap := m.At.Sub(at); gap > BeatMost {
-					b.Fatalf("visitor %d: got a silence of %s before %q, want at most %s", i, gap, m.Type, BeatMost)
+				if gap := m.At.Sub(at); gap > cadence.BeatLeast {
+					b.Fatalf("visitor %d: got a silence of %s before %q, want at most %s", i, gap, m.Type, cadence.BeatLeast)
 				}
 				at = m.At
 			}
 		}
-		if got := sinks[100].heard[0].BeatMS; got != BeatMost.Milliseconds() {
-			b.Errorf("joined: got beat_ms %d, want %d", got, BeatMost.Milliseconds())
+		if got := sinks[100].heard[0].BeatMS; got != cadence.BeatLeast.Milliseconds() {
+			b.Errorf("joined: got beat_ms %d, want %d", got, cadence.BeatLeast.Milliseconds())
 		}
-		if got := watcher.heard[0].BeatMS; got != BeatMost.Milliseconds() {
-			b.Errorf("who has no place: got beat_ms %d, want %d", got, BeatMost.Milliseconds())
+		if got := watcher.heard[0].BeatMS; got != cadence.BeatLeast.Milliseconds() {
+			b.Errorf("who has no place: got beat_ms %d, want %d", got, cadence.BeatLeast.Milliseconds())
 		}
 	})
 }
@@ -189,7 +190,7 @@ func TestNotRunning(t *testing.T) {
 		f := newFakeLine()
 		f.away = true
 		rooms := directory.New(f, zap.NewNop())
-		h := New(f, rooms, fakeSigner{}, "", zap.NewNop(), prometheus.NewRegistry())
+		h := New(Config{}, f, rooms, fakeSigner{}, "", zap.NewNop(), prometheus.NewRegistry())
 		ask := func(when string, want error) {
 			t.Helper()
 			if _, err := h.Join(t.Context(), show, &fakeSink{}); !errors.Is(err, want) {

@@ -35,6 +35,7 @@ type Options struct {
 	Line    Line
 	Keys    *token.Keyring
 	Edge    gateway.Config
+	Hub     hub.Config
 	Version string // for its sign of life
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
@@ -57,7 +58,7 @@ type Node struct {
 // New wires a node. It starts nothing.
 func New(o Options) (*Node, error) {
 	n := &Node{Rooms: directory.New(o.Line, o.Log)}
-	n.Hub = hub.New(o.Line, n.Rooms, o.Keys, o.Edge.ShopURL, o.Log, o.Metrics)
+	n.Hub = hub.New(o.Hub, o.Line, n.Rooms, o.Keys, o.Edge.ShopURL, o.Log, o.Metrics)
 	var served conversation.Hub = n.Hub
 	if o.Around != nil {
 		served = o.Around(n.Hub)
