@@ -34,6 +34,7 @@ func main() {
 
 type runCmd struct {
 	Servers servers        `embed:""`
+	Public  process.Public `embed:""`
 	Shop    booking.Config `embed:""`
 }
 

@@ -15,6 +15,7 @@ import (
 func TestMetricsAreDocumented(t *testing.T) {
 	rec := process.NewRecorder()
 	process.Common(rec)
+	process.NewSockets(1, idle, zap.NewNop(), rec)
 	db, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "shop.db"))
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,8 +12,17 @@ import (
 	"waitroom/internal/process"
 )
 
+// idle is how long a socket waits for its next request: longer than a proxy keeps
+// it, which is 120 s in Caddy and 60 s in nginx. A proxy whose connection is closed
+// under a POST may not send it again, and the visitor would be told 502.
+const idle = 130 * time.Second
+
 // serve answers until ctx ends or a part fails, then drains.
 func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Booker, passes keys) error {
+	sockets, err := c.Public.Sockets(env, process.Need{}, idle)
+	if err != nil {
+		return err
+	}
 	public, err := process.Listen("listen", c.Servers.Listen)
 	if err != nil {
 		return err
@@ -34,7 +44,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Book
 	parts, failed := errgroup.WithContext(ctx)
 	parts.Go(func() error {
 		defer stopLoops()
-		return process.Serve(failed, public, shop.Handler(), drainGrace)
+		return sockets.Serve(failed, public, shop.Handler(), drainGrace)
 	})
 	parts.Go(func() error {
 		defer stopOps()

@@ -27,6 +27,7 @@ type runCmd struct {
 	Keys      string         `help:"File with the private keys, made by waitroom keys new; the same on every node." required:"" type:"path" env:"WAITROOM_KEYS"`
 	Listen    string         `help:"Public address." default:":8080" env:"WAITROOM_LISTEN"`
 	OpsListen string         `help:"Address of /metrics, /healthz, /readyz and /debug/pprof; never public." default:"127.0.0.1:9180" env:"WAITROOM_OPS_LISTEN"`
+	Public    process.Public `embed:""`
 	Edge      gateway.Config `embed:""`
 	Hub       hub.Config     `embed:""`
 }

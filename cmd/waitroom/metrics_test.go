@@ -15,6 +15,7 @@ import (
 func TestMetricsAreDocumented(t *testing.T) {
 	rec := process.NewRecorder()
 	process.Common(rec)
+	process.NewSockets(1, idle, zap.NewNop(), rec)
 	key, err := token.NewKey()
 	if err != nil {
 		t.Fatal(err)

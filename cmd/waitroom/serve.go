@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,8 +15,18 @@ import (
 // farewell is the time beyond --drain for close handshakes and requests in service.
 const farewell = 10 * time.Second
 
+// idle is how long a visitor's socket waits for a further request: the files of a
+// page come together. A proxy that keeps it for longer asks again by itself when it
+// was closed under a request, because all requests here are GETs.
+const idle = 15 * time.Second
+
 // serve runs until ctx ends or a part fails, then drains.
 func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) error {
+	sockets, err := c.Public.Sockets(env, process.Need{
+		Flag: fmt.Sprintf("--max-connections %d", c.Edge.MaxConnections), Upgraded: c.Edge.MaxConnections}, idle)
+	if err != nil {
+		return err
+	}
 	public, err := process.Listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -32,7 +43,7 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) erro
 	parts, ending := errgroup.WithContext(ctx)
 	parts.Go(func() error { return process.Serve(last, private, process.Ops(env.Metrics, &ready), farewell) })
 	parts.Go(func() error { return n.Run(last) })
-	parts.Go(func() error { return process.Serve(ending, public, n.Handler(), farewell) })
+	parts.Go(func() error { return sockets.Serve(ending, public, n.Handler(), farewell) })
 	parts.Go(func() error {
 		defer stop()
 		select {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 )
 
 // Listen opens a TCP listener, so that a taken port is reported with its flag
@@ -24,17 +25,35 @@ func Listen(flag, addr string) (net.Listener, error) {
 	return l, nil
 }
 
+// opsIdle is how long a scraper may come back on its connection: it asks every 15
+// to 60 s.
+const opsIdle = 75 * time.Second
+
+// Serve answers on the listener of an ops port until ctx ends, then shuts down
+// within grace. It has opsSockets at most, bounded as the public ones are, so that
+// it answers whatever happens beside it.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Duration) error {
+	return NewSockets(opsSockets, opsIdle, zap.NewNop(), prometheus.NewRegistry()).Serve(ctx, l, h, grace)
+}
+
 // Serve answers on l until ctx ends, then shuts down within grace. Timeouts are
 // those of short requests and small answers; hijacked connections are the
 // handler's own to end.
-func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Duration) error {
+func (s *Sockets) Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Duration) error {
+	// HTTP/1.1 alone: the streams of an HTTP/2 connection share its socket, so none
+	// of them could be said to wait.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	srv := &http.Server{
-		Handler:           h,
+		Handler:           s.handler(h),
+		Protocols:         &protocols,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       60 * time.Second,
+		IdleTimeout:       s.idle,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         s.changed,
+		ConnContext:       s.named,
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -43,7 +62,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Durat
 		defer cancel()
 		stopped <- srv.Shutdown(limit)
 	})
-	err := srv.Serve(l)
+	err := srv.Serve(bounded{l, s})
 	if !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return err

@@ -27,6 +27,10 @@ import (
 const (
 	drain    = 500 * time.Millisecond // nobody but the watcher's page has to be sent away gently
 	farewell = 5 * time.Second
+	// guests are connections beside those of the bots: the watcher's pages, phones,
+	// and bots on their way out. With 300 bots a limit of 4,096 files is enough.
+	guests = 1_000
+	idle   = time.Minute // of a socket between two requests; there is no proxy in front
 
 	// Consumer groups of their own: on a Kafka that a fleet uses, the demo reads
 	// along and takes no record away from it.
@@ -36,10 +40,11 @@ const (
 
 // house is the three roles, built and not running.
 type house struct {
-	env   *process.Env
-	on    addresses
-	room  room.Name
-	lines *line.Lines
+	env     *process.Env
+	on      addresses
+	sockets *process.Sockets
+	room    room.Name
+	lines   *line.Lines
 
 	node *node.Node // waitroom
 
@@ -58,6 +63,13 @@ type house struct {
 // the demo's own room is served.
 func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on addresses) (*house, error) {
 	h := &house{env: env, on: on, room: room.Name(c.Room), lines: behind.lines}
+	// Each bot is a file here as well as a connection.
+	var err error
+	h.sockets, err = process.Public{}.Sockets(env, process.Need{
+		Flag: fmt.Sprintf("--bots %d", c.Bots), Upgraded: c.Bots + guests, Besides: c.Bots}, idle)
+	if err != nil {
+		return nil, err
+	}
 	key, err := token.NewKey()
 	if err != nil {
 		return nil, err
@@ -69,7 +81,7 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: behind.brokers, ClientID: actor})
 	behind.stops = append(behind.stops, func() { _ = writer.Close() })
 
-	front := gateway.Config{MaxConnections: maxBots + 1_000, Drain: drain, ShopURL: "/rooms/{room}/shop"}
+	front := gateway.Config{MaxConnections: c.Bots + guests, Drain: drain, ShopURL: "/rooms/{room}/shop"}
 	if h.node, err = node.New(node.Options{Line: behind.lines, Keys: keys, Edge: front, Version: process.ReadBuild().Version,
 		Log: env.Log.Named("waitroom"), Metrics: env.Metrics}); err != nil {
 		return nil, err
@@ -141,7 +153,7 @@ func (h *house) serve(ctx context.Context) error {
 	var visitors sync.WaitGroup // and what faces them
 	for _, part := range []func(context.Context) error{
 		h.bots.run,
-		func(ctx context.Context) error { return process.Serve(ctx, h.on.pages, h.public(), farewell) },
+		func(ctx context.Context) error { return h.sockets.Serve(ctx, h.on.pages, h.public(), farewell) },
 	} {
 		visitors.Add(1)
 		parts.Go(func() error {

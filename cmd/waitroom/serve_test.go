@@ -1,0 +1,236 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"waitroom/internal/embedded"
+)
+
+// beWaitroom makes this test's binary the command itself: a limit of files and a
+// signal belong to a process, so it takes one to see what they do.
+const beWaitroom = "BE_WAITROOM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beWaitroom) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// logged is what a process prints, readable while it runs.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// running is a waitroom that runs as a process over a Redis of its own.
+type running struct {
+	url, ops string
+	log      *logged
+	cmd      *exec.Cmd
+	exited   chan struct{} // closed by the goroutine that waits for cmd, which ends with it
+}
+
+// waitroom starts the command with at most files open files; 0: as many as this
+// process. It ends with the test at the latest.
+func waitroom(t *testing.T, files int, args ...string) *running {
+	t.Helper()
+	_, redis, stop, err := embedded.Redis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	n := &running{log: &logged{}, exited: make(chan struct{})}
+	limit := ":"
+	if files > 0 {
+		limit = fmt.Sprintf("ulimit -n %d", files)
+	}
+	script := `"$0" keys new --file "$1" >/dev/null && ` + limit + ` && file=$1 && shift && exec "$0" run --keys "$file" "$@"`
+	n.cmd = exec.Command("sh", append([]string{"-c", script, os.Args[0], keys, "--redis=redis://" + redis + "/0",
+		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, args...)...)
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "WAITROOM_") {
+			n.cmd.Env = append(n.cmd.Env, v)
+		}
+	}
+	n.cmd.Env = append(n.cmd.Env, beWaitroom+"=1", "GOMAXPROCS=2") // files are kept by cores
+	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(n.exited)
+		_ = n.cmd.Wait() // its code is in ProcessState
+	}()
+	t.Cleanup(func() {
+		_ = n.cmd.Process.Kill() // it has ended, unless the test failed
+		<-n.exited
+		if t.Failed() {
+			t.Logf("its log:\n%s", n.log)
+		}
+	})
+	return n
+}
+
+var addresses = regexp.MustCompile(`"listen":"([^"]+)","ops":"([^"]+)"`)
+
+// ready waits until the node says that it is.
+func (n *running) ready(t *testing.T) {
+	t.Helper()
+	n.await(t, "is ready", func() bool {
+		m := addresses.FindStringSubmatch(n.log.String())
+		if m == nil {
+			return false
+		}
+		n.url, n.ops = "http://"+m[1]+"/.well-known/jwks.json", "http://"+m[2]+"/readyz"
+		code, _ := get(n.ops)
+		return code == http.StatusOK
+	})
+}
+
+// await looks for a fact until it is there.
+func (n *running) await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); {
+		select {
+		case <-n.exited:
+			t.Fatalf("waitroom ended before it %s: %v\n%s", what, n.cmd.ProcessState, n.log)
+		case <-time.After(10 * time.Millisecond): // between two looks
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waitroom never %s\n%s", what, n.log)
+		}
+	}
+}
+
+// end waits for the process's end and returns its exit code, -1 for a signal.
+func (n *running) end(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-n.exited:
+		return n.cmd.ProcessState.ExitCode()
+	case <-time.After(30 * time.Second):
+		t.Fatalf("waitroom still runs\n%s", n.log)
+		return 0
+	}
+}
+
+// fresh asks on a connection of its own, as a new visitor does, and as patiently
+// as a probe.
+var fresh = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func get(url string) (int, error) {
+	answer, err := fresh.Get(url)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
+}
+
+func (n *running) metrics(t *testing.T) string {
+	t.Helper()
+	answer, err := fresh.Get("http://" + host(n.ops) + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// host is the address within a URL.
+func host(url string) string {
+	address, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
+	return address
+}
+
+// More silent sockets than the process may open files keep neither pages nor
+// probes out.
+func TestSilentSockets(t *testing.T) {
+	const files, silent = 400, 450
+	n := waitroom(t, files, "--max-connections=100")
+	n.ready(t)
+	var held []net.Conn
+	defer func() {
+		for _, c := range held {
+			c.Close()
+		}
+	}()
+	for _, at := range []string{n.url, n.ops} {
+		for range silent {
+			c, err := net.DialTimeout("tcp", host(at), 2*time.Second)
+			if err != nil {
+				t.Fatalf("socket %d: %v", len(held), err)
+			}
+			held = append(held, c)
+		}
+		for _, url := range []string{n.url, n.ops} {
+			if code, err := get(url); code != http.StatusOK {
+				t.Errorf("GET %s with %d silent sockets: got %d, %v, want 200", url, len(held), code, err)
+			}
+		}
+	}
+	if strings.Contains(n.log.String(), "too many open files") {
+		t.Error("it ran out of files")
+	}
+	// 400 less 160 that are kept and 100 for connections are 140; the 310 before them
+	// made room.
+	figures := n.metrics(t)
+	for _, c := range []struct {
+		metric     string
+		least, may int
+	}{{"waitroom_sockets ", 1, 140}, {`waitroom_sockets_closed_total{cause="evicted"} `, silent - 140, silent}, {`waitroom_sockets_closed_total{cause="refused"} `, 0, 0}} {
+		_, rest, _ := strings.Cut(figures, "\n"+c.metric)
+		line, _, _ := strings.Cut(rest, "\n")
+		if got, err := strconv.Atoi(line); err != nil || got < c.least || got > c.may {
+			t.Errorf("%s: got %q, want %d to %d", c.metric, line, c.least, c.may)
+		}
+	}
+}
+
+// A node that cannot open the files for its connections ends, and says what to
+// set.
+func TestTooFewFiles(t *testing.T) {
+	n := waitroom(t, 400, "--max-connections=1000")
+	if code := n.end(t); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, want := range []string{"--max-connections 1000: needs 1288 open files", "may open 400", "ulimit -Hn"} {
+		if !strings.Contains(n.log.String(), want) {
+			t.Errorf("got %s, want %q in it", n.log, want)
+		}
+	}
+}
