@@ -39,7 +39,7 @@ type runCmd struct {
 }
 
 // Run opens each server by name, listens, serves, and drains in this order: not
-// ready, no new request, the requests in service, the loops, the connections.
+// ready, after a delay no new request, the requests in service, the loops, the connections.
 func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()

@@ -69,7 +69,7 @@ func run(t *testing.T, args ...string) shop {
 	var out, log output
 	done := make(chan int, 1)
 	go func() {
-		done <- process.Run(ctx, "booker", "", &cli{}, append([]string{"run", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, args...), &out, &log)
+		done <- process.Run(ctx, "booker", "", &cli{}, append([]string{"run", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-delay=0s"}, args...), &out, &log)
 	}()
 	stop := sync.OnceValue(func() int { cancel(); return <-done })
 	t.Cleanup(func() { stop() })

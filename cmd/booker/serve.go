@@ -39,12 +39,14 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Book
 	// a context of its own; errgroup waits for all of them.
 	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoops()
+	closing, closePort := context.WithCancel(loops) // ends with --drain-delay
+	defer closePort()
 	ops, stopOps := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopOps()
 	parts, failed := errgroup.WithContext(ctx)
 	parts.Go(func() error {
 		defer stopLoops()
-		return sockets.Serve(failed, public, shop.Handler(), drainGrace)
+		return sockets.Serve(closing, public, shop.Handler(), drainGrace)
 	})
 	parts.Go(func() error {
 		defer stopOps()
@@ -57,7 +59,9 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Book
 			env.Log.Info("shop is open")
 		}
 		<-failed.Done()
-		ready.Set(false) // while the listener closes
+		ready.Set(false)
+		c.Public.Linger(env.Log)
+		closePort()
 		return nil
 	})
 	env.Log.Info("listening", zap.Stringer("listen", public.Addr()), zap.Stringer("ops", private.Addr()))

@@ -32,8 +32,8 @@ type runCmd struct {
 	Hub       hub.Config     `embed:""`
 }
 
-// Run opens Redis, listens, serves, and drains in this order: not ready, no new
-// connection, connections sent away, the ticks, Redis.
+// Run opens Redis, listens, serves, and drains in this order: not ready, after a
+// delay no new connection, connections sent away, the ticks, Redis.
 func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	keys, err := loadKeys(c.Keys)
 	if err != nil {

@@ -20,7 +20,8 @@ const farewell = 10 * time.Second
 // was closed under a request, because all requests here are GETs.
 const idle = 15 * time.Second
 
-// serve runs until ctx ends or a part fails, then drains.
+// serve runs until ctx ends or a part fails. Then it is not ready, and after
+// --drain-delay the public port closes and the visitors are sent away.
 func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) error {
 	sockets, err := c.Public.Sockets(env, process.Need{
 		Flag: fmt.Sprintf("--max-connections %d", c.Edge.MaxConnections), Upgraded: c.Edge.MaxConnections}, idle)
@@ -40,10 +41,12 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) erro
 	var ready process.Ready
 	last, stop := context.WithCancel(context.WithoutCancel(ctx)) // ends when the visitors are gone
 	defer stop()
+	closing, closePort := context.WithCancel(last) // ends with the delay
+	defer closePort()
 	parts, ending := errgroup.WithContext(ctx)
 	parts.Go(func() error { return process.Serve(last, private, process.Ops(env.Metrics, &ready), farewell) })
 	parts.Go(func() error { return n.Run(last) })
-	parts.Go(func() error { return sockets.Serve(ending, public, n.Handler(), farewell) })
+	parts.Go(func() error { return sockets.Serve(closing, public, n.Handler(), farewell) })
 	parts.Go(func() error {
 		defer stop()
 		select {
@@ -53,6 +56,8 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) erro
 		}
 		<-ending.Done()
 		ready.Set(false)
+		c.Public.Linger(env.Log)
+		closePort()
 		limit, cancel := context.WithTimeout(last, c.Edge.Drain+farewell)
 		defer cancel()
 		n.Drain(limit)

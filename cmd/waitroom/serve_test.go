@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,6 +233,96 @@ func TestTooFewFiles(t *testing.T) {
 	for _, want := range []string{"--max-connections 1000: needs 1288 open files", "may open 400", "ulimit -Hn"} {
 		if !strings.Contains(n.log.String(), want) {
 			t.Errorf("got %s, want %q in it", n.log, want)
+		}
+	}
+}
+
+// upgrade opens a WebSocket that says nothing.
+func (n *running) upgrade(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", host(n.url), 2*time.Second)
+	if err != nil {
+		t.Fatalf("dial: %v", err)
+	}
+	t.Cleanup(func() { c.Close() })
+	fmt.Fprint(c, "GET /rooms/show/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: waitroom.v1\r\n\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("upgrade: got %v, %v, want 101", answer, err)
+	}
+	return c
+}
+
+func (n *running) signal(t *testing.T) {
+	t.Helper()
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// notReady waits until the node says so; an ops port that is gone says nothing.
+func (n *running) notReady(t *testing.T) {
+	t.Helper()
+	n.await(t, "says that it is not ready", func() bool {
+		code, _ := get(n.ops)
+		return code == http.StatusServiceUnavailable
+	})
+}
+
+// After SIGTERM readiness goes first. Until --drain-delay is over visitors come in
+// and stay as on any other day, so that nobody is sent to a closed port by a
+// balancer that has not looked yet; then the drain begins.
+func TestDrainDelay(t *testing.T) {
+	const delay = 2 * time.Second
+	n := waitroom(t, 0, "--drain-delay", delay.String(), "--drain=100ms")
+	n.ready(t)
+	early := n.upgrade(t)
+	asked := time.Now()
+	n.signal(t)
+	n.notReady(t)
+	late := n.upgrade(t)
+	if took := time.Since(asked); took > delay {
+		t.Fatalf("not ready and a visitor after %s: this machine is too slow to see it within %s", took, delay)
+	}
+	for code := http.StatusOK; code == http.StatusOK; { // until a new visitor is refused
+		var err error
+		if code, err = get(n.url); err == nil && code != http.StatusOK {
+			t.Errorf("within the delay: got %d, want 200", code)
+		}
+	}
+	if open := time.Since(asked); open < delay {
+		t.Errorf("the public port was closed after %s, want not before %s", open, delay)
+	}
+	for name, c := range map[string]net.Conn{"early": early, "late": late} {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		said, err := io.ReadAll(c)
+		if err != nil || len(said) == 0 {
+			t.Errorf("the %s visitor: got %q, %v, want a farewell", name, said, err)
+		}
+		c.Close() // or the node waits for an answer to its close frame
+	}
+	if code := n.end(t); code != 0 {
+		t.Errorf("got exit code %d, want 0", code)
+	}
+}
+
+// A second signal ends a delay, and everything else, at once.
+func TestSecondSignalKills(t *testing.T) {
+	n := waitroom(t, 0, "--drain-delay=5m")
+	n.ready(t)
+	n.signal(t)
+	n.notReady(t)
+	for { // one that comes too soon is taken for the first
+		select {
+		case <-n.exited:
+			if code := n.end(t); code != -1 {
+				t.Errorf("got exit code %d, want the signal's", code)
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+			_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may have ended just now
 		}
 	}
 }

@@ -1,23 +1,43 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 )
 
+// maxDrainDelay is longer than any balancer takes, and less than an operator waits.
+const maxDrainDelay = 10 * time.Minute
+
 // Public are the flags of a process with a port for the public.
 type Public struct {
-	MaxSockets int `help:"Most TCP connections of the public port at once, WebSockets included; at the bound whoever waits longest without a request is closed for a new one. 0: what the limit of open files allows." default:"0" env:"WAITROOM_MAX_SOCKETS"`
+	MaxSockets int           `help:"Most TCP connections of the public port at once, WebSockets included; at the bound whoever waits longest without a request is closed for a new one. 0: what the limit of open files allows." default:"0" env:"WAITROOM_MAX_SOCKETS"`
+	DrainDelay time.Duration `help:"How long the public port serves on after SIGTERM, while /readyz already says 503: as long as a load balancer needs to notice." default:"5s" env:"WAITROOM_DRAIN_DELAY"`
 }
 
 // Check reports every wrong value. What the limit of open files says is Sockets'.
 func (p Public) Check() error {
+	var errs []error
 	if p.MaxSockets < 0 || p.MaxSockets > manyFiles {
-		return fmt.Errorf("--max-sockets %d: want 0 to %d", p.MaxSockets, manyFiles)
+		errs = append(errs, fmt.Errorf("--max-sockets %d: want 0 to %d", p.MaxSockets, manyFiles))
 	}
-	return nil
+	if p.DrainDelay < 0 || p.DrainDelay > maxDrainDelay {
+		errs = append(errs, fmt.Errorf("--drain-delay %s: want 0s to %s", p.DrainDelay, maxDrainDelay))
+	}
+	return errors.Join(errs...)
+}
+
+// Linger is called when a process is to end and has said that it is not ready. It
+// returns when the public port may close. Nothing ends it early but a second
+// signal, which ends the process.
+func (p Public) Linger(log *zap.Logger) {
+	if p.DrainDelay == 0 {
+		return
+	}
+	log.Info("not ready any more; serving on until balancers know", zap.Duration("drain_delay", p.DrainDelay))
+	time.Sleep(p.DrainDelay)
 }
 
 // Sockets divides the open files and returns the bound of the public port. It

@@ -276,7 +276,8 @@ func open(t *testing.T) *fleet {
 	dir := t.TempDir()
 	f := &fleet{waitroom: free(t), booker: free(t)}
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "WAITROOM_REDIS=redis://" + redis, "WAITROOM_KAFKA=" + kafka,
-		"WAITROOM_DB=sqlite:" + filepath.Join(dir, "shop.db"), "WAITROOM_KEYS=" + filepath.Join(dir, "keys.json")}
+		"WAITROOM_DB=sqlite:" + filepath.Join(dir, "shop.db"), "WAITROOM_KEYS=" + filepath.Join(dir, "keys.json"),
+		"WAITROOM_DRAIN_DELAY=0s"} // nobody comes any more when they are stopped
 	do := func(binary string, args ...string) {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(built, binary), args...)
 		cmd.Env = env

@@ -40,7 +40,8 @@ type Process struct {
 	exited chan struct{} // closed by the goroutine that waits for cmd, which ends with it
 }
 
-// command is a binary with nothing of the test's own WAITROOM_ variables.
+// command is a binary with nothing of the test's own WAITROOM_ variables. No
+// balancer has to notice that it goes, unless env says otherwise.
 func command(ctx context.Context, path string, args, env []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	for _, v := range os.Environ() {
@@ -48,7 +49,7 @@ func command(ctx context.Context, path string, args, env []string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(append(cmd.Env, "WAITROOM_DRAIN_DELAY=0s"), env...)
 	return cmd
 }
 
