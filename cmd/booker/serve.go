@@ -19,6 +19,7 @@ const idle = 130 * time.Second
 
 // serve answers until ctx ends or a part fails, then drains.
 func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Booker, passes keys) error {
+	c.Public.Memory.Set(env.Log)
 	sockets, err := c.Public.Sockets(env, process.Need{}, idle)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func open(t *testing.T, args ...string) shop {
 // Silent sockets up to the bound keep no page out.
 func TestSilentSockets(t *testing.T) {
 	const bound = 128
-	s := open(t, "--max-sockets=128")
+	s := open(t, "--max-sockets=128", "--memory=1GiB")
 	for range bound + 20 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err != nil {
@@ -40,6 +40,8 @@ func TestSilentSockets(t *testing.T) {
 	}
 	if _, body := ask(t, "GET", s.ops+"/metrics", "", ""); !strings.Contains(body, `waitroom_sockets_closed_total{cause="evicted"} 21`) {
 		t.Errorf("metrics: want 21 sockets closed for others, 20 silent ones and a page")
+	} else if !strings.Contains(body, "\ngo_gc_gomemlimit_bytes 1.073741824e+09\n") {
+		t.Error("metrics: want the limit of --memory")
 	}
 }
 

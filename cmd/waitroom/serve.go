@@ -23,6 +23,7 @@ const idle = 15 * time.Second
 // serve runs until ctx ends or a part fails. Then it is not ready, and after
 // --drain-delay the public port closes and the visitors are sent away.
 func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) error {
+	c.Public.Memory.Set(env.Log)
 	sockets, err := c.Public.Sockets(env, process.Need{
 		Flag: fmt.Sprintf("--max-connections %d", c.Edge.MaxConnections), Upgraded: c.Edge.MaxConnections}, idle)
 	if err != nil {

@@ -326,3 +326,14 @@ func TestSecondSignalKills(t *testing.T) {
 		}
 	}
 }
+
+func TestMemoryIsSet(t *testing.T) {
+	n := waitroom(t, 0, "--memory=300MiB", "--gc-percent=70")
+	n.ready(t)
+	figures := n.metrics(t)
+	for _, want := range []string{"\ngo_gc_gomemlimit_bytes 3.145728e+08\n", "\ngo_gc_gogc_percent 70\n"} {
+		if !strings.Contains(figures, want) {
+			t.Errorf("metrics: want %q", want)
+		}
+	}
+}

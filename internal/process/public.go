@@ -15,6 +15,7 @@ const maxDrainDelay = 10 * time.Minute
 type Public struct {
 	MaxSockets int           `help:"Most TCP connections of the public port at once, WebSockets included; at the bound whoever waits longest without a request is closed for a new one. 0: what the limit of open files allows." default:"0" env:"WAITROOM_MAX_SOCKETS"`
 	DrainDelay time.Duration `help:"How long the public port serves on after SIGTERM, while /readyz already says 503: as long as a load balancer needs to notice." default:"5s" env:"WAITROOM_DRAIN_DELAY"`
+	Memory     Memory        `embed:""`
 }
 
 // Check reports every wrong value. What the limit of open files says is Sockets'.
