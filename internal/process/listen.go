@@ -33,7 +33,9 @@ const opsIdle = 75 * time.Second
 // within grace. It has opsSockets at most, bounded as the public ones are, so that
 // it answers whatever happens beside it.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Duration) error {
-	return NewSockets(opsSockets, opsIdle, zap.NewNop(), prometheus.NewRegistry()).Serve(ctx, l, h, grace)
+	s := NewSockets(opsSockets, opsIdle, zap.NewNop(), prometheus.NewRegistry())
+	s.said = nil // there is no log here, and a panic must not go unheard
+	return s.Serve(ctx, l, h, grace)
 }
 
 // Serve answers on l until ctx ends, then shuts down within grace. Timeouts are
@@ -54,6 +56,7 @@ func (s *Sockets) Serve(ctx context.Context, l net.Listener, h http.Handler, gra
 		MaxHeaderBytes:    16 << 10,
 		ConnState:         s.changed,
 		ConnContext:       s.named,
+		ErrorLog:          s.said,
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

@@ -3,6 +3,7 @@ package process
 import (
 	"container/list"
 	"context"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -34,6 +35,7 @@ type Sockets struct {
 	most    int
 	idle    time.Duration
 	log     *zap.Logger
+	said    *log.Logger // net/http's own lines; nil: to stderr as they are
 	closed  *prometheus.CounterVec
 	closing chan struct{} // holds one for each socket that is being closed for another
 
@@ -58,8 +60,8 @@ type socket struct {
 
 // NewSockets makes a bound of most sockets, which wait at most idle for a next
 // request.
-func NewSockets(most int, idle time.Duration, log *zap.Logger, reg prometheus.Registerer) *Sockets {
-	s := &Sockets{most: most, idle: idle, log: log, closing: make(chan struct{}, closingSockets),
+func NewSockets(most int, idle time.Duration, to *zap.Logger, reg prometheus.Registerer) *Sockets {
+	s := &Sockets{most: most, idle: idle, log: to, said: log.New(serverLog{to}, "", 0), closing: make(chan struct{}, closingSockets),
 		open: map[net.Conn]*socket{}, waiting: list.New(), serving: list.New(),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Name: "sockets_closed_total",
 			Help: "TCP connections of the public port closed at its bound; cause is evicted (it waited longest without a request) or refused (all others had one in service)."}, []string{"cause"})}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
 
@@ -368,7 +370,9 @@ func TestAcceptFails(t *testing.T) {
 		}
 		var got []string
 		for _, line := range p.logs.TakeAll() {
-			got = append(got, line.Message)
+			if line.Level > zap.DebugLevel {
+				got = append(got, line.Message)
+			}
 		}
 		if len(got) != 2 || !strings.Contains(got[0], "no new connection") || !strings.Contains(got[1], "accepted again") {
 			t.Errorf("logged %q, want its begin and its end", got)
@@ -421,4 +425,30 @@ func TestSocketsRace(t *testing.T) {
 	for s.count() > 0 { // the server's goroutines end by themselves
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// What net/http has to say comes into the log as the rest does: without the address
+// of a visitor, and a failing accept is told once and not at each try.
+func TestServerSays(t *testing.T) {
+	onPort(t, 9, func(http.ResponseWriter, *http.Request) { panic("out of order") }, func(p *port) {
+		p.dial().say("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		p.l.failing <- &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+		synctest.Wait()
+		said := map[zapcore.Level]int{}
+		for _, line := range p.logs.TakeAll() {
+			said[line.Level]++
+			if line.Message != "a handler panicked" {
+				continue
+			}
+			text := fmt.Sprint(line.ContextMap())
+			if !strings.Contains(text, "out of order") || !strings.Contains(text, "TestServerSays") || strings.Contains(text, "pipe: ") || strings.Contains(text, "serving") {
+				t.Errorf("a panic: got %s, want its value and stack, and no address", text)
+			}
+		}
+		// The panic and the failing accept; what net/http says of the latter is for
+		// debugging.
+		if said[zap.ErrorLevel] != 2 || said[zap.DebugLevel] != 1 || len(said) != 2 {
+			t.Errorf("got lines by level %v, want 2 errors and 1 for debugging", said)
+		}
+	})
 }
