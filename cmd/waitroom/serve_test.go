@@ -61,7 +61,8 @@ type running struct {
 }
 
 // waitroom starts the command with at most files open files; 0: as many as this
-// process. It ends with the test at the latest.
+// process. It takes 100 connections, so that any machine has the files, and ends
+// with the test at the latest.
 func waitroom(t *testing.T, files int, args ...string) *running {
 	t.Helper()
 	_, redis, stop, err := embedded.Redis()
@@ -77,7 +78,7 @@ func waitroom(t *testing.T, files int, args ...string) *running {
 	}
 	script := `"$0" keys new --file "$1" >/dev/null && ` + limit + ` && file=$1 && shift && exec "$0" run --keys "$file" "$@"`
 	n.cmd = exec.Command("sh", append([]string{"-c", script, os.Args[0], keys, "--redis=redis://" + redis + "/0",
-		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, args...)...)
+		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--max-connections=100"}, args...)...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "WAITROOM_") {
 			n.cmd.Env = append(n.cmd.Env, v)
@@ -183,7 +184,7 @@ func host(url string) string {
 // probes out.
 func TestSilentSockets(t *testing.T) {
 	const files, silent = 400, 450
-	n := waitroom(t, files, "--max-connections=100")
+	n := waitroom(t, files)
 	n.ready(t)
 	var held []net.Conn
 	defer func() {

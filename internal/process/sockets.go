@@ -13,14 +13,10 @@ import (
 	"go.uber.org/zap"
 )
 
-const (
-	// serviceLimit is how long a request in service keeps its socket although others
-	// want in: more than a body may take, and handlers take milliseconds. Who asks
-	// and never reads the answer would keep it three times as long.
-	serviceLimit = 10 * time.Second
-	// calm is how long the bound was not met when the log says that it is over.
-	calm = 10 * time.Second
-)
+// serviceLimit is how long a request in service keeps its socket although others
+// want in: more than a body may take, and handlers take milliseconds. Who asks
+// and never reads the answer would keep it three times as long.
+const serviceLimit = 10 * time.Second
 
 // Sockets bounds the TCP connections of one listener, as long as the HTTP server
 // has them; those that are hijacked are their new owner's to count. At the bound a
@@ -34,7 +30,6 @@ type Sockets struct {
 	// Set once.
 	most    int
 	idle    time.Duration
-	log     *zap.Logger
 	said    *log.Logger // net/http's own lines; nil: to stderr as they are
 	closed  *prometheus.CounterVec
 	closing chan struct{} // holds one for each socket that is being closed for another
@@ -44,10 +39,7 @@ type Sockets struct {
 	waiting *list.List // of *socket; who waits longest is first
 	serving *list.List // of *socket; whose request is oldest is first
 
-	// What the log has said, once per change and not per socket; guarded by mu.
-	full    time.Time // when the bound was met last; zero: its end is told
-	cut     int       // sockets closed since its beginning was told
-	failing bool      // accepting fails
+	told portLog // owned by the goroutine that accepts
 }
 
 // socket is one connection; guarded by Sockets.mu.
@@ -61,7 +53,7 @@ type socket struct {
 // NewSockets makes a bound of most sockets, which wait at most idle for a next
 // request.
 func NewSockets(most int, idle time.Duration, to *zap.Logger, reg prometheus.Registerer) *Sockets {
-	s := &Sockets{most: most, idle: idle, log: to, said: log.New(serverLog{to}, "", 0), closing: make(chan struct{}, closingSockets),
+	s := &Sockets{most: most, idle: idle, told: portLog{log: to}, said: log.New(serverLog{to}, "", 0), closing: make(chan struct{}, closingSockets),
 		open: map[net.Conn]*socket{}, waiting: list.New(), serving: list.New(),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Name: "sockets_closed_total",
 			Help: "TCP connections of the public port closed at its bound; cause is evicted (it waited longest without a request) or refused (all others had one in service)."}, []string{"cause"})}
@@ -92,11 +84,15 @@ func (b bounded) Accept() (net.Conn, error) {
 	for {
 		c, err := b.Listener.Accept()
 		if err != nil {
+			// Others use more descriptors than was kept for them, or the whole system has
+			// none: one of ours goes back.
 			if passing, ok := err.(interface{ Temporary() bool }); ok && passing.Temporary() {
-				b.sockets.failed(err)
+				b.sockets.told.failed(err)
+				b.sockets.makeRoom()
 			}
 			return nil, err
 		}
+		b.sockets.told.accepted()
 		if b.sockets.admit(c) {
 			return c, nil
 		}
@@ -108,111 +104,65 @@ func (b bounded) Accept() (net.Conn, error) {
 func (s *Sockets) admit(c net.Conn) bool {
 	now := time.Now()
 	s.mu.Lock()
-	tell := s.notFailing()
+	waiting, serving := s.waiting.Len(), s.serving.Len()
+	full := len(s.open) >= s.most
 	var evicted *socket
-	if len(s.open) >= s.most {
-		evicted = s.longest(now)
-		tell = append(tell, s.met(now)...)
-	} else {
-		tell = append(tell, s.notMet(now)...)
+	if full {
+		evicted = s.takeLongest(now)
 	}
-	fits := len(s.open) < s.most || evicted != nil
+	fits := !full || evicted != nil
 	if fits {
-		if evicted != nil {
-			s.forget(evicted)
-		}
 		place := &socket{conn: c}
 		s.open[c] = place
 		s.move(place, s.waiting, now)
 	}
 	s.mu.Unlock()
-	for _, line := range tell {
-		line()
+	if full {
+		s.told.full(now, s.most, waiting, serving)
+	} else {
+		s.told.room(now)
+	}
+	if evicted != nil {
+		s.evict(evicted)
 	}
 	if !fits {
 		s.closed.WithLabelValues("refused").Inc()
-		return false
 	}
-	s.evict(evicted)
-	return true
+	return fits
 }
 
-// longest is who is closed next; nil: nobody may be.
-func (s *Sockets) longest(now time.Time) *socket {
-	if first := s.waiting.Front(); first != nil {
-		return first.Value.(*socket)
+// makeRoom closes a socket for its descriptor, if one may be.
+func (s *Sockets) makeRoom() {
+	s.mu.Lock()
+	evicted := s.takeLongest(time.Now())
+	s.mu.Unlock()
+	if evicted != nil {
+		s.evict(evicted)
 	}
-	if first := s.serving.Front(); first != nil && now.Sub(first.Value.(*socket).since) > serviceLimit {
-		return first.Value.(*socket)
-	}
-	return nil
 }
 
-// evict closes a socket that is forgotten already; nil: nothing.
-func (s *Sockets) evict(evicted *socket) {
-	if evicted == nil {
-		return
+// takeLongest takes out who is to be closed next; nil: nobody may be. mu is held.
+func (s *Sockets) takeLongest(now time.Time) *socket {
+	first := s.waiting.Front()
+	if first == nil {
+		first = s.serving.Front()
+		if first == nil || now.Sub(first.Value.(*socket).since) <= serviceLimit {
+			return nil
+		}
 	}
+	c := first.Value.(*socket)
+	s.forget(c)
+	return c
+}
+
+// evict closes a socket that was taken out.
+func (s *Sockets) evict(c *socket) {
 	s.closed.WithLabelValues("evicted").Inc()
 	s.closing <- struct{}{} // closingSockets are being closed: each gives way soon
 	go func() {             // ends when the connection's reader has let go, which the close makes it do
-		_ = evicted.conn.Close()
+		_ = c.conn.Close()
 		<-s.closing
 	}()
-}
-
-// failed is an accept that found no descriptor, here or in the whole system: others
-// use more than was kept for them, so one socket gives its own back.
-func (s *Sockets) failed(err error) {
-	s.mu.Lock()
-	first := !s.failing
-	s.failing = true
-	evicted := s.longest(time.Now())
-	if evicted != nil {
-		s.forget(evicted)
-	}
-	s.mu.Unlock()
-	if first {
-		s.log.Error("no new connection can be accepted; trying again, and closing who waits longest. Raise the limit of open files", zap.Error(err))
-	}
-	s.evict(evicted)
-}
-
-// The four below are called with mu held and return what to log once it is not.
-
-func (s *Sockets) notFailing() []func() {
-	if !s.failing {
-		return nil
-	}
-	s.failing = false
-	return []func(){func() { s.log.Info("connections are accepted again") }}
-}
-
-func (s *Sockets) met(now time.Time) []func() {
-	first := s.full.IsZero()
-	s.full = now
-	if !first {
-		s.cut++
-		return nil
-	}
-	s.cut = 1
-	waiting, serving := s.waiting.Len(), s.serving.Len()
-	return []func(){func() {
-		s.log.Warn("the public port has as many sockets as it may: who waits longest without a request is closed for who comes. "+
-			"Raise --max-sockets and the limit of open files, or bound connections per address in front",
-			zap.Int("bound", s.most), zap.Int("waiting", waiting), zap.Int("in_service", serving))
-	}}
-}
-
-func (s *Sockets) notMet(now time.Time) []func() {
-	if s.full.IsZero() || now.Sub(s.full) < calm {
-		return nil
-	}
-	s.full = time.Time{}
-	cut := s.cut
-	return []func(){func() {
-		s.log.Info("the public port has room for sockets again", zap.Int("closed_meanwhile", cut))
-	}}
 }
 
 // move puts a socket at the end of a list; mu is held.

@@ -374,7 +374,7 @@ func TestAcceptFails(t *testing.T) {
 				got = append(got, line.Message)
 			}
 		}
-		if len(got) != 2 || !strings.Contains(got[0], "no new connection") || !strings.Contains(got[1], "accepted again") {
+		if len(got) != 2 || !strings.Contains(got[0], "no connection can be accepted") || !strings.Contains(got[1], "accepted again") {
 			t.Errorf("logged %q, want its begin and its end", got)
 		}
 		p.counts(1, 0)
