@@ -17,7 +17,7 @@ const (
 	// arrivals a second.
 	pageSockets = 128
 	// spareSockets are the most that are derived for the same. Each costs about
-	// 12 KB with its goroutine and buffers, together 200 MB.
+	// 20 KB with its goroutine, buffers and the collector's share, together 320 MB.
 	spareSockets = 16_384
 	// keptFiles are the open files that no visitor gets: the ops port's, those of
 	// sockets being closed, 32 of a SQL pool, and 32 for Kafka's brokers, two
