@@ -38,6 +38,7 @@ var arrows = map[string]struct {
 	"internal/outage":       {nil, "one way to log what does not work; knows no domain"},
 	"internal/cadence":      {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
 	"internal/limit":        {nil, "counts addresses; knows no protocol, so that every edge may use it"},
+	"internal/socket":       {nil, "one connection and its transport; knows no message"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.

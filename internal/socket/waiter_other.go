@@ -1,0 +1,3 @@
+package socket
+
+func newWaiter() (waiter, error) { return &goroutines{}, nil }
