@@ -39,6 +39,7 @@ var arrows = map[string]struct {
 	"internal/cadence":      {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
 	"internal/limit":        {nil, "counts addresses; knows no protocol, so that every edge may use it"},
 	"internal/socket":       {nil, "one connection and its transport; knows no message"},
+	"internal/epoll":        {nil, "descriptors that are waited for; knows no protocol"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.
