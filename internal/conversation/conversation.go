@@ -10,12 +10,14 @@ package conversation
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waitroom/internal/hub"
+	"waitroom/internal/limit"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -45,6 +47,7 @@ type Link interface {
 
 // Hub is what conversations need of hub.Hub.
 type Hub interface {
+	Full() bool
 	Join(context.Context, room.Name, hub.Sink) (*hub.Session, error)
 	Return(context.Context, room.Name, room.Epoch, room.Place, hub.Sink) (*hub.Session, error)
 	Watch(room.Name, hub.Sink) *hub.Session
@@ -65,13 +68,14 @@ type Desk struct {
 	// Set once.
 	hub    Hub
 	places Places
+	limits *limit.Limiter
 	errors *prometheus.CounterVec // by code: those of wire's table
 	began  time.Time              // allowances count from here, by a clock that never goes back
 }
 
 // NewDesk makes the desk of a node.
-func NewDesk(hub Hub, places Places, reg prometheus.Registerer) *Desk {
-	d := &Desk{Again: time.Minute, hub: hub, places: places, began: time.Now(),
+func NewDesk(hub Hub, places Places, limits *limit.Limiter, reg prometheus.Registerer) *Desk {
+	d := &Desk{Again: time.Minute, hub: hub, places: places, limits: limits, began: time.Now(),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Name: "errors_told_total",
 			Help: "Errors told to visitors; cause is the code."}, []string{"cause"})}
 	reg.MustRegister(d.errors)
@@ -82,19 +86,35 @@ func NewDesk(hub Hub, places Places, reg prometheus.Registerer) *Desk {
 type Conversation struct {
 	desk    *Desk
 	link    Link
+	from    netip.Prefix
 	room    room.Name
 	session *hub.Session
-	at      int64 // when credit was counted, in ms of the desk's clock
-	since   int64 // when numbers was counted
-	credit  int32 // messages that may come at once
-	numbers int16 // new numbers that may be taken at once
-	spoke   bool  // a message has come
-	done    bool  // the link is closing: nothing is served any more
+	at      int64         // when credit was counted, in ms of the desk's clock
+	since   int64         // when numbers was counted
+	credit  int32         // messages that may come at once
+	retry   time.Duration // until the address may take another place
+	numbers int16         // new numbers that may be taken at once
+	spoke   bool          // a message has come
+	done    bool          // the link is closing: nothing is served any more
 }
 
-// Begin starts a conversation about a room as a visitor named it.
-func (d *Desk) Begin(name string, link Link) Conversation {
-	c := Conversation{desk: d, link: link, credit: messageBurst, numbers: numberBurst, at: d.now(), since: d.now()}
+// Verify tells whose place an opened connection offers, if it is good for the room.
+func (d *Desk) Verify(ctx context.Context, place, name string) (room.VisitorID, bool) {
+	n, err := room.ParseName(name)
+	if err != nil {
+		return "", false
+	}
+	p, err := d.places.ParsePlace(ctx, place, n)
+	return p.Visitor, err == nil
+}
+
+// Full reports that newcomers are better off on another node.
+func (d *Desk) Full() bool { return d.hub.Full() }
+
+// Begin starts a conversation about a room as a visitor named it. from is the address
+// whose limits count; zero: none do.
+func (d *Desk) Begin(name string, from netip.Prefix, link Link) Conversation {
+	c := Conversation{desk: d, link: link, from: from, credit: messageBurst, numbers: numberBurst, at: d.now(), since: d.now()}
 	var err error
 	// A copy: the name is a part of the request line, which would stay with it.
 	if c.room, err = room.ParseName(strings.Clone(name)); err != nil {
@@ -143,7 +163,7 @@ func (c *Conversation) Message(ctx context.Context, text []byte) {
 	case errors.As(err, &bad):
 		c.Refuse(bad.Code)
 		return
-	case !c.Spend():
+	case !c.spend():
 		c.Refuse(wire.TooFast)
 		return
 	}
@@ -175,7 +195,11 @@ func (c *Conversation) Refuse(code wire.Code) {
 		return
 	}
 	c.desk.errors.WithLabelValues(string(code)).Inc()
-	c.link.Send(wire.EncodeError(code))
+	if code == wire.AddressLimit {
+		c.link.Send(wire.EncodeErrorRetry(code, c.retry))
+	} else {
+		c.link.Send(wire.EncodeError(code))
+	}
 	if wire.Codes[code].Close != 0 {
 		c.done = true
 		c.link.Close(code)
@@ -201,6 +225,8 @@ func (c *Conversation) serve(ctx context.Context, req wire.Request) wire.Code {
 		return ""
 	case errors.Is(err, errTooFast):
 		return wire.TooFast
+	case errors.Is(err, errCrowded):
+		return wire.AddressLimit
 	}
 	return wire.PlaceCode(err)
 }
@@ -222,6 +248,8 @@ func (c *Conversation) join(ctx context.Context, place string) error {
 		now, err = before.Again(ctx, c.link)
 	case !c.hasNumber():
 		return errTooFast
+	case c.crowded():
+		return errCrowded
 	default:
 		if now, err = c.desk.hub.Join(ctx, c.room, c.link); err == nil {
 			c.numbers--
@@ -243,6 +271,16 @@ func (c *Conversation) join(ctx context.Context, place string) error {
 // errTooFast refuses a join of a connection that has taken too many numbers.
 var errTooFast = errors.New("too many numbers for one connection")
 
+// errCrowded refuses a join because its address has taken too many places.
+var errCrowded = errors.New("too many places for one address")
+
+// crowded takes a place from the budget of the address; if there is none, it notes
+// when to ask again.
+func (c *Conversation) crowded() bool {
+	c.retry = c.desk.limits.Join(c.from)
+	return c.retry > 0
+}
+
 // hasNumber reports that the connection may take another number.
 func (c *Conversation) hasNumber() bool {
 	n := int64(c.numbers)
@@ -251,9 +289,8 @@ func (c *Conversation) hasNumber() bool {
 	return n > 0
 }
 
-// Spend takes one message from the allowance; what else a connection asks a server
-// to answer counts like one.
-func (c *Conversation) Spend() bool {
+// spend takes one message from the allowance.
+func (c *Conversation) spend() bool {
 	n := int64(c.credit)
 	refill(&n, &c.at, c.desk.now(), 1000/messageRate, messageBurst)
 	ok := n > 0

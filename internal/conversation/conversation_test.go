@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waitroom/internal/hub"
+	"waitroom/internal/limit"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -48,6 +50,7 @@ func (r *refuses) Join(context.Context, room.Name, hub.Sink) (*hub.Session, erro
 func (r *refuses) Return(context.Context, room.Name, room.Epoch, room.Place, hub.Sink) (*hub.Session, error) {
 	return nil, r.join
 }
+func (r *refuses) Full() bool                             { return false }
 func (r *refuses) Watch(room.Name, hub.Sink) *hub.Session { return nil }
 func (r *refuses) ParsePlace(context.Context, string, room.Name) (token.Place, error) {
 	return token.Place{}, r.place
@@ -78,9 +81,9 @@ func TestRefusals(t *testing.T) {
 		{"keys away", refuses{place: token.ErrKeysAway}, back, []string{"stalled"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := NewDesk(&c.r, &c.r, prometheus.NewRegistry())
+			d := NewDesk(&c.r, &c.r, limit.New(limit.Config{}), prometheus.NewRegistry())
 			l := &link{}
-			talk := d.Begin("show", l)
+			talk := d.Begin("show", netip.Prefix{}, l)
 			if l.within != firstWithin {
 				t.Errorf("got %s for the first message, want %s", l.within, firstWithin)
 			}
@@ -111,13 +114,13 @@ func TestRefusals(t *testing.T) {
 			talk.End()
 		})
 	}
-	d := NewDesk(&refuses{}, &refuses{}, prometheus.NewRegistry())
+	d := NewDesk(&refuses{}, &refuses{}, limit.New(limit.Config{}), prometheus.NewRegistry())
 	l := &link{}
-	if talk := d.Begin("No_Room", l); !talk.Done() || !slices.Equal(l.heard, []string{"bad_room", "close 4501"}) {
+	if talk := d.Begin("No_Room", netip.Prefix{}, l); !talk.Done() || !slices.Equal(l.heard, []string{"bad_room", "close 4501"}) {
 		t.Errorf("an ill-named room: got %v", l.heard)
 	}
 	l = &link{}
-	talk := d.Begin("show", l)
+	talk := d.Begin("show", netip.Prefix{}, l)
 	if talk.Expired(); !talk.Done() || !slices.Equal(l.heard, []string{"no_join", "close 4003"}) {
 		t.Errorf("a silent connection: got %v", l.heard)
 	}
@@ -126,9 +129,9 @@ func TestRefusals(t *testing.T) {
 // The allowance is a burst and a rate, of a clock that never goes back.
 func TestAllowance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDesk(&refuses{join: room.ErrClosed}, &refuses{}, prometheus.NewRegistry())
+		d := NewDesk(&refuses{join: room.ErrClosed}, &refuses{}, limit.New(limit.Config{}), prometheus.NewRegistry())
 		l := &link{}
-		talk := d.Begin("show", l)
+		talk := d.Begin("show", netip.Prefix{}, l)
 		say := func() bool { talk.Message(t.Context(), []byte(`{"type":"join"}`)); return !talk.Done() }
 		for i := range messageBurst {
 			if !say() {
@@ -152,12 +155,12 @@ func TestAllowance(t *testing.T) {
 func TestNumbersAreBudgeted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &counts{}
-		d := NewDesk(r, r, prometheus.NewRegistry())
+		d := NewDesk(r, r, limit.New(limit.Config{}), prometheus.NewRegistry())
 		l := &link{}
-		talk := d.Begin("show", l)
+		talk := d.Begin("show", netip.Prefix{}, l)
 		for range 24 * 3600 * messageRate { // a day of asking as fast as is allowed
 			if talk.Done() {
-				talk = d.Begin("show", l)
+				talk = d.Begin("show", netip.Prefix{}, l)
 				break
 			}
 			talk.Message(t.Context(), []byte(`{"type":"join"}`))
@@ -207,8 +210,8 @@ func (c *counts) ParsePlace(context.Context, string, room.Name) (token.Place, er
 // A conversation keeps the room's name, not the request that it stood in.
 func TestRoomNameStandsAlone(t *testing.T) {
 	request := "/rooms/show/ws?" + strings.Repeat("x", 15_000)
-	d := NewDesk(&refuses{}, &refuses{}, prometheus.NewRegistry())
-	talk := d.Begin(request[7:11], &link{})
+	d := NewDesk(&refuses{}, &refuses{}, limit.New(limit.Config{}), prometheus.NewRegistry())
+	talk := d.Begin(request[7:11], netip.Prefix{}, &link{})
 	from, to := uintptr(unsafe.Pointer(unsafe.StringData(request))), uintptr(unsafe.Pointer(unsafe.StringData(string(talk.room))))
 	if talk.room != "show" || to >= from && to < from+uintptr(len(request)) {
 		t.Errorf("got %q inside the request line: it keeps %d bytes alive", talk.room, len(request))

@@ -68,6 +68,20 @@ func (a *advice) origin(q asked, trusted bool) {
 	a.once("pages of this origin are refused", do, zap.String("origin", u.Scheme+"://"+u.Host), zap.String("host", q.host))
 }
 
+// address says what to look at when an address is refused that may be everybody's.
+func (a *advice) address(r *http.Request, trusted bool) {
+	forwarded := r.Header.Get("X-Forwarded-For")
+	switch {
+	case trusted && forwarded == "":
+		a.once("a trusted proxy names no visitor, so that all behind it share its limits", "let it send X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for)")
+	case !trusted && forwarded != "":
+		// A stranger can write the header too, so no address is named.
+		a.once("an address is over its limits, and somebody in front names its visitors", "if that is your proxy, start with --trusted-proxy for its address")
+	default:
+		a.once("an address is over its limits, further connections from it are refused", "nothing, if it is one visitor; if it is a crowd behind one address, raise --limit-connections, --limit-connects and --limit-joins")
+	}
+}
+
 // loopbackOrName reports a Host that no visitor types: a loopback address, or a
 // name without a dot, as a proxy's upstream has.
 func loopbackOrName(host string) bool {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"waitroom/internal/limit"
 	"waitroom/internal/room"
 )
 
@@ -17,8 +18,9 @@ import (
 type Config struct {
 	Prefix         string        `help:"Path in front of every public URL, such as /queue; empty for none." env:"WAITROOM_PREFIX"`
 	Origin         []string      `help:"Origins whose pages may open a connection, such as https://tickets.example or *.tickets.example; the host this server is asked by always may. A missing Origin is let through: only browsers send it." env:"WAITROOM_ORIGIN"`
-	TrustedProxy   []string      `help:"Addresses (CIDR) of proxies whose X-Forwarded-Host and X-Forwarded-Proto are believed." env:"WAITROOM_TRUSTED_PROXY"`
-	MaxConnections int           `help:"Most connections at once; one more is answered 503. Keep it below the limit of open files." default:"15000" env:"WAITROOM_MAX_CONNECTIONS"`
+	TrustedProxy   []string      `help:"Addresses (CIDR) of proxies whose X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-For are believed." env:"WAITROOM_TRUSTED_PROXY"`
+	MaxConnections int           `help:"Most connections at once; one more is answered 503. The start checks that the limit of open files allows them." default:"15000" env:"WAITROOM_MAX_CONNECTIONS"`
+	Limit          limit.Config  `embed:""`
 	Drain          time.Duration `help:"How long connections are sent away one after another after SIGTERM." default:"10s" env:"WAITROOM_DRAIN"`
 	ShopURL        string        `help:"Where a pass opens the shop, for rooms that name none; {room} is replaced." default:"http://127.0.0.1:8082/rooms/{room}/shop" env:"WAITROOM_SHOP_URL"`
 }

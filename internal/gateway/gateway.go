@@ -1,59 +1,69 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"waitroom/internal/conversation"
+	"waitroom/internal/limit"
+	"waitroom/internal/socket"
 	"waitroom/internal/wire"
 )
 
-// tendEvery is how often the janitor looks at busy connections: a torn frame goes
-// on within this time of the peer reading again.
-const tendEvery = 250 * time.Millisecond
-
-// retrySpread is the greatest delay asked of whoever is sent away, in seconds:
-// a crowd that comes back all at once would be sent away again.
-const retrySpread = 5
+const (
+	// retrySpread is the greatest delay asked of whoever is sent away, in seconds:
+	// a crowd that comes back all at once would be sent away again.
+	retrySpread = 5
+	// goodbye is how long connections may take to end once all were sent away: the
+	// peer's answer to the close frame, and the janitor's next look.
+	goodbye = 6 * time.Second
+)
 
 // Gateway is the public edge of one node.
 type Gateway struct {
-	conf     Config
-	desk     *conversation.Desk
-	origins  *origins
-	log      *zap.Logger
-	advice   *advice
-	metrics  *metrics
+	// Set once.
+	conf    Config
+	desk    *conversation.Desk
+	origins *origins
+	source  *limit.Source
+	limits  *limit.Limiter
+	server  *socket.Server
+	log     *zap.Logger
+	advice  *advice
+	metrics *metrics
+	ctx     context.Context // of the calls that visitors ask for; ends with end
+	end     context.CancelFunc
+
 	draining atomic.Bool
 	open     atomic.Int64 // connections, from before the upgrade on
 
-	ctx context.Context // of the acts of visitors; ends with end
-	end context.CancelFunc
-
-	wg      sync.WaitGroup // readers
-	mu      sync.Mutex
-	sockets []*socket // each knows its index
+	mu       sync.Mutex
+	visitors []*visitor // each knows its index
 }
 
 // New makes the edge of a node.
-func New(conf Config, desk *conversation.Desk, log *zap.Logger, reg prometheus.Registerer) (*Gateway, error) {
+func New(conf Config, desk *conversation.Desk, limits *limit.Limiter, log *zap.Logger, reg prometheus.Registerer) (*Gateway, error) {
 	origins, err := newOrigins(conf)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{conf: conf, desk: desk, origins: origins, log: log, advice: newAdvice(log)}
-	g.metrics = newMetrics(reg, func() float64 { return float64(g.open.Load()) })
+	server, err := socket.New(socket.Options{Subprotocols: []string{wire.Subprotocol}, MaxMessage: wire.MaxJoin})
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range limit.Warnings(origins.proxies) {
+		log.Warn(warning)
+	}
+	g := &Gateway{conf: conf, desk: desk, origins: origins, source: limit.NewSource(origins.proxies, conf.Limit.Private), limits: limits,
+		server: server, log: log, advice: newAdvice(log)}
+	g.metrics = newMetrics(reg, g)
 	g.ctx, g.end = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -81,7 +91,7 @@ func (g *Gateway) Handler(jwks []byte, pages http.Handler) http.Handler {
 // is ours, so that nothing of the HTTP server stays in memory for it.
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	if g.draining.Load() {
-		g.turnAway(w, wire.Draining)
+		g.turnAway(w, wire.Draining, 0)
 		return
 	}
 	from := asked{origin: r.Header.Get("Origin"), peer: r.RemoteAddr, host: r.Host,
@@ -94,130 +104,99 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	if g.open.Add(1) > int64(g.conf.MaxConnections) {
 		g.open.Add(-1)
-		g.turnAway(w, wire.Overloaded)
+		g.turnAway(w, wire.Overloaded, 0)
 		return
 	}
-	h := &hijack{ResponseWriter: w}
-	// Compression would cost more memory per connection than all the rest. The
-	// origin was looked at above, with the proxies in mind.
-	s := &socket{gateway: g, room: r.PathValue("room")}
-	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol},
-		InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived: func(context.Context, []byte) bool { return s.talk.Spend() }})
+	v := &visitor{gateway: g}
+	if code, retry := g.admit(v, r); code != "" {
+		g.open.Add(-1)
+		g.turnAway(w, code, retry)
+		return
+	}
+	// The origin was looked at above, with the proxies in mind.
+	conn, err := g.server.Accept(w, r)
 	if err != nil {
-		if h.conn != nil {
-			_ = h.conn.Close() // the handshake failed after it became ours
-		}
+		v.lease.Release()
 		g.open.Add(-1)
 		g.advice.handshake(r)
 		g.metrics.refused.WithLabelValues(string(wire.BadRequest)).Inc()
 		return
 	}
-	s.ws, s.conn = ws, h.conn
-	g.add(s)
+	v.conn = conn
+	v.talk = g.desk.Begin(r.PathValue("room"), v.from, v)
+	g.add(v)
+	conn.Start(v)
 }
 
-func (g *Gateway) turnAway(w http.ResponseWriter, code wire.Code) {
+// admit lets a handshake in by what it shows, or says why not. A place that is good
+// for this room is never refused because of its address: only by a limit of its
+// own, so that it is no ticket for a flood.
+func (g *Gateway) admit(v *visitor, r *http.Request) (code wire.Code, retry time.Duration) {
+	from, limited := g.source.Client(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
+	if limited {
+		v.from = from
+	}
+	if offered := wire.OfferedPlace(r.Header); offered != "" {
+		if visitor, ok := g.desk.Verify(r.Context(), offered, r.PathValue("room")); ok {
+			if retry = g.limits.Place(string(visitor)); retry > 0 {
+				return wire.PlaceLimit, retry
+			}
+			return "", 0
+		}
+	}
+	if g.desk.Full() {
+		return wire.Overloaded, 0
+	}
+	if v.lease, retry = g.limits.Connect(v.from); retry > 0 {
+		g.advice.address(r, g.origins.trusted(r.RemoteAddr))
+		return wire.AddressLimit, retry
+	}
+	return "", 0
+}
+
+func (g *Gateway) turnAway(w http.ResponseWriter, code wire.Code, after time.Duration) {
 	g.metrics.refused.WithLabelValues(string(code)).Inc()
-	wire.WriteProblem(w, code, 1+rand.IntN(retrySpread))
+	wire.WriteProblem(w, code, int((after+time.Second-1)/time.Second)+1+rand.IntN(retrySpread))
 }
 
-// hijack hands the library our conn instead of the server's.
-type hijack struct {
-	http.ResponseWriter
-	conn *conn
-}
-
-// Hijack gives small buffers: 128 bytes hold the greatest control frame, which is
-// all the library writes.
-func (h *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	var early []byte
-	if n := rw.Reader.Buffered(); n > 0 {
-		early = make([]byte, n)
-		_, _ = rw.Reader.Read(early) // buffered: it can not fail
-	}
-	c, err := newConn(nc, early)
-	if err != nil {
-		return nil, nil, errors.Join(err, nc.Close())
-	}
-	c.ahead = bufio.NewReaderSize(c, 128)
-	h.conn = c
-	return c, bufio.NewReadWriter(c.ahead, bufio.NewWriterSize(c, 128)), nil
-}
-
-func (g *Gateway) add(s *socket) {
+func (g *Gateway) add(v *visitor) {
 	g.mu.Lock()
-	if g.draining.Load() {
-		// Drain has taken its list, or is about to and would wait for a reader that
-		// is not there yet.
-		g.mu.Unlock()
-		s.sendAway()
-		_ = s.ws.CloseNow() // what was sent is in the kernel's hands
-		g.open.Add(-1)
-		return
-	}
-	s.index = len(g.sockets)
-	g.sockets = append(g.sockets, s)
-	g.wg.Add(1)
+	v.index = len(g.visitors)
+	g.visitors = append(g.visitors, v)
+	draining := g.draining.Load()
 	g.mu.Unlock()
-	go func() { // ends with its connection, which Drain ends at the latest; Drain waits
-		defer g.wg.Done()
-		s.run()
-		g.remove(s)
-	}()
+	if draining { // Drain has taken its list without this one
+		v.sendAway()
+	}
 }
 
-func (g *Gateway) remove(s *socket) {
+func (g *Gateway) remove(v *visitor) {
 	g.mu.Lock()
-	last := len(g.sockets) - 1
-	g.sockets[s.index] = g.sockets[last]
-	g.sockets[s.index].index = s.index
-	g.sockets[last] = nil
-	g.sockets = g.sockets[:last]
+	last := len(g.visitors) - 1
+	g.visitors[v.index] = g.visitors[last]
+	g.visitors[v.index].index = v.index
+	g.visitors[last] = nil
+	g.visitors = g.visitors[:last]
 	g.mu.Unlock()
 	g.open.Add(-1)
 }
 
-// Run is the janitor: it tends busy connections until ctx ends.
-func (g *Gateway) Run(ctx context.Context) error {
-	tick := time.NewTicker(tendEvery)
-	defer tick.Stop()
-	var all []*socket
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			g.mu.Lock()
-			all = append(all[:0], g.sockets...)
-			g.mu.Unlock()
-			for _, s := range all {
-				if s.conn.tend(now) {
-					g.metrics.closed.WithLabelValues(string(wire.Slow)).Inc()
-				}
-			}
-			clear(all)
-		}
-	}
-}
+// Run is the janitor of connections, until ctx ends.
+func (g *Gateway) Run(ctx context.Context) error { return g.server.Run(ctx) }
 
 // Drain sends every connection away, evenly over the configured time, and
 // returns when all have ended or ctx does; then it cuts the rest. New ones are
-// refused from its start on. The janitor must go on meanwhile.
+// refused from its start on. Run must go on meanwhile.
 func (g *Gateway) Drain(ctx context.Context) {
-	g.draining.Store(true)
 	g.mu.Lock()
-	all := append([]*socket(nil), g.sockets...)
+	g.draining.Store(true)
+	all := append([]*visitor(nil), g.visitors...)
 	g.mu.Unlock()
 	g.log.Info("draining", zap.Int("connections", len(all)), zap.Duration("over", g.conf.Drain))
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i, s := range all {
+	for i, v := range all {
 		if wait := time.Until(start.Add(g.conf.Drain * time.Duration(i) / time.Duration(len(all)))); wait > time.Millisecond && ctx.Err() == nil {
 			timer.Reset(wait)
 			select {
@@ -225,26 +204,22 @@ func (g *Gateway) Drain(ctx context.Context) {
 			case <-ctx.Done():
 			}
 		}
-		s.sendAway()
+		v.sendAway()
 	}
-	ended := make(chan struct{})
-	go func() { // ends when the readers have; below they are made to
-		g.wg.Wait()
-		close(ended)
-	}()
-	timer.Reset(closeGrace + time.Second)
-	select {
-	case <-ended:
-	case <-timer.C:
-	case <-ctx.Done():
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	timer.Reset(goodbye)
+	for over := false; !over && g.server.Open() > 0; {
+		select {
+		case <-look.C:
+		case <-timer.C:
+			over = true
+		case <-ctx.Done():
+			over = true
+		}
 	}
 	g.end()
-	g.mu.Lock()
-	rest := len(g.sockets)
-	for _, s := range g.sockets {
-		_ = s.conn.Close() // wakes its reader
-	}
-	g.mu.Unlock()
-	<-ended
+	rest := g.server.Open()
+	g.server.Close()
 	g.log.Info("drained", zap.Int("cut", rest), zap.Duration("took", time.Since(start)))
 }

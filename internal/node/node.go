@@ -15,6 +15,7 @@ import (
 	"waitroom/internal/directory"
 	"waitroom/internal/gateway"
 	"waitroom/internal/hub"
+	"waitroom/internal/limit"
 	"waitroom/internal/room"
 	"waitroom/internal/signs"
 	"waitroom/internal/token"
@@ -63,9 +64,10 @@ func New(o Options) (*Node, error) {
 	if o.Around != nil {
 		served = o.Around(n.Hub)
 	}
-	n.Desk = conversation.NewDesk(served, o.Keys, o.Metrics)
+	limits := limit.New(o.Edge.Limit)
+	n.Desk = conversation.NewDesk(served, o.Keys, limits, o.Metrics)
 	var err error
-	if n.Edge, err = gateway.New(o.Edge, n.Desk, o.Log, o.Metrics); err != nil {
+	if n.Edge, err = gateway.New(o.Edge, n.Desk, limits, o.Log, o.Metrics); err != nil {
 		return nil, err
 	}
 	n.pages = n.Edge.Handler(o.Keys.JWKS(), web.Handler(web.Options{Page: web.Waiting, Prefix: o.Edge.Prefix, Rooms: n.Rooms.Room}))

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,9 +134,12 @@ func (h *hall) set(t testing.TB, ch room.Change) {
 // sinks passes every connection on to the hub and keeps the last one.
 type sinks struct {
 	*hub.Hub
+	full atomic.Bool // as if it were
 	mu   sync.Mutex
 	last hub.Sink
 }
+
+func (s *sinks) Full() bool { return s.full.Load() || s.Hub.Full() }
 
 func (s *sinks) Join(ctx context.Context, name room.Name, sink hub.Sink) (*hub.Session, error) {
 	s.mu.Lock()

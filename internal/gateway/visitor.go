@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"waitroom/internal/conversation"
+	"waitroom/internal/limit"
+	"waitroom/internal/socket"
+	"waitroom/internal/wire"
+)
+
+// visitor is one connection: what it says goes to its conversation, what it is told
+// to the socket.
+type visitor struct {
+	gateway *Gateway
+	conn    *socket.Conn
+	from    netip.Prefix // the address that counts for it; zero: it is not limited
+	index   int          // in gateway.visitors, guarded by gateway.mu
+
+	// Owned by the handler's calls, which come one after another.
+	talk  conversation.Conversation
+	lease limit.Lease
+}
+
+// TrySend, Send and Close implement hub.Sink, and with Within conversation.Link.
+func (v *visitor) TrySend(text []byte) bool { return v.conn.TrySend(text) }
+
+// Send implements hub.Sink.
+func (v *visitor) Send(text []byte) { v.conn.Send(text) }
+
+// Close implements hub.Sink.
+func (v *visitor) Close(code wire.Code) { v.conn.Close(wire.Codes[code].Close) }
+
+// Within implements conversation.Link.
+func (v *visitor) Within(d time.Duration) { v.conn.Within(d) }
+
+// Message implements socket.Handler.
+func (v *visitor) Message(text []byte) { v.talk.Message(v.gateway.ctx, text) }
+
+// Ended implements socket.Handler: what the transport found is told in the words of
+// the protocol.
+func (v *visitor) Ended(why socket.Why) {
+	switch why {
+	case socket.Silent, socket.Unfinished:
+		v.talk.Expired()
+	case socket.Broken, socket.Binary, socket.NotText:
+		v.talk.Refuse(wire.BadMessage)
+	case socket.TooLong:
+		v.talk.Refuse(wire.TooLong)
+	case socket.TooFast:
+		v.talk.Refuse(wire.TooFast)
+	}
+	v.gateway.metrics.ended.WithLabelValues(why.String()).Inc()
+	v.talk.End()
+	v.lease.Release()
+	v.gateway.remove(v)
+}
+
+// sendAway says drain and closes.
+func (v *visitor) sendAway() {
+	v.Send(wire.Encode(wire.DrainMessage{Type: wire.Drain, RetryMS: rand.Int64N(retrySpread * 1000)}))
+	v.Close(wire.Draining)
+}
