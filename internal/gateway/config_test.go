@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -62,16 +63,38 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// Whatever a request says: only the host it asks by, what a trusted proxy says for
+// it, and the listed patterns open the door; nobody else's word changes anything.
 func FuzzOrigins(f *testing.F) {
 	c := good()
+	c.Origin = []string{"*.shop.example", "https://tickets.example"}
+	c.TrustedProxy = []string{"10.0.0.0/8"}
 	o, err := newOrigins(c)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add("https://a.example", "a.example", "1.2.3.4:5")
-	f.Fuzz(func(t *testing.T, origin, host, peer string) {
-		if origin != "" && o.allow(asked{origin: origin, host: host, peer: peer}) && !strings.Contains(strings.ToLower(origin), strings.ToLower(host)) {
-			t.Errorf("got origin %q let in for host %q", origin, host)
+	f.Add("https://a.example", "a.example", "1.2.3.4:5", "b.example", "https")
+	f.Add("https://b.example", "a.example", "10.2.3.4:5", "b.example", "https")
+	f.Add("http://b.example", "a.example", "[::ffff:10.2.3.4]:5", "b.example", "https")
+	f.Add("https://www.shop.example", "a", "", "", "")
+	f.Add("https://evil.example/.shop.example", "a", "", "", "")
+	f.Add("https://tickets.example@evil.example", "a", "10.0.0.1:1", "evil.example, a", "http")
+	f.Fuzz(func(t *testing.T, origin, host, peer, forwardedHost, forwardedProto string) {
+		q := asked{origin: origin, host: host, peer: peer, forwardedHost: forwardedHost, forwardedProto: forwardedProto}
+		in, trusted := o.allow(q), o.trusted(peer)
+		if !trusted && in != o.allow(asked{origin: origin, host: host, peer: peer}) {
+			t.Errorf("%+v: got an untrusted peer's headers change the answer", q)
+		}
+		if !in || origin == "" {
+			return
+		}
+		u, err := url.Parse(origin)
+		if err != nil {
+			t.Fatalf("%+v: got let in, and it is no URL", q)
+		}
+		is := func(s string) bool { return strings.EqualFold(u.Host, s) }
+		if !is(host) && !(trusted && is(forwardedHost)) && !is("tickets.example") && !strings.HasSuffix(strings.ToLower(u.Host), ".shop.example") {
+			t.Errorf("%+v: got host %q let in", q, u.Host)
 		}
 	})
 }

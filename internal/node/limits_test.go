@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"go.uber.org/zap"
 
 	"waitroom/internal/gateway"
 	"waitroom/internal/limit"
@@ -175,5 +176,15 @@ func TestFullNodeTakesPlaces(t *testing.T) {
 		c.hear(wire.Joined)
 		n.sinks.full.Store(false)
 		n.join(t)
+	})
+}
+
+// Who believes everybody is told so at start.
+func TestTrustingEverybodyIsWarnedOf(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		n := h.node(t, func(c *gateway.Config) { c.TrustedProxy = []string{"0.0.0.0/0"} })
+		if n.logs.FilterMessageSnippet("0.0.0.0/0").FilterLevelExact(zap.WarnLevel).Len() != 1 {
+			t.Errorf("got %v, want one warning that names the network", n.logs.All())
+		}
 	})
 }

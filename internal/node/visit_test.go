@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
@@ -176,6 +177,20 @@ func TestBadInput(t *testing.T) {
 		foreign, _ := stranger.Place(h.room, h.epoch, room.Place{Visitor: room.NewVisitorID(), Number: 1})
 		older, _ := h.keys.Place(h.room, "aaaaaaaa", room.Place{Visitor: room.NewVisitorID(), Number: 1})
 		other, _ := h.keys.Place("other", h.epoch, room.Place{Visitor: room.NewVisitorID(), Number: 1})
+		parts := strings.Split(joined.Place, ".")
+		// with is the visitor's place under another head, its MAC as it was or none.
+		with := func(head, mac string) string {
+			return base64.RawURLEncoding.EncodeToString([]byte(head)) + "." + parts[1] + "." + mac
+		}
+		kid := h.keys.SigningID()
+		pass, err := h.keys.Pass(room.Admission{Room: h.room, Epoch: h.epoch, Number: 1, Visitor: room.NewVisitorID()}, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := func(place string) func(*client) {
+			return func(c *client) { c.say(wire.Request{Type: wire.Join, Place: place}) }
+		}
+		logged := n.logs.Len()
 		text := func(s string) func(*client) {
 			return func(c *client) { _ = c.ws.Write(t.Context(), websocket.MessageText, []byte(s)) }
 		}
@@ -187,6 +202,11 @@ func TestBadInput(t *testing.T) {
 		}{
 			{"unknown room", "no-such-room", text(`{"type":"join"}`), wire.UnknownRoom},
 			{"ill-named room", "No_Room", text(`{"type":"join"}`), wire.BadRoom},
+			{"place with alg none", h.room, back(with(`{"alg":"none","typ":"JWT","kid":"`+kid+`"}`, "")), wire.PlaceForeign},
+			{"place that says EdDSA", h.room, back(with(`{"alg":"EdDSA","typ":"JWT","kid":"`+kid+`"}`, parts[2])), wire.PlaceForeign},
+			{"place that says HS512", h.room, back(with(`{"alg":"HS512","typ":"JWT","kid":"`+kid+`"}`, parts[2])), wire.PlaceForeign},
+			{"place by a key that was dropped", h.room, back(with(`{"alg":"HS256","typ":"JWT","kid":"dropped"}`, parts[2])), wire.PlaceForeign},
+			{"a pass for a place", h.room, back(pass), wire.PlaceForeign},
 			{"malformed place", h.room, text(`{"type":"join","place":"x"}`), wire.PlaceBad},
 			{"foreign place", h.room, text(`{"type":"join","place":"` + foreign + `"}`), wire.PlaceForeign},
 			{"place of an older epoch", h.room, text(`{"type":"join","place":"` + older + `"}`), wire.PlaceEpoch},
@@ -217,6 +237,9 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("got %s and close code %d, want %s and %d", told, code, c.want, want)
 				}
 			})
+		}
+		if got := n.logs.Len() - logged; got != 0 {
+			t.Errorf("got %d lines above debug for what strangers sent: %v", got, n.logs.All()[logged:])
 		}
 		page := n.dial(t, h.room)
 		text(`{"type":"claim"}`)(page)
