@@ -38,7 +38,7 @@ var arrows = map[string]struct {
 	"internal/outage":       {nil, "one way to log what does not work; knows no domain"},
 	"internal/cadence":      {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
 	"internal/limit":        {nil, "counts addresses; knows no protocol, so that every edge may use it"},
-	"internal/socket":       {nil, "one connection and its transport; knows no message"},
+	"internal/socket":       {[]string{"internal/epoll"}, "one connection and its transport; knows no message"},
 	"internal/epoll":        {nil, "descriptors that are waited for; knows no protocol"},
 }
 

@@ -318,6 +318,11 @@ func TestCloseComesLast(t *testing.T) {
 		if c.TrySend([]byte("more")) {
 			t.Error("got a frame taken after the close frame")
 		}
+		c.mu.Lock()
+		if c.fd < 0 {
+			t.Error("got it cut; the peer's answer was to be awaited")
+		}
+		c.mu.Unlock()
 		r.wants(t, heard{why: Closed})
 		if _, err := peer.Write(append(masked(true, opPing, nil), masked(true, opText, []byte("late"))...)); err != nil {
 			t.Fatal(err)

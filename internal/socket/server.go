@@ -106,8 +106,7 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 // is the caller's to close.
 func (s *Server) adopt(nc net.Conn, early []byte) (*Conn, error) {
 	c := &Conn{server: s, budget: newBudget(s.now())}
-	var err error
-	if c.fd, c.kept, err = s.waiter.take(nc); err != nil {
+	if err := s.waiter.take(c, nc); err != nil {
 		return nil, err
 	}
 	tune(c.fd)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +17,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if runAsChild() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // listen serves Accept over HTTP; every connection gets the handler of make.
 func listen(t testing.TB, s *Server, make func(*Conn) Handler) *httptest.Server {
@@ -221,6 +227,23 @@ func TestLastWords(t *testing.T) {
 	})
 }
 
+// Once it is closed, a message that came in the same packet is not told.
+func TestNothingAfterClose(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		c, peer := pair(t, s, nil)
+		r := newRecorder()
+		r.message = func(string) { c.Close(4000) }
+		c.Start(r)
+		say(join(masked(true, opText, []byte("one")), masked(true, opText, []byte("two"))))(t, c, peer)
+		r.wants(t, heard{text: "one"}, heard{why: Closed})
+		_ = peer.Close()
+		over(t, s)
+		if len(r.said) > 0 {
+			t.Errorf("got %+v told after the end", <-r.said)
+		}
+	})
+}
+
 // A message takes the limit of Within away; one set while it is handled holds for
 // the next.
 func TestWithin(t *testing.T) {
@@ -309,6 +332,40 @@ func TestServerClose(t *testing.T) {
 		wg.Wait()
 		if _, err := s.adopt(nil, nil); err == nil {
 			t.Error("got a connection accepted by a closed server")
+		}
+	})
+}
+
+// The HTTP server's request does not live on with its connection.
+func TestNothingOfTheRequestIsKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		gone := make(chan struct{})
+		h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			runtime.AddCleanup(r, func(struct{}) { close(gone) }, struct{}{})
+			if c, err := s.Accept(w, r); err == nil {
+				c.Start(echo{c})
+			}
+		}))
+		t.Cleanup(h.Close)
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		ws, _, err := websocket.Dial(ctx, h.URL, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ws.CloseNow()
+		for {
+			runtime.GC()
+			select {
+			case <-gone:
+				if got := s.Open(); got != 1 {
+					t.Errorf("got %d open connections, want 1", got)
+				}
+				return
+			case <-ctx.Done():
+				t.Fatal("the request is kept")
+			default:
+			}
 		}
 	})
 }

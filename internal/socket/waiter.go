@@ -9,9 +9,9 @@ import (
 // waiter waits for bytes on behalf of silent connections. Whatever it does to a
 // connection it does under the connection's lock.
 type waiter interface {
-	// take makes a connection of the standard library's one of the waiter's. The
-	// descriptor belongs to the caller until it calls release; it never blocks.
-	take(net.Conn) (fd int, k *kept, err error)
+	// take sets the descriptor of a new connection, which does not block, and is the
+	// connection's until it calls release. On an error nc is the caller's to close.
+	take(c *Conn, nc net.Conn) error
 	// arm asks for one call of Conn.Ready when there is something to read, be it the
 	// end. A second one before that changes nothing.
 	arm(*Conn) error
@@ -26,19 +26,18 @@ type waiter interface {
 // comes is read by the worker that it wakes, on another one.
 type goroutines struct{ wg sync.WaitGroup }
 
-func (g *goroutines) take(nc net.Conn) (int, *kept, error) {
+func (g *goroutines) take(c *Conn, nc net.Conn) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return -1, nil, errNotRaw
+		return errNotRaw
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return -1, nil, err
+		return err
 	}
+	c.kept = &kept{nc: nc, raw: raw}
 	// The number stays valid until release closes nc: nobody else does.
-	fd := -1
-	err = raw.Control(func(n uintptr) { fd = int(n) })
-	return fd, &kept{nc: nc, raw: raw}, err
+	return raw.Control(func(fd uintptr) { c.fd = int(fd) })
 }
 
 func (g *goroutines) arm(c *Conn) error {

@@ -1,3 +1,5 @@
+//go:build !linux
+
 package socket
 
 func newWaiter() (waiter, error) { return &goroutines{}, nil }

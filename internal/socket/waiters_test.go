@@ -2,10 +2,12 @@ package socket
 
 import "testing"
 
-// waiters are all that one suite runs over.
-var waiters = []struct {
+type makeWaiter struct {
 	name string
 	make func(testing.TB) waiter
-}{
-	{"goroutines", func(testing.TB) waiter { return &goroutines{} }},
 }
+
+// waiters are all that one suite runs over.
+var waiters = append([]makeWaiter{
+	{"goroutines", func(testing.TB) waiter { return &goroutines{} }},
+}, systems...)
