@@ -7,11 +7,12 @@ const (
 	// as half a kilobyte, so that one budget bounds both kinds of flood.
 	frameCost = 512
 	// readCost is paid for each read: who sends a byte at a time wakes us for each
-	// one. A join with its place, torn at every byte, still fits into the burst.
-	readCost = 16
-	// budgetBurst is about thirty small frames at once: three times what a handler
-	// lets a visitor say, so that its own word (too many messages) comes first for
-	// who merely talks too much.
+	// one, which takes longer than reading a whole message. So 128 wakes at once and
+	// 40 a second, where honest packets hold a message each.
+	readCost = 128
+	// budgetBurst is about 25 small messages at once, or 30 frames in one packet:
+	// more than twice what a handler lets a visitor say, so that its own word (too
+	// many messages) comes first for who merely talks too much.
 	budgetBurst = 16 << 10
 	// budgetRate is what comes back in a second: ten small frames, or one message of
 	// the greatest length. A page sends three messages an hour.

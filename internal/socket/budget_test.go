@@ -2,6 +2,7 @@ package socket
 
 import (
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -88,27 +89,37 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// Who sends a byte at a time pays for each wake.
+// A message may come in pieces, but who sends a byte at a time pays for each wake
+// and is cut within the burst.
 func TestByteByByte(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Server) {
 		_, peer, r := started(t, s)
-		// A join with its place, torn at every byte, goes through.
 		place := strings.Repeat("x", 500)
-		for _, b := range masked(true, opText, []byte(place)) {
-			if _, err := peer.Write([]byte{b}); err != nil {
+		frame := masked(true, opText, []byte(place))
+		for i := 0; i < len(frame); i += 10 {
+			if _, err := peer.Write(frame[i:min(i+10, len(frame))]); err != nil {
 				t.Fatal(err)
 			}
 		}
 		r.wants(t, heard{text: place})
 	})
-	b := newBudget(0)
-	reads := 0
-	for b.spend(0, readCost) {
-		reads++
-	}
-	if reads > budgetBurst/readCost {
-		t.Errorf("got %d wakes out of one burst, want %d at most", reads, budgetBurst/readCost)
-	}
+	onBoth(t, func(t *testing.T, s *Server) {
+		c, peer, r := started(t, s)
+		for wakes := 1; ; wakes++ {
+			if wakes > 256 { // 128 at once, and what came back in three seconds
+				t.Fatal("got more than 256 bytes read one by one")
+			}
+			if _, err := peer.Write(masked(true, opText, make([]byte, 4096))[wakes-1 : wakes]); err != nil {
+				t.Fatal(err)
+			}
+			// The next byte goes when this one was read, so that each is a wake.
+			parked(t, c, func() bool { return c.why != 0 || c.in != nil && c.in.end == wakes })
+			if len(r.said) > 0 {
+				break
+			}
+		}
+		r.wants(t, heard{why: TooFast})
+	})
 }
 
 // What is begun must be whole in time: half a frame, half a message, a byte a
@@ -149,19 +160,38 @@ func TestUnfinished(t *testing.T) {
 
 // halfOf waits until a connection has begun something, and returns when it must
 // be whole.
-func halfOf(t *testing.T, c *Conn) int64 {
+func halfOf(t *testing.T, c *Conn) (half int64) {
 	t.Helper()
-	for deadline := time.Now().Add(wait); ; {
+	parked(t, c, func() bool { half = c.half; return half != 0 })
+	return half
+}
+
+// parked waits until a connection has no worker, or has ended, and a fact holds.
+func parked(t *testing.T, c *Conn, fact func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(wait); ; runtime.Gosched() {
 		c.mu.Lock()
-		half := c.half
+		is := (!c.working || c.why != 0) && fact()
 		c.mu.Unlock()
-		if half != 0 {
-			return half
+		if is {
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("nothing was begun")
+			t.Fatal("waited in vain")
 		}
 	}
+}
+
+// A silent connection has no buffer, no deadline and no worker, whatever was
+// before.
+func TestSilentHasNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		c, peer, r := started(t, s)
+		c.Within(time.Minute)
+		say(join(masked(false, opText, []byte("o")), masked(true, opMore, []byte("ne")), masked(true, opPing, nil)))(t, c, peer)
+		r.wants(t, heard{text: "one"})
+		parked(t, c, func() bool { return c.in == nil && c.half == 0 && c.due == 0 && c.tail == nil })
+	})
 }
 
 // A message that drips in is ended like one that stopped; one after the other,
@@ -192,5 +222,11 @@ func TestDrip(t *testing.T) {
 		}
 		say(masked(true, opText, []byte("next"))[9:])(t, conn, peer)
 		r.wants(t, heard{text: "next"})
+		// A torn pong ends, and the next one is begun in the same packet.
+		pong2 := masked(true, opPong, []byte("pong"))
+		say(pong2[:3])(t, conn, peer)
+		begun = halfOf(t, conn)
+		say(join(pong2[3:], pong2[:4]))(t, conn, peer)
+		parked(t, conn, func() bool { return conn.half > begun })
 	})
 }
