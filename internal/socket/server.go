@@ -225,6 +225,28 @@ func (s *Server) tend(now int64) {
 	s.wheel.turn(now, func(c *Conn, tick int64) { c.look(now, tick) })
 }
 
+// Drain accepts nothing more and waits until every connection has ended, or ctx
+// has; then it is Close. It ends none of them before: whoever calls it has sent
+// them away, and Run must go on meanwhile. It returns how many were cut.
+func (s *Server) Drain(ctx context.Context) (cut int) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { // ends when the connections have; Close sees to that at the latest
+		s.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		cut = s.Open()
+	}
+	s.Close()
+	<-ended
+	return cut
+}
+
 // Close cuts every connection and returns when all have ended and their handlers
 // were told. What a handler waits for must have ended before.
 func (s *Server) Close() {

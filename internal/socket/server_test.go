@@ -336,6 +336,37 @@ func TestServerClose(t *testing.T) {
 	})
 }
 
+// Drain waits for those that end by themselves, for as long as it is given, and
+// cuts the rest.
+func TestDrain(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		polite, peer, r := started(t, s)
+		polite.Close(4000)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if got := s.Drain(t.Context()); got != 0 {
+				t.Errorf("got %d cut, want none", got)
+			}
+		})
+		r.wants(t, heard{why: Closed})
+		ends(t, peer)
+		_ = peer.Close()
+		wg.Wait()
+	})
+	onBoth(t, func(t *testing.T, s *Server) {
+		deaf, _, r := started(t, s)
+		deaf.Close(4000)
+		r.wants(t, heard{why: Closed})
+		_, _, silent := started(t, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := s.Drain(ctx); got != 2 {
+			t.Errorf("got %d cut, want 2", got)
+		}
+		silent.wants(t, heard{why: Cut})
+	})
+}
+
 // The HTTP server's request does not live on with its connection.
 func TestNothingOfTheRequestIsKept(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Server) {
