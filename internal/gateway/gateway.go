@@ -206,20 +206,11 @@ func (g *Gateway) Drain(ctx context.Context) {
 		}
 		v.sendAway()
 	}
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	timer.Reset(goodbye)
-	for over := false; !over && g.server.Open() > 0; {
-		select {
-		case <-look.C:
-		case <-timer.C:
-			over = true
-		case <-ctx.Done():
-			over = true
-		}
-	}
+	limit, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	// Who waits for the line is cut with its connection.
+	defer context.AfterFunc(limit, g.end)()
+	rest := g.server.Drain(limit)
 	g.end()
-	rest := g.server.Open()
-	g.server.Close()
 	g.log.Info("drained", zap.Int("cut", rest), zap.Duration("took", time.Since(start)))
 }
