@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,10 +95,10 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		g.turnAway(w, wire.Draining, 0)
 		return
 	}
-	from := asked{origin: r.Header.Get("Origin"), peer: r.RemoteAddr, host: r.Host,
+	page := asked{origin: r.Header.Get("Origin"), peer: r.RemoteAddr, host: r.Host,
 		forwardedHost: r.Header.Get("X-Forwarded-Host"), forwardedProto: r.Header.Get("X-Forwarded-Proto")}
-	if !g.origins.allow(from) {
-		g.advice.origin(from, g.origins.trusted(from.peer))
+	if !g.origins.allow(page) {
+		g.advice.origin(page, g.origins.trusted(page.peer))
 		g.metrics.refused.WithLabelValues(string(wire.Origin)).Inc()
 		wire.WriteProblem(w, wire.Origin, 0)
 		return
@@ -108,7 +109,11 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := &visitor{gateway: g}
-	if code, retry := g.admit(v, r); code != "" {
+	from, limited := g.source.Client(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
+	if !limited {
+		from = netip.Prefix{}
+	}
+	if code, retry := g.admit(v, from, r); code != "" {
 		g.open.Add(-1)
 		g.turnAway(w, code, retry)
 		return
@@ -123,19 +128,16 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.conn = conn
-	v.talk = g.desk.Begin(r.PathValue("room"), v.from, v)
+	v.talk = g.desk.Begin(r.PathValue("room"), from, v)
 	g.add(v)
 	conn.Start(v)
 }
 
 // admit lets a handshake in by what it shows, or says why not. A place that is good
 // for this room is never refused because of its address: only by a limit of its
-// own, so that it is no ticket for a flood.
-func (g *Gateway) admit(v *visitor, r *http.Request) (code wire.Code, retry time.Duration) {
-	from, limited := g.source.Client(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
-	if limited {
-		v.from = from
-	}
+// own, so that it is no ticket for a flood. from is the address that counts; zero:
+// none does.
+func (g *Gateway) admit(v *visitor, from netip.Prefix, r *http.Request) (code wire.Code, retry time.Duration) {
 	if offered := wire.OfferedPlace(r.Header); offered != "" {
 		if visitor, ok := g.desk.Verify(r.Context(), offered, r.PathValue("room")); ok {
 			if retry = g.limits.Place(string(visitor)); retry > 0 {
@@ -147,7 +149,7 @@ func (g *Gateway) admit(v *visitor, r *http.Request) (code wire.Code, retry time
 	if g.desk.Full() {
 		return wire.Overloaded, 0
 	}
-	if v.lease, retry = g.limits.Connect(v.from); retry > 0 {
+	if v.lease, retry = g.limits.Connect(from); retry > 0 {
 		g.advice.address(r, g.origins.trusted(r.RemoteAddr))
 		return wire.AddressLimit, retry
 	}

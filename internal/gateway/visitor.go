@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"time"
 
 	"waitroom/internal/conversation"
@@ -16,8 +15,7 @@ import (
 type visitor struct {
 	gateway *Gateway
 	conn    *socket.Conn
-	from    netip.Prefix // the address that counts for it; zero: it is not limited
-	index   int          // in gateway.visitors, guarded by gateway.mu
+	index   int // in gateway.visitors, guarded by gateway.mu
 
 	// Owned by the handler's calls, which come one after another.
 	talk  conversation.Conversation
