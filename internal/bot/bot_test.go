@@ -56,10 +56,11 @@ var admitted = wire.AdmittedMessage{Type: wire.Admitted, ClaimMS: 60_000}
 
 // node is one connection's other end, in the hands of a story.
 type node struct {
-	t    *testing.T
-	ctx  context.Context
-	conn *websocket.Conn
-	shop string
+	t       *testing.T
+	ctx     context.Context
+	conn    *websocket.Conn
+	shop    string
+	offered string // the place in the handshake
 }
 
 func (n *node) say(messages ...any) {
@@ -226,7 +227,7 @@ func visit(t *testing.T, plan bot.Plan, s *shop, stories ...func(*node)) bot.Out
 		told.Add(1)
 		defer told.Done()
 		defer conn.CloseNow()
-		stories[nth](&node{t, ctx, conn, booker.URL})
+		stories[nth](&node{t, ctx, conn, booker.URL, wire.OfferedPlace(r.Header)})
 	}))
 	t.Cleanup(waitroom.Close)
 	outcome := bot.Run(ctx, bot.Config{
@@ -293,6 +294,9 @@ func TestKeepsPlace(t *testing.T) {
 				cut(n)
 			}, nil, func(n *node) {
 				n.hear(back)
+				if n.offered != place(7) {
+					t.Errorf("got %q offered in the handshake, want the place", n.offered)
+				}
 				// A node whose read is a moment older may know a greater position.
 				n.say(joined(7), position(3), position(1), admitted)
 				n.hear(wire.Request{Type: wire.Claim})
@@ -547,7 +551,7 @@ func TestCrowd(t *testing.T) {
 		last++
 		number := last
 		mu.Unlock()
-		one := &node{t, r.Context(), conn, booker.URL}
+		one := &node{t, r.Context(), conn, booker.URL, ""}
 		one.hear(wire.Request{Type: wire.Join})
 		one.say(joined(number), admitted)
 		one.hear(wire.Request{Type: wire.Claim})
@@ -582,7 +586,7 @@ func TestStops(t *testing.T) {
 			return
 		}
 		defer conn.CloseNow()
-		one := &node{t, r.Context(), conn, ""}
+		one := &node{t, r.Context(), conn, "", ""}
 		one.hear(wire.Request{Type: wire.Join})
 		one.say(joined(7))
 		cancel()

@@ -292,7 +292,7 @@ func (c *conversation) hear(ctx context.Context, data []byte) {
 		after := min(mostRetryAfter, time.Duration(m.RetryMS)*time.Millisecond)
 		c.drainAt = time.Now().Add(after + v.within(v.config.BackoffMin))
 	case wire.Error:
-		c.hearError(ctx, m.Code)
+		c.hearError(ctx, m.Code, time.Duration(m.RetryMS)*time.Millisecond)
 	}
 }
 
@@ -357,7 +357,7 @@ func (c *conversation) hearRoom(state room.Shown) {
 	}
 }
 
-func (c *conversation) hearError(ctx context.Context, code wire.Code) {
+func (c *conversation) hearError(ctx context.Context, code wire.Code, retry time.Duration) {
 	v := c.v
 	c.told = code
 	v.log("told %s", code)
@@ -379,7 +379,7 @@ func (c *conversation) hearError(ctx context.Context, code wire.Code) {
 		// What closes the connection says the rest by its close code. What leaves
 		// it open and may be tried again is, at a random moment.
 		if m := wire.Codes[code]; m.Close == 0 && m.Retry {
-			c.againAt = time.Now().Add(v.backoff())
+			c.againAt = time.Now().Add(min(mostRetryAfter, retry) + v.backoff())
 		}
 	}
 }

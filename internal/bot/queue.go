@@ -56,8 +56,12 @@ func (v *visitor) dial(ctx context.Context) (*websocket.Conn, time.Duration, err
 	defer cancel()
 	v.out.Dials++
 	base := v.config.Nodes[v.node%len(v.config.Nodes)]
+	protocols := []string{wire.Subprotocol}
+	if v.place != "" { // then no limit of its address refuses it
+		protocols = append(protocols, wire.OfferPlace(v.place))
+	}
 	conn, answer, err := websocket.Dial(limit, strings.TrimSuffix(base, "/")+"/rooms/"+string(v.config.Room)+"/ws",
-		&websocket.DialOptions{HTTPClient: v.http, Subprotocols: []string{wire.Subprotocol}})
+		&websocket.DialOptions{HTTPClient: v.http, Subprotocols: protocols})
 	if err == nil {
 		if got := conn.Subprotocol(); got != wire.Subprotocol {
 			conn.CloseNow()

@@ -24,6 +24,9 @@ const Subprotocol = "waitroom.v1"
 // follows. The server never selects it.
 const placeOffer = "place."
 
+// OfferPlace is the subprotocol by which a place is offered.
+func OfferPlace(place string) string { return placeOffer + place }
+
 // OfferedPlace returns the place that a handshake offers beside Subprotocol, or "".
 // It is what somebody wrote: as long as the headers may be, and not verified.
 func OfferedPlace(h http.Header) string {
