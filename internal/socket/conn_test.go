@@ -440,6 +440,33 @@ func BenchmarkTrySend(b *testing.B) {
 	}
 }
 
+// A message and its answer, from the peer's write to its read.
+func BenchmarkMessage(b *testing.B) {
+	for _, w := range waiters {
+		b.Run(w.name, func(b *testing.B) {
+			c, peer := pair(b, serve(b, w.make, Options{}), nil)
+			c.Start(echo{c})
+			if err := peer.SetDeadline(time.Time{}); err != nil {
+				b.Fatal(err)
+			}
+			text := masked(true, opText, []byte(`{"type":"claim"}`))
+			answer := make([]byte, len(text)-4)
+			b.ReportAllocs()
+			for b.Loop() {
+				c.mu.Lock()
+				c.budget = newBudget(c.server.now()) // the worker is at rest, or about to
+				c.mu.Unlock()
+				if _, err := peer.Write(text); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(peer, answer); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // over waits until every connection has ended.
 func over(t testing.TB, s *Server) {
 	t.Helper()
