@@ -80,6 +80,22 @@ func (s *Server) Busy() int {
 	return len(s.busy)
 }
 
+// Handlers are those of all connections that were started and have not ended.
+func (s *Server) Handlers() []Handler {
+	s.mu.Lock()
+	all := append([]*Conn(nil), s.conns...)
+	s.mu.Unlock()
+	handlers := make([]Handler, 0, len(all))
+	for _, c := range all {
+		c.mu.Lock()
+		if c.handler != nil && c.fd >= 0 {
+			handlers = append(handlers, c.handler)
+		}
+		c.mu.Unlock()
+	}
+	return handlers
+}
+
 // Ended is how many connections have ended for a reason.
 func (s *Server) Ended(why Why) int64 { return s.ended[why].Load() }
 

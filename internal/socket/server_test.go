@@ -130,6 +130,31 @@ func TestEarlyFrames(t *testing.T) {
 	})
 }
 
+// A stream torn in two anywhere, so that the halves are read apart, means the
+// same, and leaves nothing behind.
+func TestTornAnywhere(t *testing.T) {
+	stream := join(masked(false, opText, []byte("on")), masked(true, opPing, []byte("p")), masked(true, opMore, []byte("e")),
+		masked(true, opText, []byte(strings.Repeat("x", 130))), masked(true, opClose, []byte{0x0f, 0xa0}))
+	onBoth(t, func(t *testing.T, s *Server) {
+		for at := 1; at < len(stream); at++ {
+			c, peer, r := started(t, s)
+			say(stream[:at])(t, c, peer)
+			parked(t, c, func() bool { return c.fd < 0 || !readable(uintptr(c.fd)) })
+			say(stream[at:])(t, c, peer)
+			r.wants(t, heard{text: "one"}, heard{text: strings.Repeat("x", 130)}, heard{why: Left})
+			b := bufio.NewReader(peer)
+			if op, p, err := readFrame(b); err != nil || op != opPong || string(p) != "p" {
+				t.Fatalf("torn at %d: got %d %q, %v, want a pong", at, op, p, err)
+			}
+			if op, p, err := readFrame(b); err != nil || op != opClose || closeCode(p) != 4000 {
+				t.Fatalf("torn at %d: got %d %x, %v, want the close frame", at, op, p, err)
+			}
+			_ = peer.Close()
+		}
+		over(t, s)
+	})
+}
+
 // A request that is no handshake is answered as such, and costs no connection.
 func TestNoHandshake(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Server) {
@@ -332,6 +357,24 @@ func TestServerClose(t *testing.T) {
 		wg.Wait()
 		if _, err := s.adopt(nil, nil); err == nil {
 			t.Error("got a connection accepted by a closed server")
+		}
+	})
+}
+
+// Who goes over all connections has the handlers of those that serve.
+func TestHandlers(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		waiting, _ := pair(t, s, nil)
+		defer waiting.Start(newRecorder()) // else Close would wait for it
+		_, _, one := started(t, s)
+		_, peer, two := started(t, s)
+		if got := s.Handlers(); len(got) != 2 || got[0] != one || got[1] != two {
+			t.Errorf("got %v, want the two that were started", got)
+		}
+		_ = peer.Close()
+		two.wants(t, heard{why: Gone})
+		if got := s.Handlers(); len(got) != 1 || got[0] != one {
+			t.Errorf("got %v, want the one that has not ended", got)
 		}
 	})
 }
