@@ -62,9 +62,9 @@ type loop struct {
 
 // slot is what is known of a descriptor.
 type slot struct {
-	waker Waker  // nil: there is none
-	turn  uint32 // counts who had this number; an event of an earlier turn is stale
-	added bool   // the kernel knows it
+	waker      Waker  // nil: there is none
+	generation uint32 // counts who had this number; an event of an earlier one is stale
+	added      bool   // the kernel knows it
 }
 
 func newLoop(of int) (*loop, error) {
@@ -101,7 +101,7 @@ func (s *Set) Add(fd int, w Waker) error {
 		l.slots = append(l.slots, slot{})
 	}
 	l.slots[i].waker = w
-	l.slots[i].turn++
+	l.slots[i].generation++
 	l.slots[i].added = false
 	return nil
 }
@@ -122,7 +122,7 @@ func (s *Set) Arm(fd int) error {
 	if !l.slots[i].added {
 		op = syscall.EPOLL_CTL_ADD
 	}
-	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLONESHOT, Fd: int32(fd), Pad: int32(l.slots[i].turn)}
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLONESHOT, Fd: int32(fd), Pad: int32(l.slots[i].generation)}
 	if err := syscall.EpollCtl(l.fd, op, fd, &event); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
@@ -196,12 +196,12 @@ func (l *loop) run() {
 }
 
 // wake calls the wakers of these events. A number that has another owner by now
-// has another turn.
+// has another generation.
 func (l *loop) wake(events []syscall.EpollEvent, wakers []Waker) {
 	found := wakers[:0]
 	l.mu.Lock()
 	for _, e := range events {
-		if s := l.slots[int(e.Fd)/l.of]; s.waker != nil && s.turn == uint32(e.Pad) {
+		if s := l.slots[int(e.Fd)/l.of]; s.waker != nil && s.generation == uint32(e.Pad) {
 			found = append(found, s.waker)
 		}
 	}

@@ -140,7 +140,7 @@ func TestStaleEvent(t *testing.T) {
 	old, anew := make(calls, 10), make(calls, 10)
 	must(t, s.Add(fd, old))
 	l := s.loops[0]
-	event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd), Pad: int32(l.slots[fd].turn)}
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd), Pad: int32(l.slots[fd].generation)}
 	s.Remove(fd)
 	must(t, s.Add(fd, anew))
 	l.wake([]syscall.EpollEvent{event}, make([]Waker, batch))

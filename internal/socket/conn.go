@@ -105,7 +105,7 @@ func (c *Conn) Within(d time.Duration) {
 	c.due = 0
 	if d > 0 {
 		c.due = c.server.now() + int64(d)
-		c.expect(c.due)
+		c.schedule(c.due)
 	}
 }
 
@@ -141,7 +141,7 @@ func (c *Conn) shut(code int) {
 	}
 	c.closing = true
 	c.half, c.due = 0, c.server.now()+closeGrace
-	c.expect(c.due)
+	c.schedule(c.due)
 	if len(c.tail) == 0 {
 		c.finishWrites()
 	}
@@ -206,7 +206,7 @@ func (c *Conn) stuck() {
 	}
 	if !c.tended {
 		c.tended = true
-		c.server.tendTo(c)
+		c.server.addBusy(c)
 	}
 }
 
@@ -276,16 +276,16 @@ func (c *Conn) park() {
 	}
 }
 
-// expect has the wheel look soon after at, unless it looks before. The caller
+// schedule has the wheel look soon after at, unless it looks before. The caller
 // holds mu.
-func (c *Conn) expect(at int64) {
+func (c *Conn) schedule(at int64) {
 	if c.tick == 0 || at/wheelTick < c.tick-1 {
 		c.tick = c.server.wheel.add(at, c)
 	}
 }
 
-// look is the wheel's: it ends what is out of time.
-func (c *Conn) look(now, tick int64) {
+// expire is the wheel's: it ends what is out of time.
+func (c *Conn) expire(now, tick int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tick != tick {
@@ -302,7 +302,7 @@ func (c *Conn) look(now, tick int64) {
 	switch {
 	case first == 0:
 	case first > now:
-		c.expect(first)
+		c.schedule(first)
 	case c.closing:
 		c.cut(Closed)
 	case first == c.half:
@@ -326,6 +326,6 @@ func (c *Conn) tend(now int64) {
 	}
 	if c.busy == 0 && c.tended {
 		c.tended = false
-		c.server.letGo(c)
+		c.server.removeBusy(c)
 	}
 }

@@ -131,7 +131,7 @@ func (s *Server) adopt(nc net.Conn, early []byte) (*Conn, error) {
 		return nil, ErrClosed
 	}
 	if len(early) > 0 {
-		c.in = s.inboxes.lend()
+		c.in = s.inboxes.get()
 		c.in.end = copy(c.in.buf, early)
 	}
 	return c, nil
@@ -199,15 +199,15 @@ func (s *Server) remove(c *Conn) {
 	s.wg.Done()
 }
 
-// tendTo has the janitor look at a busy connection until it is not.
-func (s *Server) tendTo(c *Conn) {
+// addBusy has the janitor look at a busy connection until it is not.
+func (s *Server) addBusy(c *Conn) {
 	s.mu.Lock()
 	s.busy[c] = struct{}{}
 	s.mu.Unlock()
 }
 
-// letGo ends that.
-func (s *Server) letGo(c *Conn) {
+// removeBusy ends that.
+func (s *Server) removeBusy(c *Conn) {
 	s.mu.Lock()
 	delete(s.busy, c)
 	s.mu.Unlock()
@@ -238,7 +238,7 @@ func (s *Server) tend(now int64) {
 	for _, c := range busy {
 		c.tend(now)
 	}
-	s.wheel.turn(now, func(c *Conn, tick int64) { c.look(now, tick) })
+	s.wheel.advance(now, func(c *Conn, tick int64) { c.expire(now, tick) })
 }
 
 // Drain accepts nothing more and waits until every connection has ended, or ctx

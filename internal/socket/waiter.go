@@ -58,6 +58,8 @@ func (g *goroutines) wait(c *Conn) {
 	c.wake()
 }
 
+// release waits until a parked goroutine has let go of the descriptor, which it
+// does at once and without a lock.
 func (g *goroutines) release(c *Conn) { _ = c.kept.nc.Close() } // nothing is lost: what was to be said is said
 
 func (g *goroutines) close() { g.wg.Wait() }

@@ -28,8 +28,8 @@ func (w *wheel) add(at int64, c *Conn) int64 {
 	return tick
 }
 
-// turn hands every connection whose tick has come, with the tick, to look.
-func (w *wheel) turn(now int64, look func(c *Conn, tick int64)) {
+// advance hands every connection whose tick has come, with the tick, to look.
+func (w *wheel) advance(now int64, look func(c *Conn, tick int64)) {
 	for {
 		w.mu.Lock()
 		if w.last >= now/wheelTick {

@@ -19,9 +19,9 @@ func newInboxes(limit int) *inboxes {
 	return &inboxes{sync.Pool{New: func() any { return &inbox{buf: make([]byte, roomFor(limit))} }}}
 }
 
-func (p *inboxes) lend() *inbox { return p.pool.Get().(*inbox) }
+func (p *inboxes) get() *inbox { return p.pool.Get().(*inbox) }
 
-func (p *inboxes) giveBack(in *inbox) {
+func (p *inboxes) put(in *inbox) {
 	in.clear()
 	p.pool.Put(in)
 }
@@ -30,7 +30,7 @@ func (p *inboxes) giveBack(in *inbox) {
 // connection at the latest.
 func (c *Conn) work() {
 	if c.in == nil {
-		c.in = c.server.inboxes.lend()
+		c.in = c.server.inboxes.get()
 	} else {
 		c.serve() // bytes that came with the handshake, or part of a frame
 	}
@@ -54,7 +54,7 @@ func (c *Conn) step() bool {
 	}
 	if c.fd < 0 {
 		c.mu.Unlock()
-		c.server.inboxes.giveBack(c.in)
+		c.server.inboxes.put(c.in)
 		c.in = nil
 		c.server.remove(c)
 		return false // working stays true: nobody has anything to do here again
@@ -94,7 +94,7 @@ func (c *Conn) rest() bool {
 		return true
 	}
 	if !c.in.unfinished() {
-		c.server.inboxes.giveBack(c.in)
+		c.server.inboxes.put(c.in)
 		c.in = nil
 	}
 	c.working = false
@@ -139,7 +139,7 @@ func (c *Conn) serve() {
 		c.half = 0
 	case fresh || c.half == 0:
 		c.half = c.server.now() + halfWithin
-		c.expect(c.half)
+		c.schedule(c.half)
 	}
 }
 

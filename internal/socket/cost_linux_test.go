@@ -151,7 +151,14 @@ func TestSilentMemory(t *testing.T) {
 	}
 }
 
-func measureSilence(t *testing.T, waiter string, n int) {
+// child is a process to be measured.
+type child struct {
+	addr string
+	ask  func() [8]int // what runChild says
+}
+
+func startChild(t *testing.T, waiter string) child {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), memoryChild+"="+waiter)
 	cmd.Stderr = os.Stderr
@@ -169,16 +176,19 @@ func measureSilence(t *testing.T, waiter string, n int) {
 	t.Cleanup(func() { _ = in.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	lines := bufio.NewScanner(out)
 	lines.Scan()
-	addr := lines.Text()
-	ask := func() (v [8]int) {
+	return child{lines.Text(), func() (v [8]int) {
 		_, _ = io.WriteString(in, "\n")
 		lines.Scan()
 		for i, f := range strings.Fields(lines.Text()) {
 			v[i], _ = strconv.Atoi(f)
 		}
 		return v
-	}
-	empty := ask()
+	}}
+}
+
+func measureSilence(t *testing.T, waiter string, n int) {
+	process := startChild(t, waiter)
+	empty := process.ask()
 	conns := make([]net.Conn, n)
 	var wg sync.WaitGroup
 	tick := time.NewTicker(10 * time.Millisecond) // ten at a time are 1,000 a second
@@ -190,14 +200,14 @@ func measureSilence(t *testing.T, waiter string, n int) {
 		}
 		wg.Go(func() {
 			var err error
-			if conns[i], err = arrive(addr); err != nil {
+			if conns[i], err = arrive(process.addr); err != nil {
 				t.Errorf("connection %d: %v", i, err)
 			}
 		})
 	}
 	wg.Wait()
 	took := time.Since(began)
-	full := ask()
+	full := process.ask()
 	per := func(i int) int { return (full[i] - empty[i]) / n }
 	t.Logf("%d connections in %.1f s: RSS %d each (%d MB, empty %d MB); heap in use %d, allocated %d, stacks %d, Sys %d each; %d collections, %d ms of processor",
 		full[7], took.Seconds(), per(0), full[0]>>20, empty[0]>>20, per(1), per(2), per(3), per(4), full[5]-empty[5], full[6]-empty[6])
@@ -205,6 +215,74 @@ func measureSilence(t *testing.T, waiter string, n int) {
 		if nc != nil {
 			_ = nc.Close()
 		}
+	}
+}
+
+// TestHostileCost prints what 1,000 hostile connections of a kind cost, when
+// WAITROOM_HOSTILE is set.
+func TestHostileCost(t *testing.T) {
+	if os.Getenv("WAITROOM_HOSTILE") == "" {
+		t.Skip("WAITROOM_HOSTILE is not set")
+	}
+	const n, long = 1000, 5 * time.Second
+	// flooding sends pieces until it is cut.
+	flooding := func(b []byte, size int) func(net.Conn) {
+		return func(nc net.Conn) {
+			for at := 0; ; at = (at + size) % len(b) {
+				if _, err := nc.Write(b[at : at+size]); err != nil {
+					return
+				}
+			}
+		}
+	}
+	// pacing sends a piece now and then, for long.
+	pacing := func(b []byte, size int, every time.Duration) func(net.Conn) {
+		return func(nc net.Conn) {
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for at, end := 0, time.Now().Add(long); time.Now().Before(end); at = (at + size) % len(b) {
+				<-tick.C
+				if _, err := nc.Write(b[at : at+size]); err != nil {
+					return
+				}
+			}
+		}
+	}
+	pongs := []byte(strings.Repeat(string(masked(true, opPong, nil)), 1000))
+	text := masked(true, opText, []byte(strings.Repeat("x", 100)))
+	for _, kind := range []struct {
+		name string
+		do   func(net.Conn)
+	}{
+		{"come and go", func(net.Conn) {}},
+		{"a flood of pongs", flooding(pongs, len(pongs))},
+		{"a flood of pongs, each in a packet", flooding(pongs, 6)},
+		{"texts a byte at a time, without a pause", flooding(text, 1)},
+		{"half a message", func(nc net.Conn) { _, _ = nc.Write(text[:50]); _, _ = io.Copy(io.Discard, nc) }},
+		{"seven pongs a second for 5 s", pacing(pongs, 6, time.Second/7)},
+		{"texts in bytes, 30 a second for 5 s", pacing(text, 1, time.Second/30)},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			process := startChild(t, systems[0].name)
+			before := process.ask()
+			var wg sync.WaitGroup
+			began := time.Now()
+			for range n {
+				wg.Go(func() {
+					nc, err := arrive(process.addr)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = nc.(*net.TCPConn).SetNoDelay(true)
+					kind.do(nc)
+					_ = nc.Close()
+				})
+			}
+			wg.Wait()
+			after := process.ask()
+			t.Logf("%.1f s, %d us of processor each, RSS %d MB more", time.Since(began).Seconds(), (after[6]-before[6])*1000/n, (after[0]-before[0])>>20)
+		})
 	}
 }
 
