@@ -44,7 +44,7 @@ func wantLines(t *testing.T, what string, logs *observer.ObservedLogs, want ...s
 	}
 }
 
-var refused = errors.New("connection refused")
+var errRefused = errors.New("connection errRefused")
 
 // One line when it begins, one in five minutes while it lasts, one when it is over.
 func TestLog(t *testing.T) {
@@ -56,19 +56,19 @@ func TestLog(t *testing.T) {
 		began := time.Now()
 		try := func(n int) {
 			for range n {
-				l.Note(ctx, refused)
+				l.Note(ctx, errRefused)
 				time.Sleep(time.Second)
 			}
 		}
 		try(299)
-		wantLines(t, "the first 299 s", logs, "warn it does not work: connection refused")
+		wantLines(t, "the first 299 s", logs, "warn it does not work: connection errRefused")
 		try(3301)
 		all := logs.TakeAll()
 		if len(all) != 11 {
 			t.Fatalf("the rest of an hour: got %d lines, want one in five minutes, 11", len(all))
 		}
 		last := all[10].ContextMap()
-		if since := last["since"].(time.Time); !since.Equal(began) || last["tries"] != int64(3301) || last["error"] != refused.Error() {
+		if since := last["since"].(time.Time); !since.Equal(began) || last["tries"] != int64(3301) || last["error"] != errRefused.Error() {
 			t.Errorf("after 55 minutes: got %v, want since %s and 3,301 tries", last, began)
 		}
 		l.Note(ctx, nil)
@@ -80,8 +80,8 @@ func TestLog(t *testing.T) {
 		if got := over[0].ContextMap(); got["lasted"] != time.Hour || got["tries"] != int64(3600) {
 			t.Errorf("over: got %v, want it to have lasted an hour and 3,600 tries", got)
 		}
-		l.Note(ctx, refused)
-		wantLines(t, "the next outage", logs, "warn it does not work: connection refused")
+		l.Note(ctx, errRefused)
+		wantLines(t, "the next outage", logs, "warn it does not work: connection errRefused")
 	})
 }
 
@@ -149,19 +149,19 @@ func TestHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, logs := watch(Config{Hold: time.Second, Grave: true})
 		ctx := t.Context()
-		l.Note(ctx, refused)
+		l.Note(ctx, errRefused)
 		time.Sleep(999 * time.Millisecond)
-		l.Note(ctx, refused)
+		l.Note(ctx, errRefused)
 		time.Sleep(time.Second)
 		l.Note(ctx, nil)
 		wantLines(t, "a blip", logs)
 		for range 60 {
-			l.Note(ctx, refused)
+			l.Note(ctx, errRefused)
 			time.Sleep(100 * time.Millisecond)
 			l.Note(ctx, nil)
 			time.Sleep(100 * time.Millisecond)
 		}
-		wantLines(t, "every other try", logs, "error it does not work: connection refused")
+		wantLines(t, "every other try", logs, "error it does not work: connection errRefused")
 		time.Sleep(time.Second)
 		l.Note(ctx, nil)
 		wantLines(t, "over", logs, "info it works again")
@@ -174,15 +174,15 @@ func TestQuiet(t *testing.T) {
 		l, logs := watch(Config{Quiet: 10 * time.Second})
 		ctx := t.Context()
 		for range 3 {
-			l.Note(ctx, refused)
+			l.Note(ctx, errRefused)
 			time.Sleep(10 * time.Second)
 		}
-		wantLines(t, "one outage", logs, "warn it does not work: connection refused")
+		wantLines(t, "one outage", logs, "warn it does not work: connection errRefused")
 		time.Sleep(time.Second)
-		l.Note(ctx, refused)
-		wantLines(t, "another outage", logs, "warn it does not work: connection refused")
+		l.Note(ctx, errRefused)
+		wantLines(t, "another outage", logs, "warn it does not work: connection errRefused")
 		time.Sleep(2 * time.Second)
-		l.Note(ctx, refused)
+		l.Note(ctx, errRefused)
 		time.Sleep(time.Hour)
 		l.Note(ctx, nil)
 		over := logs.TakeAll()
@@ -201,7 +201,7 @@ func TestTogether(t *testing.T) {
 		all.Go(func() {
 			<-start
 			for range 1000 {
-				l.Note(t.Context(), refused)
+				l.Note(t.Context(), errRefused)
 			}
 		})
 	}
