@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,9 +43,6 @@ type Gateway struct {
 
 	draining atomic.Bool
 	open     atomic.Int64 // connections, from before the upgrade on
-
-	mu       sync.Mutex
-	visitors []*visitor // each knows its index
 }
 
 // New makes the edge of a node.
@@ -129,8 +125,10 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	v.conn = conn
 	v.talk = g.desk.Begin(r.PathValue("room"), from, v)
-	g.add(v)
 	conn.Start(v)
+	if g.draining.Load() { // Drain may have looked before it was there
+		v.sendAway()
+	}
 }
 
 // admit lets a handshake in by what it shows, or says why not. A place that is good
@@ -161,28 +159,6 @@ func (g *Gateway) turnAway(w http.ResponseWriter, code wire.Code, after time.Dur
 	wire.WriteProblem(w, code, int((after+time.Second-1)/time.Second)+1+rand.IntN(retrySpread))
 }
 
-func (g *Gateway) add(v *visitor) {
-	g.mu.Lock()
-	v.index = len(g.visitors)
-	g.visitors = append(g.visitors, v)
-	draining := g.draining.Load()
-	g.mu.Unlock()
-	if draining { // Drain has taken its list without this one
-		v.sendAway()
-	}
-}
-
-func (g *Gateway) remove(v *visitor) {
-	g.mu.Lock()
-	last := len(g.visitors) - 1
-	g.visitors[v.index] = g.visitors[last]
-	g.visitors[v.index].index = v.index
-	g.visitors[last] = nil
-	g.visitors = g.visitors[:last]
-	g.mu.Unlock()
-	g.open.Add(-1)
-}
-
 // Run is the janitor of connections, until ctx ends.
 func (g *Gateway) Run(ctx context.Context) error { return g.server.Run(ctx) }
 
@@ -190,15 +166,13 @@ func (g *Gateway) Run(ctx context.Context) error { return g.server.Run(ctx) }
 // returns when all have ended or ctx does; then it cuts the rest. New ones are
 // refused from its start on. Run must go on meanwhile.
 func (g *Gateway) Drain(ctx context.Context) {
-	g.mu.Lock()
 	g.draining.Store(true)
-	all := append([]*visitor(nil), g.visitors...)
-	g.mu.Unlock()
+	all := g.server.Handlers()
 	g.log.Info("draining", zap.Int("connections", len(all)), zap.Duration("over", g.conf.Drain))
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i, v := range all {
+	for i, h := range all {
 		if wait := time.Until(start.Add(g.conf.Drain * time.Duration(i) / time.Duration(len(all)))); wait > time.Millisecond && ctx.Err() == nil {
 			timer.Reset(wait)
 			select {
@@ -206,7 +180,7 @@ func (g *Gateway) Drain(ctx context.Context) {
 			case <-ctx.Done():
 			}
 		}
-		v.sendAway()
+		h.(*visitor).sendAway()
 	}
 	limit, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()

@@ -15,7 +15,6 @@ import (
 type visitor struct {
 	gateway *Gateway
 	conn    *socket.Conn
-	index   int // in gateway.visitors, guarded by gateway.mu
 
 	// Owned by the handler's calls, which come one after another.
 	talk  conversation.Conversation
@@ -53,7 +52,7 @@ func (v *visitor) Ended(why socket.Why) {
 	v.gateway.metrics.ended.WithLabelValues(why.String()).Inc()
 	v.talk.End()
 	v.lease.Release()
-	v.gateway.remove(v)
+	v.gateway.open.Add(-1)
 }
 
 // sendAway says drain and closes.
