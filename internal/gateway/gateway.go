@@ -42,7 +42,7 @@ type Gateway struct {
 	end     context.CancelFunc
 
 	draining atomic.Bool
-	open     atomic.Int64 // connections, from before the upgrade on
+	shaking  atomic.Int64 // handshakes under way; then they are the server's
 }
 
 // New makes the edge of a node.
@@ -99,8 +99,8 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		wire.WriteProblem(w, wire.Origin, 0)
 		return
 	}
-	if g.open.Add(1) > int64(g.conf.MaxConnections) {
-		g.open.Add(-1)
+	defer g.shaking.Add(-1)
+	if g.shaking.Add(1)+int64(g.server.Open()) > int64(g.conf.MaxConnections) {
 		g.turnAway(w, wire.Overloaded, 0)
 		return
 	}
@@ -110,7 +110,6 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		from = netip.Prefix{}
 	}
 	if code, retry := g.admit(v, from, r); code != "" {
-		g.open.Add(-1)
 		g.turnAway(w, code, retry)
 		return
 	}
@@ -118,7 +117,6 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	conn, err := g.server.Accept(w, r)
 	if err != nil {
 		v.lease.Release()
-		g.open.Add(-1)
 		g.advice.handshake(r)
 		g.metrics.refused.WithLabelValues(string(wire.BadRequest)).Inc()
 		return
@@ -157,6 +155,12 @@ func (g *Gateway) admit(v *visitor, from netip.Prefix, r *http.Request) (code wi
 func (g *Gateway) turnAway(w http.ResponseWriter, code wire.Code, after time.Duration) {
 	g.metrics.refused.WithLabelValues(string(code)).Inc()
 	wire.WriteProblem(w, code, int((after+time.Second-1)/time.Second)+1+rand.IntN(retrySpread))
+}
+
+// connections are those that hold a descriptor, or are about to: one that is closing
+// counts until it is gone.
+func (g *Gateway) connections() float64 {
+	return float64(g.shaking.Load() + int64(g.server.Open()))
 }
 
 // Run is the janitor of connections, until ctx ends.

@@ -14,7 +14,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 	gauge := func(name, help string, value func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "waitroom", Name: name, Help: help}, value))
 	}
-	gauge("connections", "WebSocket connections, with those in their handshake.", func() float64 { return float64(g.open.Load()) })
+	gauge("connections", "WebSocket connections, with those in their handshake and those that are closing.", g.connections)
 	gauge("connections_busy", "Connections that do not take what they are sent; after 15 s they are cut.", func() float64 { return float64(g.server.Busy()) })
 	gauge("limited_addresses", "Addresses that the limits per address remember.", func() float64 { return float64(g.limits.Addresses()) })
 	counter := func(name, help string) *prometheus.CounterVec {

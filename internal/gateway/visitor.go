@@ -52,7 +52,6 @@ func (v *visitor) Ended(why socket.Why) {
 	v.gateway.metrics.ended.WithLabelValues(why.String()).Inc()
 	v.talk.End()
 	v.lease.Release()
-	v.gateway.open.Add(-1)
 }
 
 // sendAway says drain and closes.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"waitroom/internal/gateway"
 	"waitroom/internal/room"
 	"waitroom/internal/testenv"
 	"waitroom/internal/wire"
@@ -106,5 +107,42 @@ func TestEarlyFrame(t *testing.T) {
 		if _, err := io.ReadFull(r, p); err != nil || !strings.Contains(string(p), `"joined"`) {
 			t.Errorf("got %q, %v, want joined", p, err)
 		}
+	})
+}
+
+// Who was refused and does not end its connection holds a descriptor for some more
+// seconds: it counts until it is gone, or a flood of them would take every file.
+func TestClosingConnectionsCount(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		n := h.node(t, func(c *gateway.Config) { c.MaxConnections = 2 })
+		for range 2 {
+			nc := n.raw(t)
+			req := "GET /rooms/" + string(h.room) + "/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+			rubbish := []byte{0x81, 0x83, 0, 0, 0, 0, 'x', 'y', 'z'}
+			if _, err := nc.Write(append([]byte(req), rubbish...)); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.SetReadDeadline(time.Now().Add(wait)); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(nc)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			if _, err := io.ReadFull(r, make([]byte, 60)); err != nil { // it was told why
+				t.Fatal(err)
+			}
+		}
+		if _, resp := n.knock(t, "", nil); resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("got %v while two connections close, want 503", resp)
+		}
+		for end := time.Now().Add(wait); n.connections(t) > 0; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("got %d connections kept, want them cut", n.connections(t))
+			}
+		}
+		n.join(t)
 	})
 }
