@@ -33,7 +33,8 @@ func (l *link) Within(d time.Duration) { l.within = d }
 func (l *link) Close(code wire.Code) {
 	l.heard = append(l.heard, fmt.Sprintf("close %d", wire.Codes[code].Close))
 }
-func (l *link) Send(text []byte) {
+func (l *link) Send(texts ...[]byte) {
+	text := texts[0] // a refusal is one
 	var m struct{ Code wire.Code }
 	if err := json.Unmarshal(text, &m); err != nil {
 		panic(err)

@@ -25,7 +25,7 @@ type visitor struct {
 func (v *visitor) TrySend(text []byte) bool { return v.conn.TrySend(text) }
 
 // Send implements hub.Sink.
-func (v *visitor) Send(text []byte) { v.conn.Send(text) }
+func (v *visitor) Send(texts ...[]byte) { v.conn.Send(texts...) }
 
 // Close implements hub.Sink.
 func (v *visitor) Close(code wire.Code) { v.conn.Close(wire.Codes[code].Close) }

@@ -374,10 +374,12 @@ func (s *fakeSink) number() (n room.Number) {
 	return n
 }
 
-func (s *fakeSink) Send(text []byte) {
+func (s *fakeSink) Send(texts ...[]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(text)
+	for _, text := range texts {
+		s.keep(text)
+	}
 }
 
 func (s *fakeSink) Close(code wire.Code) {

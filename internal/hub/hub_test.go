@@ -655,7 +655,7 @@ func TestETA(t *testing.T) {
 type nothing struct{}
 
 func (nothing) TrySend([]byte) bool { return true }
-func (nothing) Send([]byte)         {}
+func (nothing) Send(...[]byte)      {}
 func (nothing) Close(wire.Code)     {}
 
 var exactRule = cadence.NewController(cadence.Exact).Plan().Rule(0, 0)
@@ -768,7 +768,13 @@ type overSink struct {
 	early   []string
 }
 
-func (s *overSink) Send(text []byte) {
+func (s *overSink) Send(texts ...[]byte) {
+	for _, text := range texts {
+		s.send(text)
+	}
+}
+
+func (s *overSink) send(text []byte) {
 	s.fakeSink.Send(text)
 	for _, typ := range []string{"missed", "spent", "left"} {
 		if string(text) == `{"type":"`+typ+`"}` && !s.session.Over() {

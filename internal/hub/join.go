@@ -143,9 +143,10 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 
 	s.add(sink)
 	s.beat = min(s.beat, int32(beat.Milliseconds()))
-	sink.Send(joined)
 	if shown.state != "" {
-		sink.Send(shown.frame(time.Now(), beat))
+		sink.Send(joined, shown.frame(time.Now(), beat))
+	} else {
+		sink.Send(joined)
 	}
 	s.mu.Unlock()
 	if !fresh {

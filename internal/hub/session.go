@@ -20,9 +20,9 @@ type Sink interface {
 	// TrySend takes a message that the next one supersedes. False: the connection
 	// is busy and the message is gone.
 	TrySend(text []byte) bool
-	// Send takes a message that must arrive in its turn. A connection that can
-	// not keep it closes itself.
-	Send(text []byte)
+	// Send takes messages that must arrive in their turn, as one packet where it can.
+	// A connection that can not keep them closes itself.
+	Send(texts ...[]byte)
 	// Close ends the connection after what was sent, with the close code of a code.
 	Close(code wire.Code)
 }

@@ -81,9 +81,17 @@ func (c *Conn) Start(h Handler) {
 // take it now, and it was dropped.
 func (c *Conn) TrySend(text []byte) bool { return c.send(opText, text, false) }
 
-// Send writes a text that must arrive in its turn. A connection that can not keep
+// Send writes texts that must arrive in their turn, together where it can. A
+// connection that can not keep
 // it ends, which its handler is told.
-func (c *Conn) Send(text []byte) { c.send(opText, text, true) }
+func (c *Conn) Send(texts ...[]byte) {
+	buf := frames.Get().(*[]byte)
+	*buf = (*buf)[:0]
+	for _, text := range texts {
+		*buf = append(appendHead(*buf, opText, len(text)), text...)
+	}
+	c.write(buf, true)
+}
 
 // Close sends a close frame behind everything that was sent, and gives the peer a
 // few seconds to answer it. What comes from the peer is not told any more. A code
@@ -114,6 +122,11 @@ func (c *Conn) Within(d time.Duration) {
 func (c *Conn) send(op byte, payload []byte, must bool) bool {
 	buf := frames.Get().(*[]byte)
 	*buf = append(appendHead((*buf)[:0], op, len(payload)), payload...)
+	return c.write(buf, must)
+}
+
+// write writes whole frames out of a lent buffer, and gives it back.
+func (c *Conn) write(buf *[]byte, must bool) bool {
 	c.mu.Lock()
 	ok := !c.closing && c.push(*buf, must)
 	c.mu.Unlock()

@@ -46,7 +46,7 @@ func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 type mute struct{}
 
 func (mute) TrySend([]byte) bool { return true }
-func (mute) Send([]byte)         {}
+func (mute) Send(...[]byte)      {}
 func (mute) Close(wire.Code)     {}
 
 // measureCommands: Redis commands that a node sends in a second (a position tick
