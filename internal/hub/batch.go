@@ -117,7 +117,11 @@ func (r *roomHub) batches(ctx context.Context) {
 	left := append(append(j.news, j.returns...), j.held...)
 	j.news, j.returns, j.held = nil, nil, nil
 	j.mu.Unlock()
-	fail(left, room.ErrAway)
+	if r.gone() {
+		fail(left, room.ErrDeleted)
+	} else {
+		fail(left, room.ErrAway)
+	}
 }
 
 // patient answers those whose patience is over, and returns the others.

@@ -2,7 +2,10 @@ package hub
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,4 +97,89 @@ func TestAFullNode(t *testing.T) {
 			b.Errorf("once the work fits: got %+v, want everybody every second", p)
 		}
 	})
+}
+
+// Whatever the line and the load do, no connection that reads is left in silence for
+// longer than the beat it was told last: visitors, their second tabs, onlookers.
+func TestNobodyIsSilentForLongerThanAnnounced(t *testing.T) {
+	for _, mode := range []cadence.Mode{cadence.Auto, cadence.Near} {
+		for seed := range uint64(1) {
+			t.Run(fmt.Sprint(mode, seed), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				inBubbleWith(t, Config{Cadence: mode}, func(b *bench) {
+					sessions, sinks := b.join(3000)
+					// second tabs and lookers-on
+					for i := 0; i < 200; i++ {
+						tab := &fakeSink{}
+						if _, err := b.hub.Return(b.Context(), show, sessions[i*10].epoch, sessions[i*10].place, tab); err != nil {
+							b.Fatal(err)
+						}
+						sinks = append(sinks, tab)
+					}
+					for range 50 {
+						s := &fakeSink{}
+						b.hub.Watch(show, s)
+						sinks = append(sinks, s)
+					}
+					var stop sync.WaitGroup
+					end := time.Now().Add(5 * time.Minute)
+					stop.Go(func() {
+						for time.Now().Before(end) {
+							b.line.set(func() {
+								b.line.hangs = 0
+								switch rng.IntN(4) {
+								case 0:
+									b.line.hangs = time.Second
+								case 1:
+									b.line.hangs = time.Duration(rng.IntN(1000)) * time.Millisecond
+								}
+							})
+							time.Sleep(time.Duration(rng.IntN(8000)) * time.Millisecond)
+						}
+						b.line.set(func() { b.line.hangs = 0 })
+					})
+					stop.Go(func() {
+						for time.Now().Before(end) {
+							w := time.Duration(rng.IntN(2500)) * time.Millisecond
+							for range rng.IntN(30) {
+								b.hub.load(w, 50000, 50000)
+								time.Sleep(time.Second)
+							}
+						}
+					})
+					stop.Go(func() {
+						for time.Now().Before(end) {
+							b.line.admit(rng.IntN(3))
+							time.Sleep(time.Second)
+						}
+					})
+					stop.Wait()
+					b.pass(15 * time.Second)
+					worst := map[int64]time.Duration{}
+					for _, s := range sinks {
+						s.mu.Lock()
+						var last time.Time
+						beat := int64(0)
+						for _, m := range s.heard {
+							if !last.IsZero() && beat > 0 {
+								if gap := m.At.Sub(last); gap > worst[beat] {
+									worst[beat] = gap
+								}
+							}
+							last = m.At
+							if m.BeatMS > 0 {
+								beat = m.BeatMS
+							}
+						}
+						s.mu.Unlock()
+					}
+					for beat, gap := range worst {
+						if gap > time.Duration(beat)*time.Millisecond {
+							t.Errorf("beat %d: silence of %s", beat, gap)
+						}
+					}
+				})
+			})
+		}
+	}
 }

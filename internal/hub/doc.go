@@ -39,8 +39,11 @@
 //
 //	Hub.mu            the rooms of this node
 //	roster.mu         the lists of a room
-//	view.mu           what is known of its line; a leaf but for the roster above it
-//	Session.mu        one session; a leaf
+//	view.mu           what is known of its line; nothing is taken under it
+//	Session.mu        one session; nothing is taken under it
+//
+// view.reading is no lock of fields: whoever holds it reads the line, one after
+// another, and waits for it no longer than a read may take.
 //
 // joins.mu and Hub.loadMu are taken alone. A sink is called with its session's mu held, or its
 // roster's, so it must not block and must not call back.
@@ -53,8 +56,8 @@
 // ticks ask the standing, not the list.
 //
 // That a line was made anew is first known to the view, then to the roster
-// (renew). attach compares with the view under roster.mu, so a session of the
-// older line is refused, or is in the roster when renew comes to end it.
+// (dismiss). attach compares with the view under roster.mu, so a session of the
+// older line is refused, or is in the roster when dismiss comes to end it.
 //
 // A session without a place belongs to a connection that was refused: it is on the
 // list of those who do not wait, and hears the room and its heartbeat like

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"waitroom/internal/room"
 )
 
@@ -168,7 +170,6 @@ func TestStrangersCostNoReads(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 500 {
 			wg.Go(func() {
-				time.Sleep(time.Duration(len(b.line.joins)) * time.Millisecond)
 				_, err := b.hub.Return(b.Context(), show, "older234", room.Place{Visitor: room.NewVisitorID(), Number: 1}, &fakeSink{})
 				if !errors.Is(err, room.ErrEpoch) {
 					b.Errorf("got %v, want %v", err, room.ErrEpoch)
@@ -295,4 +296,195 @@ func TestOutagesAreLogged(t *testing.T) {
 			b.Errorf("a fault: got %v, want one error for each call that met it", got)
 		}
 	})
+}
+
+// lateClaim holds back the answer to one claim.
+type lateClaim struct {
+	*fakeLine
+	mu    sync.Mutex
+	hold  bool
+	holds chan struct{}
+}
+
+func (l *lateClaim) Claim(ctx context.Context, n room.Name, by room.Caller, p room.Place) (room.Stand, error) {
+	s, err := l.fakeLine.Claim(ctx, n, by, p)
+	l.mu.Lock()
+	h := l.hold
+	l.hold = false
+	l.mu.Unlock()
+	if h {
+		<-l.holds
+	}
+	return s, err
+}
+
+// A claim whose answer was under way while the turn was told does not take it back.
+func TestLateClaimTakesTheTurnBack(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		l := &lateClaim{fakeLine: b.line, holds: make(chan struct{}), hold: true}
+		b.hub.line = l
+		sessions, sinks := b.join(1)
+		b.pass(PositionTick)
+		b.hub.mu.Lock()
+		r := b.hub.rooms[show]
+		b.hub.mu.Unlock()
+		r.turns.good.Store(0) // the last turn tick was not good just now
+		done := make(chan error, 1)
+		go func() { done <- sessions[0].Claim(b.Context()) }()
+		b.pass(time.Millisecond)
+		b.line.admit(1)
+		b.pass(2 * TurnTick)
+		sinks[0].take()
+		close(l.holds)
+		<-done
+		// the visitor has heard admitted and claims at once
+		_ = sessions[0].Claim(b.Context())
+		b.pass(3 * TurnTick)
+		got := types(sinks[0].take())
+		if !slices.Contains(got, "pass") || slices.Contains(got, "admitted") {
+			b.Errorf("after admitted, a claim: got %v, want the pass and admitted not again", got)
+		}
+	})
+}
+
+// A claim in the moment the turn is told: the turn stays, and is told once.
+func TestClaimInTheMomentOfTheTurn(t *testing.T) {
+	bad, twice := 0, 0
+	for range 300 {
+		inBubble(t, func(b *bench) {
+			sessions, sinks := b.join(1)
+			b.pass(PositionTick)
+			s := sessions[0]
+			b.line.admit(1)
+			st := room.Stand{Standing: room.Unclaimed, Left: time.Minute}
+			start := make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() { <-start; _ = s.Claim(b.Context()) })
+			wg.Go(func() { <-start; s.apply(isUnclaimed, st, nobody, nil) })
+			close(start)
+			wg.Wait()
+			if s.standing() == waiting {
+				bad++
+			}
+			b.pass(2 * TurnTick)
+			n := 0
+			for _, x := range types(sinks[0].take()) {
+				if x == "admitted" {
+					n++
+				}
+			}
+			if n > 1 {
+				twice++
+			}
+		})
+	}
+	if bad > 0 {
+		t.Errorf("%d of 300 were put back to waiting after `admitted`, %d told twice", bad, twice)
+	}
+}
+
+// An admission that the line lost is told as a position again, and not looked up for
+// ever.
+func TestLostAdmissionIsTold(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.conf.Claim = 10 * time.Second
+		sessions, sinks := b.join(2)
+		b.pass(PositionTick)
+		b.line.admit(1)
+		b.pass(2 * TurnTick)
+		p := sessions[0].place
+		b.line.set(func() { // the line lost its last second of writes
+			delete(b.line.pending, p.Visitor)
+			b.line.queue = append([]room.Place{p}, b.line.queue...)
+			b.line.gone = nil
+			b.line.admitted--
+		})
+		sinks[0].take()
+		b.pass(20 * time.Second)
+		before := b.line.count("stands")
+		b.pass(10 * time.Second)
+		if got := types(sinks[0].take()); !slices.Contains(got, "position") {
+			b.Errorf("lost admission, 20 s after its deadline: got %v, want its position", got)
+		}
+		if n := b.line.count("stands") - before; n > 2 {
+			b.Errorf("got %d look-ups in 10 s for it, for ever", n)
+		}
+	})
+}
+
+// A tab with a stale answer hears of its turn even if the second question fails.
+func TestStaleThenAway(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		l := &late{fakeLine: b.line, holds: make(chan struct{})}
+		b.hub.line = l
+		sessions, _ := b.join(1)
+		b.pass(PositionTick)
+		l.hold = true
+		tab := &fakeSink{}
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.hub.Return(b.Context(), show, sessions[0].epoch, sessions[0].place, tab)
+			done <- err
+		}()
+		b.pass(5 * time.Millisecond)
+		b.line.admit(1)
+		b.pass(2 * TurnTick)
+		b.line.set(func() { b.line.away = true })
+		close(l.holds)
+		err := <-done
+		b.line.set(func() { b.line.away = false })
+		b.pass(10 * time.Second)
+		got := types(tab.take())
+		if !slices.Contains(got, "admitted") {
+			b.Errorf("late tab after an outage: got %v (%v), want admitted", got, err)
+		}
+	})
+}
+
+// The series of a room go with it, and do not come back with what was under way.
+func TestSeriesOfAGoneRoom(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.others = []room.Name{"other"}
+		b.join(3000)
+		b.pass(3*PositionTick + PositionTick/2)
+		b.line.set(func() { b.line.listed = false })
+		b.pass(5 * PositionTick)
+		if n := series(b.hub.metrics.positions); n != 0 {
+			b.Errorf("got %d series of positions_sent_total after the only room was deleted, want 0", n)
+		}
+		if n := series(b.hub.metrics.joins); n != 0 {
+			b.Errorf("got %d series of joins_total, want 0", n)
+		}
+		if n := series(b.hub.metrics.turns); n != 0 {
+			b.Errorf("got %d series of turns, want 0", n)
+		}
+	})
+}
+
+// A join that is held or under way when its room goes.
+func TestJoinUnderWayWhenTheRoomGoes(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.others = []room.Name{"other"}
+		b.join(1)
+		b.pass(PositionTick + PositionTick/2)
+		got := make(chan error, 1)
+		go func() {
+			_, err := b.hub.Return(b.Context(), show, "newer234", room.Place{Visitor: room.NewVisitorID(), Number: 1}, &fakeSink{})
+			got <- err
+		}()
+		b.pass(10 * time.Millisecond)
+		b.line.set(func() { b.line.listed = false })
+		if err := <-got; !errors.Is(err, room.ErrDeleted) {
+			b.Errorf("a return held while its room is deleted: got %v, want deleted", err)
+		}
+		b.pass(5 * PositionTick)
+		if n := series(b.hub.metrics.joins); n != 0 {
+			b.Errorf("got %d series of joins_total, want 0", n)
+		}
+	})
+}
+
+// series counts what is kept of the room, and deletes it.
+func series(c interface{ DeletePartialMatch(prometheus.Labels) int }) int {
+	return c.DeletePartialMatch(prometheus.Labels{"room": string(show)})
 }

@@ -24,8 +24,15 @@ func (h *Hub) Return(ctx context.Context, name room.Name, epoch room.Epoch, p ro
 }
 
 func (h *Hub) come(ctx context.Context, name room.Name, r *request, sink Sink) (s *Session, err error) {
-	defer func() { h.metrics.came(name, r, err) }()
-	in, err := h.room(ctx, name)
+	var in *roomHub
+	defer func() {
+		if in != nil && in.gone() {
+			h.metrics.came("", r, err) // its series went with the room
+		} else {
+			h.metrics.came(name, r, err)
+		}
+	}()
+	in, err = h.room(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +68,16 @@ func (h *Hub) come(ctx context.Context, name room.Name, r *request, sink Sink) (
 
 // askAgain is for a connection whose answer was under way while its session moved
 // on: a second one is younger than that. If even this is older than what was told,
-// the line has lost writes; then the session goes by it, and the ticks tell.
+// the line has lost writes; then the session goes by it, and the ticks tell. If there
+// is none, the turn tick asks once the line answers again.
 func (r *roomHub) askAgain(ctx context.Context, s *Session, sink Sink) {
 	stands, _, err := patiently(ctx, r, "rejoin", func(ctx context.Context) ([]room.Stand, error) {
 		return r.hub.line.Rejoin(ctx, r.name, r.caller(s.epoch), []room.Place{s.place})
 	})
-	if err == nil && s.apply(eventOf(stands[0].Standing), stands[0], one, sink) {
+	switch {
+	case err != nil:
+		s.owe()
+	case s.apply(eventOf(stands[0].Standing), stands[0], one, sink):
 		s.apply(eventOf(stands[0].Standing), stands[0], nobody, nil)
 	}
 }

@@ -103,6 +103,9 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	r.hub.metrics.tick.Observe(time.Since(start).Seconds())
 	t.send(ctx, start, &n)
 	c := t.count()
+	if ctx.Err() != nil {
+		return // the room's series went with it
+	}
 	r.hub.metrics.swept(r.name, c.sent, c.busy)
 	if n.exact {
 		r.hub.load(work+c.work, len(t.plan), c.told)

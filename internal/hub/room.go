@@ -104,6 +104,13 @@ func (r *roomHub) end(code wire.Code) {
 	r.hub.metrics.drop(r.name)
 }
 
+// gone reports that the room was ended.
+func (r *roomHub) gone() bool {
+	r.roster.mu.Lock()
+	defer r.roster.mu.Unlock()
+	return r.roster.closed
+}
+
 // dismiss tells everybody who is not of the epoch to keep why it is over.
 func (r *roomHub) dismiss(keep room.Epoch, code wire.Code) {
 	for _, s := range r.roster.dismiss(keep) {

@@ -143,8 +143,9 @@ func (r *roster) dismiss(keep room.Epoch) (ended []*Session) {
 // candidates appends to look whom the turn tick has to look up: who is below the
 // head or gone in its window, who the position tick found gone, and whose deadline
 // is over. At most MaxBatch; the others are still candidates at the next tick. Whose
-// lease is over is appended to lapsed.
-func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Duration) ([]*Session, []*Session) {
+// lease is over is appended to lapsed. From index told on it is those who were told
+// that it is their turn, before.
+func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Duration) (asked []*Session, told int, over []*Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	full := func() bool { return len(look) >= room.MaxBatch }
@@ -176,6 +177,7 @@ func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Durat
 		}
 	}
 	r.suspects = slices.Delete(r.suspects, 0, len(r.suspects))
+	told = len(look)
 	for !full() && len(lapsed) < room.MaxBatch {
 		s := r.due.first(now)
 		if s == nil {
@@ -193,7 +195,7 @@ func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Durat
 			r.due.set(s, 0)
 		}
 	}
-	return look, lapsed
+	return look, told, lapsed
 }
 
 // left reports whether the bit of a number in the window is set.

@@ -51,6 +51,7 @@ type Session struct {
 	beat     int32         // the longest silence that was announced, in ms; of several connections the least
 	spoke    uint32        // when it last took a word, in ms of the node's clock; 0: long ago
 	leaving  bool          // a leave is under way: its own answer tells
+	owes     bool          // a connection does not know where it stands: the next look-up tells everybody
 }
 
 func (s *Session) standing() standing { return s.state.Load() }
@@ -142,10 +143,32 @@ func (s *Session) wakes() (at time.Duration) {
 	case detached:
 		return 0
 	}
+	if s.owes {
+		return 1 // now
+	}
 	if s.lease != 0 && (at == 0 || s.lease < at) {
 		at = s.lease
 	}
 	return at
+}
+
+// owe has the next look-up tell everybody where the session stands.
+func (s *Session) owe() {
+	s.mu.Lock()
+	s.owes = s.standing() == admitted || s.standing() == inside
+	s.mu.Unlock()
+	s.room.roster.moved(s)
+}
+
+// owed is who hears a look-up, once.
+func (s *Session) owed() audience {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.owes {
+		return nobody
+	}
+	s.owes = false
+	return everyone
 }
 
 // lapses reports that the lease is over.
@@ -270,11 +293,32 @@ func (s *Session) Claim(ctx context.Context) error {
 		s.apply(isGone, room.Stand{}, everyone, nil)
 		return nil
 	case waiting:
-		if s.room.hub.now()-time.Duration(s.room.turns.good.Load()) <= turnGood {
-			s.apply(isWaiting, room.Stand{}, everyone, nil)
+		if s.early() {
 			return nil
 		}
 	}
+	stale, err := s.claim(ctx, everyone)
+	if stale { // its answer was under way while the turn was told: a second one is younger
+		stale, err = s.claim(ctx, everyone)
+	}
+	if stale { // the line has lost the admission; the ticks tell when it comes again
+		s.apply(isWaiting, room.Stand{}, nobody, nil)
+	}
+	return err
+}
+
+// early answers a claim before its time, if the turn ticks are good.
+func (s *Session) early() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.standing() != waiting || s.room.hub.now()-time.Duration(s.room.turns.good.Load()) > turnGood {
+		return false
+	}
+	s.last, s.spoke = 0, 0
+	return true
+}
+
+func (s *Session) claim(ctx context.Context, asker audience) (stale bool, err error) {
 	st, _, err := patiently(ctx, s.room, "claim", func(ctx context.Context) (room.Stand, error) {
 		return s.room.hub.line.Claim(ctx, s.room.name, s.room.caller(s.epoch), s.place)
 	})
@@ -283,10 +327,9 @@ func (s *Session) Claim(ctx context.Context) error {
 		st, err = room.Stand{Standing: room.Gone}, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	s.apply(eventOf(st.Standing), st, everyone, nil)
-	return nil
+	return s.apply(eventOf(st.Standing), st, asker, nil), nil
 }
 
 // Leave gives the place up for good.

@@ -103,19 +103,17 @@ func transition(from standing, ev event, c circumstances) step {
 	case isUnclaimed:
 		switch from {
 		case inside:
-			return step{to: inside, stale: c.asker == one}
+			return step{to: inside, stale: c.asker != nobody}
 		case waiting:
 			c.asker = everyone
 		}
 		return step{to: admitted, say: sayAdmitted, whom: c.asker, timed: true}
 	case isWaiting:
-		switch {
-		case from == inside:
-			return step{to: inside, stale: c.asker == one}
-		case from == admitted && c.asker == one:
-			return step{to: admitted, stale: true}
+		// Who asked may have been answered before the turn was told. A look-up was not:
+		// the line lost the admission, and it will come again.
+		if from == inside || from == admitted && c.asker != nobody {
+			return step{to: from, stale: c.asker != nobody}
 		}
-		// From admitted: the line lost the admission; it will come again.
 		return step{to: waiting, anew: true}
 	}
 	return stay

@@ -54,8 +54,8 @@ func TestTransition(t *testing.T) {
 						row(from, isGone, step{to: from}) // the leave's own answer tells
 					}
 				}
-				// An answer that a connection brought may be older than what was told.
-				stale := asker == one
+				// An answer that somebody asked for may be older than what was told.
+				stale := asker != nobody
 				row(waiting, isWaiting, step{to: waiting, anew: true})
 				row(admitted, isWaiting, step{to: waiting, anew: true})
 				if stale {

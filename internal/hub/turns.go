@@ -38,7 +38,8 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	if turn.Seq < by.Mark {
 		return // the line lost writes: it would call everybody spent
 	}
-	t.look, t.lapsed = r.roster.candidates(t.look[:0], t.lapsed[:0], turn, r.hub.now())
+	var told int
+	t.look, told, t.lapsed = r.roster.candidates(t.look[:0], t.lapsed[:0], turn, r.hub.now())
 	for _, s := range t.lapsed {
 		s.lapse()
 	}
@@ -63,10 +64,11 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		return
 	}
 	for i, s := range t.look {
-		// Waiting: the two reads were of different moments; the next tick asks
-		// again.
-		if stands[i].Standing != room.Waiting && s.epoch == by.Epoch {
-			s.apply(eventOf(stands[i].Standing), stands[i], nobody, nil)
+		// Waiting, of who was taken for admitted: the two reads were of different
+		// moments; the next tick asks again. Of who was told so before: the line has
+		// lost it.
+		if s.epoch == by.Epoch && (stands[i].Standing != room.Waiting || i >= told) {
+			s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
 		}
 	}
 	if len(t.look) < room.MaxBatch { // else others are below the head, unasked
