@@ -61,7 +61,9 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, shop *booking.Book
 		}
 		<-failed.Done()
 		ready.Set(false)
-		c.Public.Linger(env.Log)
+		if ctx.Err() != nil { // a part that failed makes nobody wait
+			c.Public.Linger(env.Log)
+		}
 		closePort()
 		return nil
 	})

@@ -57,7 +57,9 @@ func (c *runCmd) serve(ctx context.Context, env *process.Env, n *node.Node) erro
 		}
 		<-ending.Done()
 		ready.Set(false)
-		c.Public.Linger(env.Log)
+		if ctx.Err() != nil { // a part that failed makes no visitor wait
+			c.Public.Linger(env.Log)
+		}
 		closePort()
 		limit, cancel := context.WithTimeout(last, c.Edge.Drain+farewell)
 		defer cancel()

@@ -91,6 +91,7 @@ type Conversation struct {
 	session *hub.Session
 	at      int64         // when credit was counted, in ms of the desk's clock
 	since   int64         // when numbers was counted
+	until   int64         // when a join must have come, while there is no session
 	credit  int32         // messages that may come at once
 	retry   time.Duration // until the address may take another place
 	numbers int16         // new numbers that may be taken at once
@@ -121,6 +122,7 @@ func (d *Desk) Begin(name string, from netip.Prefix, link Link) Conversation {
 		c.Refuse(wire.BadRoom)
 		return c
 	}
+	c.until = c.at + firstWithin.Milliseconds()
 	link.Within(firstWithin)
 	return c
 }
@@ -182,10 +184,14 @@ func (c *Conversation) Message(ctx context.Context, text []byte) {
 			c.session.Remind()
 		}
 	}
-	if c.session == nil {
-		c.link.Within(c.desk.Again)
-	} else {
+	switch {
+	case c.session != nil:
 		c.link.Within(0)
+	case req.Type == wire.Join:
+		c.until = c.desk.now() + c.desk.Again.Milliseconds()
+		fallthrough
+	default: // what is no join buys no time
+		c.link.Within(time.Duration(max(1, c.until-c.desk.now())) * time.Millisecond)
 	}
 }
 
@@ -253,6 +259,9 @@ func (c *Conversation) join(ctx context.Context, place string) error {
 	default:
 		if now, err = c.desk.hub.Join(ctx, c.room, c.link); err == nil {
 			c.numbers--
+		} else {
+			// A crowd that asks at a closed door must not be out of places when it opens.
+			c.desk.limits.Unjoin(c.from)
 		}
 		if errors.Is(err, room.ErrEpoch) {
 			err = room.ErrAway // the line was made anew meanwhile: no fault of the visitor

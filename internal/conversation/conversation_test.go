@@ -105,8 +105,12 @@ func TestRefusals(t *testing.T) {
 				}
 				return
 			}
-			if l.within != d.Again {
-				t.Errorf("got %s until it is sent away, want %s", l.within, d.Again)
+			want := d.Again
+			if c.say != join && c.say != back {
+				want = firstWithin // what is no join buys no time
+			}
+			if l.within != want {
+				t.Errorf("got %s until it is sent away, want %s", l.within, want)
 			}
 			talk.Expired()
 			if got := l.heard[before:]; !slices.Equal(got, []string{"close 4003"}) {
@@ -217,4 +221,50 @@ func TestRoomNameStandsAlone(t *testing.T) {
 	if talk.room != "show" || to >= from && to < from+uintptr(len(request)) {
 		t.Errorf("got %q inside the request line: it keeps %d bytes alive", talk.room, len(request))
 	}
+}
+
+// What is no join buys no time: a claim a minute does not hold a connection for ever.
+func TestOnlyAJoinBuysTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDesk(&refuses{join: room.ErrRecovering}, &refuses{}, limit.New(limit.Config{}), prometheus.NewRegistry())
+		l := &link{}
+		talk := d.Begin("show", netip.Prefix{}, l)
+		check := func(say string, want time.Duration) {
+			t.Helper()
+			talk.Message(t.Context(), []byte(say))
+			if l.within != want {
+				t.Errorf("after %s: got %s, want %s", say, l.within, want)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		check(`{"type":"claim"}`, firstWithin-2*time.Second)
+		check(`{"type":"join"}`, d.Again)
+		time.Sleep(10 * time.Second)
+		check(`{"type":"leave"}`, d.Again-10*time.Second)
+		check(`{"type":"join"}`, d.Again)
+	})
+}
+
+// A join that got no number costs its address none.
+func TestRefusedJoinsCostNoPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &refuses{join: room.ErrFull}
+		d := NewDesk(r, r, limit.New(limit.Config{Joins: 1, JoinsBurst: 2, Private: true}), prometheus.NewRegistry())
+		l := &link{}
+		talk := d.Begin("show", netip.MustParsePrefix("203.0.113.7/32"), l)
+		for range 5 {
+			talk.Message(t.Context(), []byte(`{"type":"join"}`))
+		}
+		if !slices.Equal(l.heard, []string{"room_full", "room_full", "room_full", "room_full", "room_full"}) {
+			t.Errorf("got %v at a full room, want room_full each time", l.heard)
+		}
+		given := &counts{}
+		d.hub, l.heard = given, nil
+		for range 3 {
+			talk.Message(t.Context(), []byte(`{"type":"join"}`))
+		}
+		if given.joins != 2 || !slices.Equal(l.heard, []string{"address_limit"}) {
+			t.Errorf("got %d joins and %v, want the burst of 2, then address_limit", given.joins, l.heard)
+		}
+	})
 }

@@ -105,11 +105,20 @@ func (d *Directory) Contact() <-chan struct{} { return d.contact }
 // wherever it can't say.
 func (d *Directory) Lookup(ctx context.Context, name room.Name) error {
 	err := d.lists(name)
-	if err == nil || !d.mayLook() {
-		return err
+	if err == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
+	if !d.mayLook() {
+		// Somebody may be looking right now: a crowd comes to a room made just now.
+		select {
+		case d.reading <- struct{}{}:
+			<-d.reading
+		case <-ctx.Done():
+		}
+		return d.lists(name)
+	}
 	_, _ = d.readRegistry(ctx) // an error leaves what was known, and lists says what can be said by it
 	return d.lists(name)
 }

@@ -424,3 +424,25 @@ func TestFollow(t *testing.T) {
 		<-done
 	})
 }
+
+// A crowd at a room made just now: one looks, the others wait for that look.
+func TestACrowdAtANewRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("show", room.Event{})
+		f.do(func() { f.block = 2 * time.Millisecond })
+		d, _, stop := follow(t, f)
+		defer stop()
+		pass(every / 2)
+		f.create("fresh", room.Event{})
+		var crowd sync.WaitGroup
+		for range 100 {
+			crowd.Go(func() {
+				if err := d.Lookup(t.Context(), "fresh"); err != nil {
+					t.Errorf("got %v, want the room found for everybody", err)
+				}
+			})
+		}
+		crowd.Wait()
+	})
+}

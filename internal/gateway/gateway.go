@@ -131,18 +131,23 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 
 // admit lets a handshake in by what it shows, or says why not. A place that is good
 // for this room is never refused because of its address: only by a limit of its
-// own, so that it is no ticket for a flood. from is the address that counts; zero:
+// own, and for its first connections, so that it is no ticket for a flood. from is the address that counts; zero:
 // none does.
 func (g *Gateway) admit(v *visitor, from netip.Prefix, r *http.Request) (code wire.Code, retry time.Duration) {
+	hasPlace := false
 	if offered := wire.OfferedPlace(r.Header); offered != "" {
 		if visitor, ok := g.desk.Verify(r.Context(), offered, r.PathValue("room")); ok {
-			if retry = g.limits.Place(string(visitor)); retry > 0 {
+			exempt := false
+			if v.lease, exempt, retry = g.limits.Place(string(visitor)); retry > 0 {
 				return wire.PlaceLimit, retry
 			}
-			return "", 0
+			if exempt {
+				return "", 0
+			}
+			hasPlace = true
 		}
 	}
-	if g.desk.Full() {
+	if g.desk.Full() && !hasPlace {
 		return wire.Overloaded, 0
 	}
 	if v.lease, retry = g.limits.Connect(from); retry > 0 {

@@ -51,8 +51,11 @@ func (v *visitor) Ended(why socket.Why) {
 	}
 	v.gateway.metrics.ended.WithLabelValues(why.String()).Inc()
 	v.talk.End()
-	v.lease.Release()
 }
+
+// Released implements socket.Handler: the address has the connection until its
+// descriptor is gone.
+func (v *visitor) Released() { v.lease.Release() }
 
 // sendAway says drain and closes.
 func (v *visitor) sendAway() {

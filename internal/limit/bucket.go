@@ -24,6 +24,9 @@ type bucket time.Duration
 
 func (b bucket) full(now time.Duration) bool { return time.Duration(b) <= now }
 
+// giveBack puts back a token that was taken.
+func (b *bucket) giveBack(p pace) { *b -= bucket(p.step) }
+
 // take takes a token and returns 0, or takes nothing and returns how long until
 // there is one.
 func (b *bucket) take(p pace, now time.Duration) time.Duration {

@@ -18,6 +18,11 @@ const (
 	// makes 3.3 per second; all 8 may come back at once, twice.
 	placeRate  = 4
 	placeBurst = 16
+	// placeOpen is how many connections of a visitor are exempt from the limits of its
+	// address: the page and the one that it comes back on while the old one is not yet
+	// known to be dead. Without a bound, every place that an address has taken would be
+	// a ticket for eight connections.
+	placeOpen = 2
 
 	// leastRetry is the soonest that whoever was refused is asked to come back: less
 	// is a loop, not a wait.
@@ -71,17 +76,17 @@ func addressOf(key netip.Prefix) address {
 	return address{binary.BigEndian.Uint64(b[:8]), false}
 }
 
-// Lease is one thing that an address has open. The zero value holds nothing. Its
+// Lease is one thing that an address or a visitor has open. The zero value holds nothing. Its
 // methods are for one owner at a time.
 type Lease struct {
-	addresses *table[address] // nil: nothing to give back
-	row       int32
+	table interface{ release(int32) } // nil: nothing to give back
+	row   int32
 }
 
 // Release gives the lease back. Again, or of the zero value, it does nothing.
 func (l *Lease) Release() {
-	if t := l.addresses; t != nil {
-		l.addresses = nil
+	if t := l.table; t != nil {
+		l.table = nil
 		t.release(l.row)
 	}
 }
@@ -123,11 +128,43 @@ func (l *Limiter) Join(key netip.Prefix) (retry time.Duration) {
 	return take(l.addresses, addressOf(key), joins, l.joins, time.Since(l.begun))
 }
 
-// Place asks for one connection more of a visitor whose place was verified; its
-// address is not asked for. retry as with Connect. Only what was verified may be
-// counted: the names of strangers would push out the others.
-func (l *Limiter) Place(visitor string) (retry time.Duration) {
-	return take(l.places, visitor, connects, l.place, time.Since(l.begun))
+// Unjoin gives back what Join took, for a join that got no number.
+func (l *Limiter) Unjoin(key netip.Prefix) {
+	if !key.IsValid() || l.joins == (pace{}) {
+		return
+	}
+	t, now := l.addresses, time.Since(l.begun)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := t.find(addressOf(key), now); i != 0 {
+		t.rows[i].buckets[joins].giveBack(l.joins)
+		t.settle(i)
+	}
+}
+
+// Place asks for one connection more of a visitor whose place was verified. retry as
+// with Connect. exempt: its address need not be asked, and the lease is released at the
+// connection's end; otherwise the visitor has placeOpen such ones already, and this one
+// counts for its address like anybody's. Only what was verified may be counted: the
+// names of strangers would push out the others.
+func (l *Limiter) Place(visitor string) (lease Lease, exempt bool, retry time.Duration) {
+	t, now := l.places, time.Since(l.begun)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.find(visitor, now)
+	if i == 0 {
+		return Lease{}, true, 0
+	}
+	defer t.settle(i)
+	r := &t.rows[i]
+	if wait := r.buckets[connects].take(l.place, now); wait > 0 {
+		return Lease{}, false, max(wait, leastRetry)
+	}
+	if r.open >= placeOpen {
+		return Lease{}, false, 0
+	}
+	r.open++
+	return Lease{t, i}, true, 0
 }
 
 func take[K comparable](t *table[K], key K, which int, p pace, now time.Duration) time.Duration {

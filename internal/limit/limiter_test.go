@@ -209,20 +209,20 @@ func TestPlaces(t *testing.T) {
 		l := New(Config{Connections: 1, Connects: 1, ConnectsBurst: 1, Joins: 1, JoinsBurst: 1})
 		connect(t, l, a)
 		for range placeBurst {
-			if retry := l.Place("v1"); retry != 0 {
+			if _, _, retry := l.Place("v1"); retry != 0 {
 				t.Fatalf("got refused for %s within the burst", retry)
 			}
 		}
-		if retry := l.Place("v1"); retry != leastRetry {
+		if _, _, retry := l.Place("v1"); retry != leastRetry {
 			t.Errorf("got %s beyond the burst, want %s", retry, leastRetry)
 		}
-		if retry := l.Place("v2"); retry != 0 {
+		if _, _, retry := l.Place("v2"); retry != 0 {
 			t.Errorf("another visitor: got %s, want it let in", retry)
 		}
 		time.Sleep(time.Second)
 		in := 0
 		for range 100 {
-			if l.Place("v1") == 0 {
+			if _, _, retry := l.Place("v1"); retry == 0 {
 				in++
 			}
 		}
@@ -239,7 +239,7 @@ func TestEightPagesOfOnePlaceAreLetIn(t *testing.T) {
 		l := New(Config{})
 		for range 25 {
 			for range 8 {
-				if retry := l.Place("v1"); retry != 0 {
+				if _, _, retry := l.Place("v1"); retry != 0 {
 					t.Fatalf("got refused for %s", retry)
 				}
 			}

@@ -188,3 +188,61 @@ func TestTrustingEverybodyIsWarnedOf(t *testing.T) {
 		}
 	})
 }
+
+// Who was refused and does not close counts for its address until its descriptor is
+// gone.
+func TestEndedConnectionsCountForTheirAddress(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		n := h.node(t, func(c *gateway.Config) {
+			c.Limit = limit.Config{Connections: 5, Connects: 1000, ConnectsBurst: 1000, Joins: 1000, JoinsBurst: 1000, Private: true}
+		})
+		in := 0
+		for range 20 {
+			c, _ := n.knock(t, "", nil)
+			if c == nil {
+				continue
+			}
+			in++
+			// It is refused, and its client reads no further: the close frame stays unanswered.
+			c.say(wire.Request{Type: "dance"})
+			c.until("why", func(m message) bool { return m.Code == wire.UnknownType })
+		}
+		if in != 5 {
+			t.Errorf("got %d connections of one address in, none of them closed yet, want 5", in)
+		}
+	})
+}
+
+// A place is a ticket for two connections past the limit of its address, used up or
+// not: further ones count for the address.
+func TestAPlaceIsATicketForTwo(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		n := h.node(t, func(c *gateway.Config) {
+			c.Limit = limit.Config{Connections: 1, Connects: 1000, ConnectsBurst: 1000, Joins: 1000, JoinsBurst: 1000, Private: true}
+		})
+		first, _ := n.knock(t, "", nil)
+		for _, used := range []bool{false, true} {
+			first.say(wire.Request{Type: wire.Join})
+			place := first.hear(wire.Joined).Place
+			if used {
+				first.say(wire.Request{Type: wire.Leave})
+				first.hear(wire.Left)
+			}
+			in := 0
+			for range 6 {
+				if c, resp := n.knock(t, place, nil); c != nil {
+					in++
+				} else {
+					refused(t, "a third", resp, http.StatusTooManyRequests)
+				}
+			}
+			if in != 2 {
+				t.Errorf("used up %t: got %d connections of one place past the limit of its address, want 2", used, in)
+			}
+			if !used {
+				first.say(wire.Request{Type: wire.Leave})
+				first.hear(wire.Left)
+			}
+		}
+	})
+}

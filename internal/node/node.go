@@ -56,7 +56,8 @@ type Node struct {
 	pages http.Handler
 }
 
-// New wires a node. It starts nothing.
+// New wires a node. What waits for connections runs from here on, and ends with
+// Drain; the rest begins with Run.
 func New(o Options) (*Node, error) {
 	n := &Node{Rooms: directory.New(o.Line, o.Log)}
 	n.Hub = hub.New(o.Hub, o.Line, n.Rooms, o.Keys, o.Edge.ShopURL, o.Log, o.Metrics)

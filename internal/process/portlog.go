@@ -16,7 +16,7 @@ type portLog struct {
 	log     *zap.Logger
 	last    time.Time // when the bound was met; zero: never, or its end is told
 	cut     int       // sockets closed since its beginning was told
-	failing bool      // accepting fails
+	failing time.Time // when accepting last failed; zero: never, or its end is told
 }
 
 // full: one more came at the bound, so one was closed.
@@ -41,17 +41,20 @@ func (l *portLog) room(now time.Time) {
 }
 
 // failed: an accept found no descriptor.
-func (l *portLog) failed(err error) {
-	if !l.failing {
+func (l *portLog) failed(now time.Time, err error) {
+	if l.failing.IsZero() {
 		l.log.Error("no connection can be accepted; trying again, and closing who waits longest without a request. "+
 			"Raise the limit of open files", zap.Error(err))
 	}
-	l.failing = true
+	l.failing = now
 }
 
-func (l *portLog) accepted() {
-	if l.failing {
-		l.log.Info("connections are accepted again")
+// accepted: it is over once no accept has failed for a while; at the limit every
+// other one does.
+func (l *portLog) accepted(now time.Time) {
+	if l.failing.IsZero() || now.Sub(l.failing) < calm {
+		return
 	}
-	l.failing = false
+	l.log.Info("connections are accepted again")
+	l.failing = time.Time{}
 }

@@ -87,12 +87,12 @@ func (b bounded) Accept() (net.Conn, error) {
 			// Others use more descriptors than was kept for them, or the whole system has
 			// none: one of ours goes back.
 			if passing, ok := err.(interface{ Temporary() bool }); ok && passing.Temporary() {
-				b.sockets.told.failed(err)
+				b.sockets.told.failed(time.Now(), err)
 				b.sockets.makeRoom()
 			}
 			return nil, err
 		}
-		b.sockets.told.accepted()
+		b.sockets.told.accepted(time.Now())
 		if b.sockets.admit(c) {
 			return c, nil
 		}

@@ -32,6 +32,9 @@ type Handler interface {
 	// NotText, TooLong, TooFast) Send and Close work until Ended returns: these are
 	// the last words. Who does not call Close gets a code of RFC 6455.
 	Ended(Why)
+	// Released comes once, last, when the descriptor is gone: up to closeGrace after
+	// Ended.
+	Released()
 }
 
 // Conn is one WebSocket connection. TrySend, Send, Close and Within never wait

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -45,7 +46,11 @@ type recorder struct {
 	said    chan heard
 	message func(string) // what it does with a message; nil: nothing
 	ended   func(Why)
+
+	released atomic.Int32 // times
 }
+
+func (r *recorder) Released() { r.released.Add(1) }
 
 func newRecorder() *recorder { return &recorder{said: make(chan heard, 1000)} }
 

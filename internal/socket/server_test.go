@@ -41,6 +41,7 @@ type echo struct{ conn *Conn }
 
 func (e echo) Message(text []byte) { e.conn.Send(text) }
 func (e echo) Ended(Why)           {}
+func (e echo) Released()           {}
 
 // The library's client talks to us: texts of all sizes, pings, its close.
 func TestClientOfTheLibrary(t *testing.T) {
@@ -212,6 +213,15 @@ func TestEnds(t *testing.T) {
 				r.wants(t, heard{why: c.why})
 				if _, code := ends(t, peer); code != c.code {
 					t.Errorf("got close code %d, want %d", code, c.code)
+				}
+				_ = peer.Close()
+				for end := time.Now().Add(wait); s.Open() > 0; runtime.Gosched() {
+					if time.Now().After(end) {
+						t.Fatal("the connection is still open")
+					}
+				}
+				if got := r.released.Load(); got != 1 {
+					t.Errorf("got told %d times that the descriptor is gone, want once", got)
 				}
 				_ = peer.Close()
 				over(t, s)

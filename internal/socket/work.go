@@ -56,6 +56,7 @@ func (c *Conn) step() bool {
 		c.mu.Unlock()
 		c.server.inboxes.put(c.in)
 		c.in = nil
+		c.handler.Released()
 		c.server.remove(c)
 		return false // working stays true: nobody has anything to do here again
 	}
