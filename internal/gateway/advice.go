@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxAdvice bounds what a node says of refused upgrades while it runs: whoever
+// maxAdvice bounds what a node says of one way to be refused while it runs: whoever
 // varies an Origin must not fill the log. The counter of refusals goes on.
 const maxAdvice = 16
 
@@ -20,20 +20,22 @@ const maxAdvice = 16
 type advice struct {
 	log *zap.Logger
 
-	mu   sync.Mutex
-	said map[string]bool // at most maxAdvice
+	mu    sync.Mutex
+	said  map[string]bool // what and do, at most maxAdvice of each what
+	lines map[string]int  // of each what, which are a few constants
 }
 
-func newAdvice(log *zap.Logger) *advice { return &advice{log: log, said: map[string]bool{}} }
+func newAdvice(log *zap.Logger) *advice { return &advice{log: log, said: map[string]bool{}, lines: map[string]int{}} }
 
 func (a *advice) once(what, do string, fields ...zap.Field) {
 	a.mu.Lock()
 	known := a.said[what+do]
-	room := len(a.said) < maxAdvice
+	room := !known && a.lines[what] < maxAdvice
 	if room {
 		a.said[what+do] = true
+		a.lines[what]++
 	}
-	last := len(a.said) == maxAdvice
+	last := a.lines[what] == maxAdvice
 	a.mu.Unlock()
 	if known || !room {
 		return

@@ -63,10 +63,16 @@ func TestAdvice(t *testing.T) {
 		a.origin(asked{origin: fmt.Sprintf("https://s%d.example", i), host: "wait.example"}, false)
 	}
 	all := logs.TakeAll()
-	if len(all) >= maxAdvice || len(a.said) != maxAdvice {
-		t.Errorf("got %d lines and %d kept, want fewer than %d", len(all), len(a.said), maxAdvice)
+	const origins = "pages of this origin are refused"
+	if len(all) >= maxAdvice || a.lines[origins] != maxAdvice || len(a.said) > 2*maxAdvice {
+		t.Errorf("got %d lines, %d of origins and %d kept, want at most %d of a kind", len(all), a.lines[origins], len(a.said), maxAdvice)
 	}
 	if last := fmt.Sprint(all[len(all)-1].ContextMap()); !strings.Contains(last, "only counted") {
 		t.Errorf("got %s, want the last line to say that it is the last", last)
+	}
+	// Another kind is still told.
+	a.address(&http.Request{Header: http.Header{}}, true)
+	if got := logs.TakeAll(); len(got) != 1 {
+		t.Errorf("got %d lines about an address after all those origins, want one", len(got))
 	}
 }
