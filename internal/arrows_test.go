@@ -25,7 +25,7 @@ var arrows = map[string]struct {
 	"internal/process":      {nil, "what binaries share; knows no domain"},
 	"internal/hub":          {[]string{"internal/room", "internal/cadence", "internal/outage", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
 	"internal/conversation": {[]string{"internal/room", "internal/limit", "internal/wire", "internal/token", "internal/hub"}, "what a visitor may say; no transport"},
-	"internal/gateway":      {[]string{"internal/room", "internal/socket", "internal/limit", "internal/wire", "internal/conversation"}, "the edge: sockets and who may open one"},
+	"internal/gateway":      {[]string{"internal/room", "internal/outage", "internal/socket", "internal/limit", "internal/wire", "internal/conversation"}, "the edge: sockets and who may open one"},
 	"internal/node":         {[]string{"internal/room", "internal/limit", "internal/token", "internal/directory", "internal/hub", "internal/conversation", "internal/gateway", "internal/signs", "web"}, "the one wiring of a node"},
 	"internal/directory":    {[]string{"internal/room", "internal/outage"}, "what a process knows of the rooms; no client, no transport"},
 	"internal/signs":        {[]string{"internal/room", "internal/outage"}, "signs of life and what they say; the line by interface"},

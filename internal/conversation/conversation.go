@@ -29,7 +29,7 @@ const (
 	// A visitor's messages: so many at once, and so many a second. A person sends
 	// three in an hour.
 	messageBurst = 10
-	messageRate  = 5
+	messageRate  = 1
 	// New numbers of one connection: so many at once, and one each so often. Who
 	// changes his mind leaves and joins a few times; a program that does it without
 	// end would burn a line's 2^30 numbers in hours.

@@ -25,7 +25,9 @@ type advice struct {
 	lines map[string]int  // of each what, which are a few constants
 }
 
-func newAdvice(log *zap.Logger) *advice { return &advice{log: log, said: map[string]bool{}, lines: map[string]int{}} }
+func newAdvice(log *zap.Logger) *advice {
+	return &advice{log: log, said: map[string]bool{}, lines: map[string]int{}}
+}
 
 func (a *advice) once(what, do string, fields ...zap.Field) {
 	a.mu.Lock()

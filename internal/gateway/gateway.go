@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 
 	"waitroom/internal/conversation"
 	"waitroom/internal/limit"
+	"waitroom/internal/outage"
 	"waitroom/internal/socket"
 	"waitroom/internal/wire"
 )
@@ -38,6 +40,7 @@ type Gateway struct {
 	log     *zap.Logger
 	advice  *advice
 	metrics *metrics
+	trouble *outage.Log     // connections that can't be kept
 	ctx     context.Context // of the calls that visitors ask for; ends with end
 	end     context.CancelFunc
 
@@ -61,6 +64,8 @@ func New(conf Config, desk *conversation.Desk, limits *limit.Limiter, log *zap.L
 	g := &Gateway{conf: conf, desk: desk, origins: origins, source: limit.NewSource(origins.proxies, conf.Limit.Private), limits: limits,
 		server: server, log: log, advice: newAdvice(log)}
 	g.metrics = newMetrics(reg, g)
+	g.trouble = outage.New(outage.Config{Log: log, Grave: true, Quiet: time.Minute,
+		Down: "visitors are cut right after their handshake: the system has nothing left for them; look at the limit of open files and at fs.epoll.max_user_watches"})
 	g.ctx, g.end = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -117,8 +122,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	conn, err := g.server.Accept(w, r)
 	if err != nil {
 		v.lease.Release()
-		g.advice.handshake(r)
-		g.metrics.refused.WithLabelValues(string(wire.BadRequest)).Inc()
+		g.notAccepted(r, err)
 		return
 	}
 	v.conn = conn
@@ -155,6 +159,21 @@ func (g *Gateway) admit(v *visitor, from netip.Prefix, r *http.Request) (code wi
 		return wire.AddressLimit, retry
 	}
 	return "", 0
+}
+
+// notAccepted says why a handshake came to nothing.
+func (g *Gateway) notAccepted(r *http.Request, err error) {
+	code := wire.BadRequest
+	switch {
+	case errors.Is(err, socket.ErrClosed):
+		code = wire.Draining
+	case errors.Is(err, socket.ErrNotTaken):
+		code = wire.Internal
+		g.trouble.Note(context.Background(), err) // the request's context ends with its connection
+	default:
+		g.advice.handshake(r)
+	}
+	g.metrics.refused.WithLabelValues(string(code)).Inc()
 }
 
 func (g *Gateway) turnAway(w http.ResponseWriter, code wire.Code, after time.Duration) {

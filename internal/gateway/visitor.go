@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 	"waitroom/internal/socket"
 	"waitroom/internal/wire"
 )
+
+// errRefused is what the log says of a connection that the system refuses to wait for.
+var errRefused = errors.New("the system refuses to wait for a connection")
 
 // visitor is one connection: what it says goes to its conversation, what it is told
 // to the socket.
@@ -46,6 +50,8 @@ func (v *visitor) Ended(why socket.Why) {
 		v.talk.Refuse(wire.BadMessage)
 	case socket.TooLong:
 		v.talk.Refuse(wire.TooLong)
+	case socket.Refused:
+		v.gateway.trouble.Note(v.gateway.ctx, errRefused)
 	case socket.TooFast:
 		v.talk.Refuse(wire.TooFast)
 	}

@@ -180,6 +180,9 @@ func (c *Conn) push(p []byte, must bool) bool {
 		}
 		c.stuck()
 		if n == 0 && !must {
+			// Something has to be kept, or nobody would notice that the peer reads again: a
+			// pong that was not asked for, which says nothing (RFC 6455, 5.5.3).
+			c.tail = append(c.tail, 0x80|opPong, 0)
 			return false
 		}
 		c.tail = append(c.tail, p[n:]...)
@@ -288,7 +291,7 @@ func (c *Conn) Ready() {
 // park has the connection wait for bytes, without a worker. The caller holds mu.
 func (c *Conn) park() {
 	if err := c.server.waiter.arm(c); err != nil {
-		c.cut(Gone) // the system refuses to wait for it
+		c.cut(Refused)
 	}
 }
 

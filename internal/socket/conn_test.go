@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -485,4 +486,87 @@ func over(t testing.TB, s *Server) {
 	case <-time.After(wait):
 		t.Fatalf("waited in vain until all have ended; %d have not", s.Open())
 	}
+}
+
+// A peer that reads everything again is busy no more, even if nothing more is said to
+// it: it must not be cut for what it has made good.
+func TestReadsAgainAndHearsNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		c, peer, _ := started(t, s)
+		for {
+			fill(t, c)
+			c.mu.Lock()
+			whole := len(c.tail) <= 2 // the last text was refused whole: nothing of it is kept
+			c.mu.Unlock()
+			if whole {
+				break
+			}
+			drainPeer(t, peer)
+			s.tend(s.now())
+		}
+		for end := time.Now().Add(wait); s.Busy() != 0; s.tend(s.now()) {
+			drainPeer(t, peer)
+			if time.Now().After(end) {
+				t.Fatal("got a connection counted as busy though its peer reads everything")
+			}
+		}
+		s.tend(s.now() + stuckAfter)
+		if why := c.ended(); why != 0 {
+			t.Errorf("got ended as %v although the peer reads", why)
+		}
+	})
+}
+
+// drainPeer reads what there is, until nothing comes for a while.
+func drainPeer(t *testing.T, peer *net.TCPConn) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	for {
+		if err := peer.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := peer.Read(buf); err != nil {
+			break
+		}
+	}
+	_ = peer.SetReadDeadline(time.Time{})
+}
+
+func (c *Conn) ended() Why {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
+}
+
+// What the wheel still keeps of an ended connection does not keep its handler.
+func TestEndedLetsItsHandlerGo(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		c, peer, r := started(t, s)
+		c.Within(time.Minute)
+		_ = peer.SetLinger(0)
+		_ = peer.Close()
+		r.wants(t, heard{why: Gone})
+		for end := time.Now().Add(wait); s.Open() > 0; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatal("the connection is still open")
+			}
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.handler != nil {
+			t.Error("got the handler kept")
+		}
+	})
+}
+
+// Handlers leaves out who was told that it is over.
+func TestHandlersAreOfTheLiving(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		_, peer, r := started(t, s)
+		_, _ = peer.Write([]byte{0x81, 0}) // not masked
+		r.wants(t, heard{why: Broken})
+		if got := len(s.Handlers()); got != 0 || s.Open() != 1 {
+			t.Errorf("got %d handlers and %d open, want none and one: its descriptor is there", got, s.Open())
+		}
+	})
 }

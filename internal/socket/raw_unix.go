@@ -12,6 +12,9 @@ const (
 	// sendBuffer bounds what the kernel keeps for a peer that does not read, so
 	// that it is noticed within minutes and costs little until then.
 	sendBuffer = 16 << 10
+	// receiveBuffer bounds what it keeps of a peer while nothing is read, because a
+	// handler waits: four of the greatest messages, and not the 64 KB of its default.
+	receiveBuffer = 16 << 10
 	// userTimeout is how long sent bytes may stay without an acknowledgement: with
 	// a beat every few seconds, a dead peer is gone within half a minute.
 	userTimeout = 20 * time.Second
@@ -26,6 +29,7 @@ var (
 // to refuse the visitor.
 func tune(fd int) {
 	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, receiveBuffer)
 	_ = setUserTimeout(fd, userTimeout)
 }
 

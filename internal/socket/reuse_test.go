@@ -73,11 +73,11 @@ func TestNoWordsForStrangers(t *testing.T) {
 						c.cut(Cut)
 						c.mu.Unlock()
 						for {
-							_, p, err := readFrame(b)
+							op, p, err := readFrame(b)
 							if err != nil {
 								break // the end, perhaps of half a frame
 							}
-							if string(p) != own {
+							if string(p) != own && op != opPong { // of a busy one
 								t.Errorf("got %q, want %q only", p, own)
 								break
 							}

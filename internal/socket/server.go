@@ -18,8 +18,17 @@ import (
 // a torn frame goes on within this time of the peer reading again.
 const tendEvery = 250 * time.Millisecond
 
-// ErrClosed is Accept's answer once the server is closed.
-var ErrClosed = errors.New("server closed")
+// paused is how late the janitor is when the process must have stood still: then no
+// peer is to blame for what was not read in time.
+const paused = int64(2 * time.Second)
+
+// What is wrong when hands were shaken and the connection can't be kept all the same:
+// the server is closed, or the system has nothing left for it (descriptors, memory).
+// The peer has seen the handshake and then the end.
+var (
+	ErrClosed   = errors.New("server closed")
+	ErrNotTaken = errors.New("connection can't be taken")
+)
 
 // Options are what a server's connections have in common.
 type Options struct {
@@ -88,7 +97,7 @@ func (s *Server) Handlers() []Handler {
 	handlers := make([]Handler, 0, len(all))
 	for _, c := range all {
 		c.mu.Lock()
-		if c.handler != nil && c.fd >= 0 {
+		if c.handler != nil && c.why == 0 {
 			handlers = append(handlers, c.handler)
 		}
 		c.mu.Unlock()
@@ -122,8 +131,11 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 // is the caller's to close.
 func (s *Server) adopt(nc net.Conn, early []byte) (*Conn, error) {
 	c := &Conn{server: s, budget: newBudget(s.now())}
+	if len(early) > roomFor(s.limit) {
+		return nil, fmt.Errorf("%w: %d bytes came with its handshake", ErrNotTaken, len(early))
+	}
 	if err := s.waiter.take(c, nc); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
 	}
 	tune(c.fd)
 	if !s.add(c) {
@@ -217,12 +229,16 @@ func (s *Server) removeBusy(c *Conn) {
 func (s *Server) Run(ctx context.Context) error {
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
-	for {
+	for last := s.now(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			s.tend(s.now())
+			now := s.now()
+			if now-last < paused { // else what came meanwhile is read first
+				s.tend(now)
+			}
+			last = now
 		}
 	}
 }

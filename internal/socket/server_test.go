@@ -3,6 +3,7 @@ package socket
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -462,4 +463,32 @@ func TestWhysHaveNames(t *testing.T) {
 		}
 		seen[why.String()] = true
 	}
+}
+
+// What can't be kept is told apart from a handshake that failed.
+func TestNotTaken(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Server) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		peer, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		nc, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := s.adopt(nc, make([]byte, roomFor(s.limit)+1)); !errors.Is(err, ErrNotTaken) || s.Open() != 0 {
+			t.Errorf("more bytes with the handshake than are read at once: got %v and %d open, want %v and none", err, s.Open(), ErrNotTaken)
+		}
+		_ = nc.Close()
+		if _, err := s.adopt(nc, nil); !errors.Is(err, ErrNotTaken) || s.Open() != 0 {
+			t.Errorf("no descriptor: got %v and %d open, want %v and none", err, s.Open(), ErrNotTaken)
+		}
+	})
 }

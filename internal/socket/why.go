@@ -18,10 +18,11 @@ const (
 	NotText        // the text was not UTF-8
 	TooLong        // the message was longer than Options.MaxMessage
 	TooFast        // the peer's budget was spent
+	Refused        // the system refuses to wait for it: out of memory, or of fs.epoll.max_user_watches
 	whys
 )
 
-var whyNames = [whys]string{"", "gone", "left", "closed", "cut", "slow", "silent", "unfinished", "broken", "binary", "not_text", "too_long", "too_fast"}
+var whyNames = [whys]string{"", "gone", "left", "closed", "cut", "slow", "silent", "unfinished", "broken", "binary", "not_text", "too_long", "too_fast", "refused"}
 
 // String is the name of a reason, fit for the label of a metric.
 func (w Why) String() string { return whyNames[w] }

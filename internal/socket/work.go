@@ -57,6 +57,9 @@ func (c *Conn) step() bool {
 		c.server.inboxes.put(c.in)
 		c.in = nil
 		c.handler.Released()
+		c.mu.Lock()
+		c.handler = nil // the wheel may keep the connection for a minute more
+		c.mu.Unlock()
 		c.server.remove(c)
 		return false // working stays true: nobody has anything to do here again
 	}
