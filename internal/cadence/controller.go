@@ -50,9 +50,9 @@ const (
 	// descend is how many have to be under before the step back: more than the
 	// longest gap of a step, so that every visitor has spoken under it.
 	descend = 10
-	// settle is how long a longer beat needs to show: whoever was told the old one
+	// ramp is how long a longer beat needs to show: whoever was told the old one
 	// speaks once more under it, eight ticks at most.
-	settle = 8
+	ramp = 8
 	// sample is how many words say what one costs; fewer are all overhead.
 	sample = 100
 )
@@ -129,7 +129,7 @@ func NewController(m Mode) *Controller {
 	if !ok {
 		ladder = ladders[Auto]
 	}
-	return &Controller{ladder: ladder, age: settle}
+	return &Controller{ladder: ladder, age: ramp}
 }
 
 // Plan is the plan in force.
@@ -170,7 +170,7 @@ func (c *Controller) tooMuch(fill float64, visitors int) bool {
 		return false
 	case !s.near && c.ladder[c.at+1].near:
 		return c.everybody(fill, visitors) >= half
-	case s.near && c.age < settle && fill < swamped:
+	case s.near && c.age < ramp && fill < swamped:
 		return false
 	}
 	return fill >= full

@@ -105,7 +105,7 @@ func (l *Limiter) Connect(key netip.Prefix) (lease Lease, retry time.Duration) {
 	if i == 0 {
 		return Lease{}, 0
 	}
-	defer t.settle(i)
+	defer t.relink(i)
 	r := &t.rows[i]
 	if l.most > 0 && int(r.open) >= l.most {
 		return Lease{}, fullRetry
@@ -138,7 +138,7 @@ func (l *Limiter) Unjoin(key netip.Prefix) {
 	defer t.mu.Unlock()
 	if i := t.find(addressOf(key), now); i != 0 {
 		t.rows[i].buckets[joins].giveBack(l.joins)
-		t.settle(i)
+		t.relink(i)
 	}
 }
 
@@ -155,7 +155,7 @@ func (l *Limiter) Place(visitor string) (lease Lease, exempt bool, retry time.Du
 	if i == 0 {
 		return Lease{}, true, 0
 	}
-	defer t.settle(i)
+	defer t.relink(i)
 	r := &t.rows[i]
 	if wait := r.buckets[connects].take(l.place, now); wait > 0 {
 		return Lease{}, false, max(wait, leastRetry)
@@ -174,7 +174,7 @@ func take[K comparable](t *table[K], key K, which int, p pace, now time.Duration
 	if i == 0 {
 		return 0
 	}
-	defer t.settle(i)
+	defer t.relink(i)
 	if wait := t.rows[i].buckets[which].take(p, now); wait > 0 {
 		return max(wait, leastRetry)
 	}

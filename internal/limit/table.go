@@ -43,7 +43,7 @@ func newTable[K comparable](most int) *table[K] {
 }
 
 // find returns the row of a key, out of the ring, or 0 when there is none to have.
-// mu is held; settle follows.
+// mu is held; relink follows.
 func (t *table[K]) find(key K, now time.Duration) int32 {
 	// Two for each one that comes, so that what is over goes faster than it grows.
 	for range 2 {
@@ -76,8 +76,8 @@ func (t *table[K]) find(key K, now time.Duration) int32 {
 	return i
 }
 
-// settle puts a row that find returned where it belongs now. mu is held.
-func (t *table[K]) settle(i int32) {
+// relink puts a row that find returned where it belongs now. mu is held.
+func (t *table[K]) relink(i int32) {
 	if t.rows[i].open > 0 {
 		return
 	}
@@ -91,7 +91,7 @@ func (t *table[K]) release(i int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rows[i].open--
-	t.settle(i)
+	t.relink(i)
 }
 
 func (t *table[K]) unlink(i int32) {
