@@ -125,7 +125,7 @@ func measureTold(ctx context.Context, b *bench) error {
 				return err
 			}
 			defer s.end()
-			if _, err := s.fill(ctx, g, n); err != nil {
+			if _, err := s.fill(ctx, g, n, 0); err != nil {
 				return err
 			}
 			if err := pause(ctx, 3*time.Second); err != nil {
@@ -263,7 +263,7 @@ func measurePace(ctx context.Context, b *bench) error {
 
 func paceOf(ctx context.Context, b *bench, burst int64) error {
 	d, window := time.Minute, int64(10_000_000)
-	if b.quick {
+	if b.part > 1 {
 		d, window = 6*time.Second, 1_000_000
 	}
 	want := float64(rate) * float64(window) / 1e6

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -18,6 +19,26 @@ type Figure struct {
 	Floor []float64 // the same work by the bare client or syscall, run by run
 	Note  string
 }
+
+// figureColumns is the head of the table that most figures are in.
+const figureColumns = "figure | aim | median | least – greatest | floor | note"
+
+// table prints rows in Markdown, and a head whenever the columns are others.
+type table struct {
+	out     io.Writer
+	columns string
+}
+
+func (t *table) print(columns, row string) {
+	if columns != t.columns {
+		t.columns = columns
+		fmt.Fprintf(t.out, "\n| %s |\n|%s\n", columns, strings.Repeat("---|", 1+strings.Count(columns, " | ")))
+	}
+	fmt.Fprintln(t.out, row)
+}
+
+// cells is one row.
+func cells(list ...string) string { return "| " + strings.Join(list, " | ") + " |" }
 
 // row is the figure in Markdown, its median and the whole spread.
 func (f Figure) row() string {
@@ -37,7 +58,7 @@ func (f Figure) row() string {
 			aim += ", **missed**"
 		}
 	}
-	return "| " + strings.Join([]string{f.Name, aim, number(median(f.Runs)) + " " + f.Unit, spread, floor, f.Note}, " | ") + " |"
+	return cells(f.Name, aim, number(median(f.Runs))+" "+f.Unit, spread, floor, f.Note)
 }
 
 func atLeast(aim float64) func(median, floor float64) bool {
@@ -59,15 +80,20 @@ func median(xs []float64) float64 {
 	return (s[len(s)/2-1] + s[len(s)/2]) / 2
 }
 
+// count prints a whole number, thousands apart.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
 // number prints three or more digits that mean something, thousands apart.
 func number(x float64) string {
 	switch a := math.Abs(x); {
 	case a >= 1000:
-		s := strconv.FormatInt(int64(math.Round(x)), 10)
-		for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-			s = s[:i] + "," + s[i:]
-		}
-		return s
+		return count(int64(math.Round(x)))
 	case a >= 100:
 		return strconv.FormatFloat(x, 'f', 0, 64)
 	case a >= 10:

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -24,8 +25,17 @@ type stand struct {
 	clients []*proc
 }
 
-func newStand(ctx context.Context, b *bench) (*stand, error) {
-	node, err := spawn(ctx, "node", b.redis)
+// newStand starts a node that tells everybody each second, with more flags.
+func newStand(ctx context.Context, b *bench, flags ...string) (*stand, error) {
+	return standOf(ctx, "node", append([]string{b.redis, "--shop-url=/shop", "--cadence=exact"}, flags...)...)
+}
+
+// roomFor is room for n connections, and for those who come and go beside them.
+func roomFor(n int) string { return fmt.Sprintf("--max-connections=%d", n+1_000) }
+
+// standOf starts a server in a role of this program.
+func standOf(ctx context.Context, role string, args ...string) (*stand, error) {
+	node, err := spawn(ctx, role, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -37,26 +47,95 @@ func newStand(ctx context.Context, b *bench) (*stand, error) {
 	return s, nil
 }
 
-// fill connects n visitors and returns once all have joined.
-func (s *stand) fill(ctx context.Context, g *ground, n int) (took time.Duration, err error) {
-	began, joined := int64(1<<62), int64(0)
+// fill connects n visitors, perSecond of them a second (0: as fast as it goes), and
+// returns once all have joined.
+func (s *stand) fill(ctx context.Context, g *ground, n, perSecond int) (Crowded, error) {
+	return s.crowd(ctx, string(g.name), n, perSecond, toJoin)
+}
+
+func (s *stand) crowd(ctx context.Context, name string, n, perSecond int, what string) (Crowded, error) {
 	var all errgroup.Group
-	crowded := make([]Crowded, (n+perProcess-1)/perProcess)
-	for i := range crowded {
-		p, err := spawn(ctx, "clients", s.address, string(g.name), strconv.Itoa(min(perProcess, n-i*perProcess)), strconv.Itoa(firstSource+len(s.clients)))
+	parts := make([]Crowded, (n+perProcess-1)/perProcess)
+	for i := range parts {
+		// Even parts, so that all arrive until the end.
+		count := n*(i+1)/len(parts) - n*i/len(parts)
+		p, err := spawn(ctx, "clients", s.address, name, strconv.Itoa(count), strconv.Itoa(firstSource+len(s.clients)),
+			strconv.Itoa(perSecond/len(parts)), what)
 		if err != nil {
-			return 0, err
+			return Crowded{}, err
 		}
 		s.clients = append(s.clients, p)
-		all.Go(func() error { return p.hear(&crowded[i]) })
+		all.Go(func() error { return p.hear(&parts[i]) })
 	}
 	if err := all.Wait(); err != nil {
-		return 0, err
+		return Crowded{}, err
 	}
-	for _, c := range crowded {
-		began, joined = min(began, c.BeganUS), max(joined, c.JoinedUS)
+	sum := Crowded{BeganUS: math.MaxInt64}
+	for _, c := range parts {
+		sum.BeganUS, sum.JoinedUS = min(sum.BeganUS, c.BeganUS), max(sum.JoinedUS, c.JoinedUS)
+		sum.Joined, sum.CPUUS = sum.Joined+c.Joined, sum.CPUUS+c.CPUUS
 	}
-	return time.Duration(joined-began) * time.Microsecond, nil
+	return sum, nil
+}
+
+// perSecond is how many joined in a second.
+func (c Crowded) perSecond() float64 {
+	return float64(c.Joined) / (float64(c.JoinedUS-c.BeganUS) / 1e6)
+}
+
+// Stretch is what a node did, and its visitors heard, for some time.
+type Stretch struct {
+	Usage // within it
+	Heard
+	Began Usage   // when it began
+	Peak  float64 // of RSS, within it, in bytes
+	Idle  float64 // percent of all processors that nobody used
+}
+
+// listen hears the visitors and looks at the node for d, while all goes on as it is.
+func (s *stand) listen(ctx context.Context, d time.Duration) (st Stretch, err error) {
+	var ok bool
+	for _, c := range s.clients {
+		if err := c.ask("listen", &ok); err != nil {
+			return st, err
+		}
+	}
+	if st.Began, err = s.usage("usage"); err != nil {
+		return st, err
+	}
+	used, all, err := busy()
+	if err != nil {
+		return st, err
+	}
+	pid := strconv.Itoa(s.node.cmd.Process.Pid)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		rss, err := resident(pid)
+		if err != nil {
+			return st, err
+		}
+		st.Peak = max(st.Peak, rss)
+		if err := pause(ctx, 250*time.Millisecond); err != nil { // costs the node nothing
+			return st, err
+		}
+	}
+	after, err := s.usage("usage")
+	if err != nil {
+		return st, err
+	}
+	usedNow, allNow, err := busy()
+	if err != nil {
+		return st, err
+	}
+	st.Idle = 100 * (1 - (usedNow-used)/(allNow-all))
+	st.Usage = after.since(st.Began)
+	parts := make([]Heard, len(s.clients))
+	for i, c := range s.clients {
+		if err := c.ask("heard", &parts[i]); err != nil {
+			return st, err
+		}
+	}
+	st.Heard = together(parts)
+	return st, nil
 }
 
 func (s *stand) usage(question string) (u Usage, err error) {
@@ -72,13 +151,13 @@ func (s *stand) end() {
 }
 
 // with runs do for a fresh node in front of a fresh room.
-func with(ctx context.Context, b *bench, do func(*ground, *stand) error) error {
+func with(ctx context.Context, b *bench, do func(*ground, *stand) error, flags ...string) error {
 	g, err := open(ctx, b, nil)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	s, err := newStand(ctx, b)
+	s, err := newStand(ctx, b, flags...)
 	if err != nil {
 		return err
 	}
@@ -100,7 +179,7 @@ func measureAllocations(ctx context.Context, b *bench) error {
 		if err := g.join(ctx, crowd(1000), joinBatch); err != nil {
 			return err
 		}
-		if _, err := s.fill(ctx, g, n); err != nil {
+		if _, err := s.fill(ctx, g, n, 0); err != nil {
 			return err
 		}
 		const seconds = 10
@@ -163,7 +242,7 @@ func measureMemory(ctx context.Context, b *bench) error {
 			if err != nil {
 				return err
 			}
-			if _, err := s.fill(ctx, g, n); err != nil {
+			if _, err := s.fill(ctx, g, n, 0); err != nil {
 				return err
 			}
 			if err := pause(ctx, 3*time.Second); err != nil { // some ticks
@@ -192,7 +271,7 @@ func measureFrames(ctx context.Context, b *bench) error {
 		Met:  func(m, floor float64) bool { return m >= 0.7*floor },
 		Note: fmt.Sprintf("%s sockets, one sender per core, 10 sweeps a run; floor: write(2) of the same frames to the same sockets", number(float64(n)))}
 	err := with(ctx, b, func(g *ground, s *stand) error {
-		if _, err := s.fill(ctx, g, n); err != nil {
+		if _, err := s.fill(ctx, g, n, 0); err != nil {
 			return err
 		}
 		for range b.runs() {
@@ -203,7 +282,7 @@ func measureFrames(ctx context.Context, b *bench) error {
 			f.Runs, f.Floor = append(f.Runs, r.Frames), append(f.Floor, r.Bare)
 		}
 		return nil
-	})
+	}, "--keep-sinks")
 	if err == nil {
 		b.report(f)
 	}
@@ -217,8 +296,8 @@ func measureSockets(ctx context.Context, b *bench) error {
 		Note: fmt.Sprintf("TCP, upgrade, join, signed place; %s visitors from 2 processes, %d at a time in each, on the same cores as node and Redis", number(float64(n)), dialers)}
 	for range b.runs() {
 		err := with(ctx, b, func(g *ground, s *stand) error {
-			took, err := s.fill(ctx, g, n)
-			f.Runs = append(f.Runs, float64(n)/took.Seconds())
+			c, err := s.fill(ctx, g, n, 0)
+			f.Runs = append(f.Runs, c.perSecond())
 			return err
 		})
 		if err != nil {

@@ -31,23 +31,29 @@ import (
 
 // bench is what every figure is given.
 type bench struct {
-	quick  bool
-	redis  string
-	kafka  string
-	report func(Figure)
+	part  int // of the sizes: 1 is all
+	brisk int // how much shorter what takes a while is: 1 is not at all
+	redis string
+	kafka string
+	table table
 }
 
-// scale is n, or a tenth of it in a quick run.
-func (b *bench) scale(n int) int {
-	if b.quick {
-		return n / 10
-	}
-	return n
-}
+// report prints a figure as a row of the table of figures.
+func (b *bench) report(f Figure) { b.table.print(figureColumns, f.row()) }
+
+// full is the bench that figures are taken with. A quick one shows that it works: its
+// stretches still have a few ticks.
+var full, quick = bench{part: 1, brisk: 1}, bench{part: 10, brisk: 5}
+
+// scale is the part of n that this run has.
+func (b *bench) scale(n int) int { return n / b.part }
+
+// span is how long this run takes for what takes d.
+func (b *bench) span(d time.Duration) time.Duration { return d / time.Duration(b.brisk) }
 
 // runs is how often a figure is measured.
 func (b *bench) runs() int {
-	if b.quick {
+	if b.part > 1 {
 		return 1
 	}
 	return 3
@@ -87,20 +93,15 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	only := flags.String("only", "", "names of figures, with commas: "+strings.Join(names(), " "))
-	quick := flags.Bool("quick", false, "a tenth of the sizes, once: to see that it works")
+	small := flags.Bool("quick", false, "a tenth of the sizes, once: to see that it works")
 	role := flags.String("role", "", "used by bench itself, for its other processes")
 	flags.Parse(args)
 	if *role != "" {
 		return play(ctx, *role, flags.Args())
 	}
-	wanted := names()
-	if *only != "" {
-		wanted = strings.Split(*only, ",")
-		for _, name := range wanted {
-			if !slices.Contains(names(), name) {
-				return fmt.Errorf("--only %q: want some of %s", name, strings.Join(names(), " "))
-			}
-		}
+	wanted, err := some("only", *only, names())
+	if err != nil {
+		return err
 	}
 	stopServers, err := servers(ctx)
 	if err != nil {
@@ -108,16 +109,19 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer stopServers()
 
-	fmt.Printf("%s\n\n| figure | aim | median | least – greatest | floor | note |\n|---|---|---|---|---|---|\n", machine())
-	b := &bench{quick: *quick, redis: os.Getenv("WAITROOM_TEST_REDIS"), kafka: os.Getenv("WAITROOM_TEST_KAFKA"),
-		report: func(f Figure) { fmt.Println(f.row()) }}
+	fmt.Println(machine())
+	b := full
+	if *small {
+		b = quick
+	}
+	b.redis, b.kafka, b.table.out = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA"), os.Stdout
 	var failed []error
 	for _, m := range measurements {
 		if !slices.Contains(wanted, m.name) {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s (load %s)\n", m.name, load())
-		if err := m.run(ctx, b); err != nil {
+		if err := m.run(ctx, &b); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", m.name, err))
 			fmt.Fprintln(os.Stderr, "bench:", m.name, "failed:", err)
 		}
@@ -127,6 +131,20 @@ func run(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("\nLoad average at the end: %s.\n", load())
 	return errors.Join(failed...)
+}
+
+// some are the words of a flag, each of them one of all; none is all of them.
+func some(flag, words string, all []string) ([]string, error) {
+	if words == "" {
+		return all, nil
+	}
+	list := strings.Split(words, ",")
+	for _, word := range list {
+		if !slices.Contains(all, word) {
+			return nil, fmt.Errorf("--%s %q: want some of %s", flag, word, strings.Join(all, " "))
+		}
+	}
+	return list, nil
 }
 
 func names() (list []string) {

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -24,6 +22,7 @@ import (
 	"waitroom/internal/hub"
 	"waitroom/internal/line"
 	"waitroom/internal/node"
+	"waitroom/internal/process"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -44,23 +43,34 @@ func (s *sinks) Join(ctx context.Context, name room.Name, sink hub.Sink) (*hub.S
 	return s.Hub.Join(ctx, name, sink)
 }
 
-// Usage is what a node has used so far.
-type Usage struct {
-	RSS     float64 // bytes, after a collection that gave its pages back
-	Stacks  float64 // of it: the goroutines'
-	Heap    float64 // of it: spans with live objects
-	Mallocs float64
-	CPUUS   float64 // user and system
-	Sent    float64 // position frames
-}
-
 // Rates are frames per second.
 type Rates struct{ Frames, Bare float64 }
 
-// playNode: URL of Redis. It is cmd/waitroom's wiring without its flags.
+// nodeFlags are those of the command, read by the same tags and with the same
+// defaults, and one of the bench. Whatever a row wants other than production has it
+// says by a flag. Loopback has no limits per address unless a flag asks for them.
+type nodeFlags struct {
+	KeepSinks bool           // for the row that sends by itself; kept ones are never freed
+	Public    process.Public `embed:""`
+	Edge      gateway.Config `embed:""`
+	Hub       hub.Config     `embed:""`
+}
+
+// idle is cmd/waitroom's: how long a visitor's socket waits for a further request.
+const idle = 15 * time.Second
+
+// playNode: URL of Redis, flags. It is cmd/waitroom's wiring, served in the same way.
 func playNode(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("want a Redis URL")
+	if len(args) == 0 {
+		return errors.New("want a Redis URL, and flags")
+	}
+	var flags nodeFlags
+	parser, err := kong.New(&flags)
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args[1:]); err != nil {
+		return err
 	}
 	key, err := token.NewKey()
 	if err != nil {
@@ -75,20 +85,29 @@ func playNode(ctx context.Context, args []string) error {
 		return err
 	}
 	defer rdb.Close()
-	reg := prometheus.NewRegistry()
-	kept := &sinks{}
-	n, err := node.New(node.Options{Line: line.New(rdb), Keys: keys, Edge: gateway.Config{MaxConnections: 100_000, ShopURL: "/shop"},
-		Log: zap.NewNop(), Metrics: reg, Around: func(h *hub.Hub) conversation.Hub { kept.Hub = h; return kept }})
+	env := &process.Env{Name: "bench", Log: zap.NewNop(), Metrics: prometheus.NewRegistry(), Out: os.Stderr}
+	flags.Public.Memory.Set(env.Log)
+	sockets, err := flags.Public.Sockets(env, process.Need{
+		Flag: fmt.Sprintf("--max-connections %d", flags.Edge.MaxConnections), Upgraded: flags.Edge.MaxConnections}, idle)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	kept := &sinks{}
+	o := node.Options{Line: line.New(rdb), Keys: keys, Edge: flags.Edge, Hub: flags.Hub, Log: env.Log, Metrics: env.Metrics}
+	if flags.KeepSinks {
+		o.Around = func(h *hub.Hub) conversation.Hub { kept.Hub = h; return kept }
+	}
+	n, err := node.New(o)
+	if err != nil {
+		return err
+	}
+	l, err := process.Listen("listen", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	// Everything below ends with the process, which ends with its input.
 	go n.Run(ctx)
-	go http.Serve(l, n.Handler())
+	go sockets.Serve(ctx, l, n.Handler(), time.Second)
 	select {
 	case <-n.Contact():
 	case <-time.After(10 * time.Second):
@@ -97,48 +116,16 @@ func playNode(ctx context.Context, args []string) error {
 	if err := say(l.Addr().String()); err != nil {
 		return err
 	}
-	return answer(map[string]func() (any, error){
-		"usage": func() (any, error) { return usage(reg) },
-		"settle": func() (any, error) {
+	return answer(map[string]func(string) (any, error){
+		"usage": func(string) (any, error) { return usage(env.Metrics) },
+		"settle": func(string) (any, error) {
 			debug.FreeOSMemory()
 			time.Sleep(100 * time.Millisecond) // the kernel takes the pages back
 			debug.FreeOSMemory()
-			return usage(reg)
+			return usage(env.Metrics)
 		},
-		"frames": func() (any, error) { return kept.frames() },
+		"frames": func(string) (any, error) { return kept.frames() },
 	})
-}
-
-func usage(reg *prometheus.Registry) (u Usage, err error) {
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		return u, err
-	}
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return u, err
-	}
-	pages, err := strconv.ParseFloat(strings.Fields(string(statm))[1], 64)
-	if err != nil {
-		return u, err
-	}
-	families, err := reg.Gather()
-	if err != nil {
-		return u, err
-	}
-	for _, f := range families {
-		if f.GetName() == "waitroom_positions_sent_total" {
-			for _, m := range f.GetMetric() {
-				u.Sent += m.GetCounter().GetValue()
-			}
-		}
-	}
-	u.Stacks, u.Heap = float64(mem.StackInuse), float64(mem.HeapInuse)
-	u.RSS, u.Mallocs = pages*float64(os.Getpagesize()), float64(mem.Mallocs)
-	u.CPUUS = float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e3
-	return u, nil
 }
 
 // frames sends position frames to every connection as fast as it goes, one

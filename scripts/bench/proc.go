@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 )
 
 // proc is another process of bench: this program again, in a role. It is asked
@@ -77,15 +78,17 @@ func play(ctx context.Context, role string, args []string) error {
 	return fmt.Errorf("no role %q", role)
 }
 
-// answer serves questions until there are no more.
-func answer(to map[string]func() (any, error)) error {
+// answer serves questions until there are no more. A question is a word, and
+// perhaps another one that it is about.
+func answer(to map[string]func(about string) (any, error)) error {
 	questions := bufio.NewScanner(os.Stdin)
 	for questions.Scan() {
-		do, ok := to[questions.Text()]
+		word, about, _ := strings.Cut(questions.Text(), " ")
+		do, ok := to[word]
 		if !ok {
 			return fmt.Errorf("no answer to %q", questions.Text())
 		}
-		reply, err := do()
+		reply, err := do(about)
 		if err != nil {
 			reply = struct{ Failed string }{err.Error()}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -90,6 +91,40 @@ func (g *ground) join(ctx context.Context, visitors []room.VisitorID, batch int)
 		visitors = visitors[n:]
 	}
 	return nil
+}
+
+// moving lets the line move by rate a second until do returns, in rounds that follow
+// the clock, so that a late one is made up for. Those in front must be enough for it:
+// they are nobody's connection. Their outbox is thrown away: it would stop the line.
+func (g *ground) moving(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { // ends with ctx, and is waited for below
+		began, done := time.Now(), 0
+		for {
+			if pause(ctx, 100*time.Millisecond) != nil {
+				ended <- nil
+				return
+			}
+			due := min(int(time.Since(began).Seconds()*rate)-done, room.MaxRound)
+			if due < 1 {
+				continue
+			}
+			round, err := g.lines.Admit(ctx, g.name, g.caller(), due)
+			if err == nil && round.Outbox > room.MaxOutbox/4 {
+				err = g.rdb.Del(ctx, g.key("outbox")).Err()
+			}
+			if err != nil && ctx.Err() == nil {
+				ended <- err
+				return
+			}
+			done += round.Admitted
+		}
+	}()
+	err := do()
+	cancel()
+	return errors.Join(err, <-ended)
 }
 
 // crowd makes n visitors.
