@@ -229,40 +229,6 @@ func measureAllocations(ctx context.Context, b *bench) error {
 	return err
 }
 
-// measureMemory: the resident memory of a node per connected visitor, after a
-// garbage collection, clients in other processes.
-func measureMemory(ctx context.Context, b *bench) error {
-	n := b.scale(10_000)
-	f := Figure{Name: fmt.Sprintf("process memory per connected visitor at %s", number(float64(n))), Aim: "≤ 9 KB", Unit: "KB", Met: atMost(9),
-		Note: "growth of RSS after GC, from an empty node; KB is 1,000 bytes"}
-	var stacks, heap []float64
-	for range min(3, b.runs()) {
-		err := with(ctx, b, func(g *ground, s *stand) error {
-			before, err := s.usage("settle")
-			if err != nil {
-				return err
-			}
-			if _, err := s.fill(ctx, g, n, 0); err != nil {
-				return err
-			}
-			if err := pause(ctx, 3*time.Second); err != nil { // some ticks
-				return err
-			}
-			after, err := s.usage("settle")
-			f.Runs = append(f.Runs, (after.RSS-before.RSS)/float64(n)/1000)
-			stacks = append(stacks, (after.Stacks-before.Stacks)/float64(n)/1000)
-			heap = append(heap, (after.Heap-before.Heap)/float64(n)/1000)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	f.Note += fmt.Sprintf("; of it stacks %s KB, heap %s KB", number(median(stacks)), number(median(heap)))
-	b.report(f)
-	return nil
-}
-
 // measureFrames: position frames per second through our connections against bare
 // write(2) of the same bytes to the same sockets, one sender per core.
 func measureFrames(ctx context.Context, b *bench) error {
