@@ -254,22 +254,3 @@ func measureFrames(ctx context.Context, b *bench) error {
 	}
 	return err
 }
-
-// measureSockets: visitors per second who connect, upgrade, join and hear joined.
-func measureSockets(ctx context.Context, b *bench) error {
-	n := b.scale(10_000)
-	f := Figure{Name: "end-to-end joins over sockets", Aim: "report", Unit: "/s",
-		Note: fmt.Sprintf("TCP, upgrade, join, signed place; %s visitors from 2 processes, %d at a time in each, on the same cores as node and Redis", number(float64(n)), dialers)}
-	for range b.runs() {
-		err := with(ctx, b, func(g *ground, s *stand) error {
-			c, err := s.fill(ctx, g, n, 0)
-			f.Runs = append(f.Runs, c.perSecond())
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	b.report(f)
-	return nil
-}

@@ -72,6 +72,8 @@ func play(ctx context.Context, role string, args []string) error {
 	switch role {
 	case "node":
 		return playNode(ctx, args)
+	case "bare":
+		return playBare(ctx)
 	case "clients":
 		return playClients(ctx, args)
 	}

@@ -37,7 +37,8 @@ func TestRows(t *testing.T) {
 			measure func(context.Context, *bench) error
 			want    []string
 		}{
-			"memory": {measureMemory, []string{figureColumns, "at 200, no forced", "at 320, no forced"}},
+			"memory":  {measureMemory, []string{figureColumns, "at 200, no forced", "at 320, no forced"}},
+			"sockets": {measureSockets, []string{"node processor time per join", "end-to-end joins"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
