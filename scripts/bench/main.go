@@ -74,6 +74,7 @@ var measurements = []measurement{
 	{"arithmetic", measureArithmetic},
 	{"allocations", measureAllocations},
 	{"memory", measureMemory},
+	{"held", measureHeld},
 	{"frames", measureFrames},
 	{"sockets", measureSockets},
 	{"told", measureTold},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"waitroom/internal/cadence"
 	"waitroom/internal/embedded"
 )
 
@@ -39,6 +40,8 @@ func TestRows(t *testing.T) {
 		}{
 			"memory":  {measureMemory, []string{figureColumns, "at 200, no forced", "at 320, no forced"}},
 			"sockets": {measureSockets, []string{"node processor time per join", "end-to-end joins"}},
+			"held": {func(ctx context.Context, b *bench) error { return heldBy(ctx, b, 100, cadence.Auto, 2_000) },
+				[]string{heldColumns, "| 100 | 2,000 | auto |"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
