@@ -2,7 +2,7 @@
 // beside its floor where one exists: the same work by the bare client or
 // syscall, in the same run. The table is Markdown, for BENCHMARKS.md.
 //
-//	go run ./scripts/bench [--only name,name] [--quick]
+//	go run ./scripts/bench [--only name,name] [--kinds name,name] [--quick]
 //
 // It uses WAITROOM_TEST_REDIS and WAITROOM_TEST_KAFKA, and starts servers by
 // scripts/services where they are not set. Rooms are its own and are removed;
@@ -35,6 +35,7 @@ type bench struct {
 	brisk int // how much shorter what takes a while is: 1 is not at all
 	redis string
 	kafka string
+	kinds []string // of hostile peers; empty: all
 	table table
 }
 
@@ -80,6 +81,7 @@ var measurements = []measurement{
 	{"told", measureTold},
 	{"relay", measureRelay},
 	{"pace", measurePace},
+	{"hostile", measureHostile},
 }
 
 func main() {
@@ -94,6 +96,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	only := flags.String("only", "", "names of figures, with commas: "+strings.Join(names(), " "))
+	hostile := flags.String("kinds", "", "of hostile peers, with commas: "+strings.Join(kindNames(), " "))
 	small := flags.Bool("quick", false, "a tenth of the sizes, once: to see that it works")
 	role := flags.String("role", "", "used by bench itself, for its other processes")
 	flags.Parse(args)
@@ -101,6 +104,10 @@ func run(ctx context.Context, args []string) error {
 		return play(ctx, *role, flags.Args())
 	}
 	wanted, err := some("only", *only, names())
+	if err != nil {
+		return err
+	}
+	peers, err := some("kinds", *hostile, kindNames())
 	if err != nil {
 		return err
 	}
@@ -115,7 +122,7 @@ func run(ctx context.Context, args []string) error {
 	if *small {
 		b = quick
 	}
-	b.redis, b.kafka, b.table.out = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA"), os.Stdout
+	b.redis, b.kafka, b.kinds, b.table.out = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA"), peers, os.Stdout
 	var failed []error
 	for _, m := range measurements {
 		if !slices.Contains(wanted, m.name) {

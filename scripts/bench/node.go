@@ -125,7 +125,25 @@ func playNode(ctx context.Context, args []string) error {
 			return usage(env.Metrics)
 		},
 		"frames": func(string) (any, error) { return kept.frames() },
+		"places": func(name string) (any, error) { return oldPlaces(keys, room.Name(name)) },
 	})
+}
+
+// stale is how many places of an older line attackers are given: each is another
+// visitor, so no node can answer one out of what it knows of another.
+const stale = 500
+
+// oldPlaces are good places of a line that this room had before.
+func oldPlaces(keys *token.Keyring, name room.Name) (list []string, err error) {
+	epoch := room.NewEpoch()
+	for i := range stale {
+		place, err := keys.Place(name, epoch, room.Place{Visitor: room.NewVisitorID(), Number: room.Number(i + 1)})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, place)
+	}
+	return list, nil
 }
 
 // frames sends position frames to every connection as fast as it goes, one

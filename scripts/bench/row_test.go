@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The rows that need several processes, small, over the Redis of the demo: a node and
-// visitors are started, measured, and gone at the end.
+// The rows that need several processes, small, over the Redis of the demo: a node,
+// visitors and attackers are started, measured, and gone at the end.
 func TestRows(t *testing.T) {
 	_, addr, stop, err := embedded.Redis()
 	if err != nil {
@@ -38,6 +38,7 @@ func TestRows(t *testing.T) {
 			measure func(context.Context, *bench) error
 			want    []string
 		}{
+			"hostile": {measureHostile, []string{hostileColumns, "| 20 ping floods |", "closed with 4503"}},
 			"memory":  {measureMemory, []string{figureColumns, "at 200, no forced", "at 320, no forced"}},
 			"sockets": {measureSockets, []string{"node processor time per join", "end-to-end joins"}},
 			"held": {func(ctx context.Context, b *bench) error { return heldBy(ctx, b, 100, cadence.Auto, 2_000) },
@@ -46,7 +47,7 @@ func TestRows(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				var out strings.Builder
-				b := &bench{part: 50, brisk: 10, redis: "redis://" + addr, table: table{out: &out}}
+				b := &bench{part: 50, brisk: 10, redis: "redis://" + addr, kinds: []string{"pings"}, table: table{out: &out}}
 				if err := row.measure(t.Context(), b); err != nil {
 					t.Fatal(err)
 				}
