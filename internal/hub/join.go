@@ -122,7 +122,7 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 		return nil, false, err
 	}
 	beat := r.hub.plan().Beat
-	joined := wire.Encode(wire.JoinedMessage{Type: wire.Joined, Place: token, Number: a.place.Number, Epoch: a.epoch, BeatMS: beat.Milliseconds()})
+	joined := wire.AppendJoined(make([]byte, 0, 512), wire.JoinedMessage{Place: token, Number: a.place.Number, Epoch: a.epoch, BeatMS: beat.Milliseconds()})
 
 	r.roster.mu.Lock()
 	if r.roster.closed {
@@ -134,6 +134,7 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 		r.roster.mu.Unlock()
 		return nil, false, room.ErrEpoch
 	}
+	frame := r.view.frame(shown, time.Now(), beat)
 	s = r.roster.sessions[a.place.Visitor]
 	if s != nil {
 		s.mu.Lock()
@@ -155,7 +156,7 @@ func (r *roomHub) attach(a answer, sink Sink) (s *Session, stale bool, err error
 	s.add(sink)
 	s.beat = min(s.beat, int32(beat.Milliseconds()))
 	if shown.state != "" {
-		sink.Send(joined, shown.frame(time.Now(), beat))
+		sink.Send(joined, frame)
 	} else {
 		sink.Send(joined)
 	}

@@ -188,6 +188,21 @@ func EncodeErrorRetry(c Code, retry time.Duration) []byte {
 	return Encode(ErrorMessage{Error, c, Codes[c].Text, ms})
 }
 
+// AppendJoined appends a joined message to dst: the same bytes as Encode, for a place
+// and an epoch of ours, which have no character that JSON would escape. A crowd that
+// arrives at once is joins.
+func AppendJoined(dst []byte, m JoinedMessage) []byte {
+	dst = append(dst, `{"type":"joined","place":"`...)
+	dst = append(dst, m.Place...)
+	dst = append(dst, `","number":`...)
+	dst = strconv.AppendInt(dst, int64(m.Number), 10)
+	dst = append(dst, `,"epoch":"`...)
+	dst = append(dst, m.Epoch...)
+	dst = append(dst, `","beat_ms":`...)
+	dst = strconv.AppendInt(dst, m.BeatMS, 10)
+	return append(dst, '}')
+}
+
 // AppendPosition appends a position message to dst: the same bytes as Encode of
 // a PositionMessage, without allocating. A nil-like eta is low < 0.
 func AppendPosition(dst []byte, p room.Position, waiting, lowS, highS int64) []byte {

@@ -247,3 +247,14 @@ func TestWriteProblem(t *testing.T) {
 		t.Errorf("got %d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
 	}
 }
+
+func TestAppendJoined(t *testing.T) {
+	for _, m := range []JoinedMessage{
+		{Type: Joined, Place: "eyJh.eyJ0-_.abc", Number: 1, Epoch: "abcdefgh", BeatMS: 6000},
+		{Type: Joined, Number: room.MaxNumber, BeatMS: 10000},
+	} {
+		if got, want := string(AppendJoined(nil, m)), string(Encode(m)); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
