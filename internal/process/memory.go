@@ -31,7 +31,7 @@ const (
 // runtime itself; where one is set, it wins.
 type Memory struct {
 	Limit     string `name:"memory" help:"Soft limit of memory, near which the collector works harder: auto is 90 % of the container's limit (cgroup), none, or a size such as 900MiB. GOMEMLIMIT wins." default:"auto" env:"WAITROOM_MEMORY"`
-	GCPercent int    `name:"gc-percent" help:"How much is allocated until the next collection, in percent of what is alive: less takes less memory and more processor time. GOGC wins." default:"100" env:"WAITROOM_GC_PERCENT"`
+	GCPercent int    `name:"gc-percent" help:"How much is allocated until the next collection, in percent of what is alive: less takes less memory and more processor time. GOGC wins." default:"200" env:"WAITROOM_GC_PERCENT"`
 }
 
 // Check reports every wrong value.
