@@ -45,8 +45,8 @@
 // view.reading is no lock of fields: whoever holds it reads the line, one after
 // another, and waits for it no longer than a read may take.
 //
-// joins.mu and Hub.loadMu are taken alone. A sink is called with its session's mu held, or its
-// roster's, so it must not block and must not call back.
+// joins.mu and Hub.loadMu are taken alone. A sink is called with its session's mu
+// held, or its roster's, so it must not block and must not call back.
 //
 // One hand-over breaks the nesting: attach finds or makes the session under
 // roster.mu, takes Session.mu, and lets roster.mu go before it sends. So nobody

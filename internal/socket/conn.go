@@ -85,8 +85,7 @@ func (c *Conn) Start(h Handler) {
 func (c *Conn) TrySend(text []byte) bool { return c.send(opText, text, false) }
 
 // Send writes texts that must arrive in their turn, together where it can. A
-// connection that can not keep
-// it ends, which its handler is told.
+// connection that can not keep them ends, which its handler is told.
 func (c *Conn) Send(texts ...[]byte) {
 	buf := frames.Get().(*[]byte)
 	*buf = (*buf)[:0]
