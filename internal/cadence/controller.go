@@ -1,7 +1,6 @@
 package cadence
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -19,14 +18,6 @@ const (
 	// Near spares far visitors always.
 	Near Mode = "near"
 )
-
-// ParseMode returns s as a Mode.
-func ParseMode(s string) (Mode, error) {
-	if m := Mode(s); m == Auto || m == Exact || m == Near {
-		return m, nil
-	}
-	return "", fmt.Errorf("%q: want auto, exact or near", s)
-}
 
 // When the step changes. The two bands are wide enough that a step does not bring
 // about the load that undoes it, and the counts that one bad second (a

@@ -10,19 +10,6 @@ import (
 	"waitroom/internal/room"
 )
 
-func TestParseMode(t *testing.T) {
-	for _, s := range []string{"auto", "exact", "near"} {
-		if m, err := ParseMode(s); err != nil || string(m) != s {
-			t.Errorf("%s: got %q, %v", s, m, err)
-		}
-	}
-	for _, s := range []string{"", "Auto", "near ", "far"} {
-		if m, err := ParseMode(s); err == nil {
-			t.Errorf("%q: got %q, want an error", s, m)
-		}
-	}
-}
-
 // load is a second in which every word cost 10 µs of a tick of 1 s.
 func load(visitors, told int) Load {
 	return Load{Work: time.Duration(told) * 10 * time.Microsecond, Tick: time.Second, Visitors: visitors, Told: told}

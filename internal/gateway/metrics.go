@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"waitroom/internal/socket"
 )
 
 // metrics are labelled by cause only: codes of wire's table, or socket's reasons.
@@ -22,8 +24,12 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	return &metrics{
+	m := &metrics{
 		refused: counter("upgrades_refused_total", "Connections refused before the upgrade; cause is the code."),
 		ended:   counter("connections_ended_total", "Connections that ended; cause is why."),
 	}
+	for _, why := range socket.Whys() { // a cause that has not come yet is 0, and not missing
+		m.ended.WithLabelValues(why.String())
+	}
+	return m
 }

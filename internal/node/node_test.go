@@ -84,15 +84,7 @@ func dial(t testing.TB, url string) redis.UniversalClient {
 
 func newHall(t testing.TB, url string) *hall {
 	t.Helper()
-	key, err := token.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := token.NewKeyring(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &hall{url: url, lines: line.New(dial(t, url)), keys: keys, room: room.Name(testenv.Room(t))}
+	h := &hall{url: url, lines: line.New(dial(t, url)), keys: newHallKeys(t), room: room.Name(testenv.Room(t))}
 	h.create(t)
 	return h
 }

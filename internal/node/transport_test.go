@@ -90,8 +90,7 @@ func TestEarlyFrame(t *testing.T) {
 		nc := n.raw(t)
 		payload := []byte(`{"type":"join"}`)
 		frame := append([]byte{0x81, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...) // masked by zero
-		req := "GET /rooms/" + string(h.room) + "/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+		req := handshake(h.room)
 		if _, err := nc.Write(append([]byte(req), frame...)); err != nil {
 			t.Fatal(err)
 		}
@@ -117,8 +116,7 @@ func TestClosingConnectionsCount(t *testing.T) {
 		n := h.node(t, func(c *gateway.Config) { c.MaxConnections = 2 })
 		for range 2 {
 			nc := n.raw(t)
-			req := "GET /rooms/" + string(h.room) + "/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+			req := handshake(h.room)
 			rubbish := []byte{0x81, 0x83, 0, 0, 0, 0, 'x', 'y', 'z'}
 			if _, err := nc.Write(append([]byte(req), rubbish...)); err != nil {
 				t.Fatal(err)
@@ -145,4 +143,10 @@ func TestClosingConnectionsCount(t *testing.T) {
 		}
 		n.join(t)
 	})
+}
+
+// handshake is a visitor's, by hand.
+func handshake(name room.Name) string {
+	return "GET /rooms/" + string(name) + "/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 }

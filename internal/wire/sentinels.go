@@ -61,17 +61,14 @@ var operators = []row{
 	{room.ErrMemory, MemoryFull}, {room.ErrState, WrongState}, {room.ErrAway, Unavailable},
 }
 
-// CodeOf maps an error to its code; what it does not know is Internal. For errors
-// of a token use PlaceCode or PassCode: without them it is not known which.
-func CodeOf(err error) Code { return find(err, visitors) }
-
-// PlaceCode is CodeOf for who came with a place, or without one.
+// PlaceCode maps an error to its code for who came with a place, or without one; what
+// it does not know is Internal.
 func PlaceCode(err error) Code { return find(err, places, visitors) }
 
-// PassCode is CodeOf for who came with a pass.
+// PassCode is the same for who came with a pass.
 func PassCode(err error) Code { return find(err, passes, visitors) }
 
-// OperatorCode is CodeOf for who typed a command.
+// OperatorCode is the same for who typed a command.
 func OperatorCode(err error) Code { return find(err, operators, visitors) }
 
 func find(err error, tables ...[]row) Code {

@@ -195,10 +195,10 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%s: close code %d and retry %v contradict each other", code, m.Close, m.Retry)
 		}
 	}
-	if got := CodeOf(fmt.Errorf("wrapped: %w", &seat.TakenError{Seats: []seat.ID{"A-1"}})); got != SeatTaken {
+	if got := PassCode(fmt.Errorf("wrapped: %w", &seat.TakenError{Seats: []seat.ID{"A-1"}})); got != SeatTaken {
 		t.Errorf("got %s, want %s", got, SeatTaken)
 	}
-	if got := CodeOf(errors.New("anything")); got != Internal {
+	if got := PassCode(errors.New("anything")); got != Internal {
 		t.Errorf("got %s, want %s", got, Internal)
 	}
 }
