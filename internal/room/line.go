@@ -29,11 +29,15 @@ var (
 // line. The line was not asked.
 var ErrOverloaded = errors.New("too many joins wait for the line")
 
-// Caller goes with every writing call: the epoch the caller believes in and the
-// greatest number it ever saw. The line refuses when it knows less.
+// Caller goes with every writing call: the epoch the caller believes in, the
+// greatest number it heard from the line, and who it is. A mark is raised by what
+// the line answered and by nothing else: what somebody else shows, a place or a
+// fact, is an argument of its own. Process is the id that signs its life, so that
+// the line knows who may still tell it what it lost.
 type Caller struct {
-	Epoch Epoch
-	Mark  Number
+	Epoch   Epoch
+	Mark    Number
+	Process string
 }
 
 // Lane names one sequence of join batches: a node and one of its workers.
@@ -44,24 +48,57 @@ type Lane struct {
 	Batch int64
 }
 
-// Joined answers a join batch: the first Granted visitors of the batch have the
-// numbers First, First+1, …; the others met a full room.
+// LaneState is the last batch of a lane, as the line keeps it.
+type LaneState struct {
+	Lane    Lane // its name and the number of its last batch
+	Epoch   Epoch
+	First   Number
+	Granted int
+	At      time.Time // when it joined, on the line's clock
+}
+
+// Joined answers a join batch: the first Granted visitors of the batch have a
+// number each, the others met a full room.
 type Joined struct {
 	First    Number
 	Granted  int
 	Repeated bool
+	// Known holds the numbers of the batch one by one where some visitor of it was
+	// in the line before; nil otherwise, and they are First, First+1, …
+	Known []Number
+	// First visitors of an empty line: nobody may be looking at it.
+	WasEmpty bool
+}
+
+// Number is that of the visitor at i, below Granted.
+func (j Joined) Number(i int) Number {
+	if j.Known != nil {
+		return j.Known[i]
+	}
+	return j.First + Number(i)
+}
+
+// Mark is the greatest number that the line told in its answer.
+func (j Joined) Mark() Number {
+	if j.Granted == 0 {
+		return 0
+	}
+	return j.First + Number(j.Granted) - 1
 }
 
 // Standing is where a visitor with a place stands.
 type Standing int
 
 // The standings. Gone is a place that left the line and holds no slot: left,
-// missed, finished or lapsed; its visitor is told `spent`.
+// missed, finished or lapsed; its visitor is told `spent`. Unseen is a number that
+// this line does not know to have given: it lost writes, and nobody may be told
+// anything for that.
 const (
 	Gone Standing = iota
 	Waiting
 	Unclaimed
 	Active
+	Unseen
 )
 
 // Place is what a signed place proves, without the signature.
@@ -99,6 +136,13 @@ const MaxRound = 500
 
 // MaxOutbox is the depth of unacknowledged admissions at which rounds stop.
 const MaxOutbox = 10_000
+
+// OutboxBound is how many admissions may wait for Kafka at a rate: ten minutes of
+// it, so that a slow sale and a fast one outlast the same outage; at least 10,000,
+// and at most 1,000,000, which are some 30 MB of Redis.
+func OutboxBound(rate Rate) int64 {
+	return min(max(int64(rate)*600/1000, 10_000), 1_000_000)
+}
 
 // MaxBatch is how many one call joins at most: Lua's unpack ends near 4,000.
 const MaxBatch = 2_000
@@ -144,11 +188,31 @@ type Turn struct {
 	GoneFrom int64
 }
 
-// Admitted is one entry of the line's outbox.
+// Admitted is one admission.
 type Admitted struct {
 	Entry   string // stream entry id, for Relayed
 	Visitor VisitorID
 	Number  Number
 	At      time.Time // the line's clock, µs
 	Epoch   Epoch
+}
+
+// Entry is one entry of the line's outbox: some admissions of one round, at most
+// MaxEntry. It is acknowledged whole.
+type Entry struct {
+	ID       string // of the stream
+	Admitted []Admitted
+	Count    int    // how many visitors it stands for, as far as that can be read
+	Raw      string // what stands in it, where it can't be read
+	Err      error  // why it can't; nil otherwise
+}
+
+// MaxEntry is how many admissions one entry of the outbox holds.
+const MaxEntry = 50
+
+// Pulse is what changes in a line whenever anything in it does: two that are equal
+// are of a line that stood still between them. It can be compared by ==.
+type Pulse struct {
+	Stats Stats
+	Rev   int64 // of the conf
 }
