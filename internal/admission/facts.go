@@ -13,7 +13,7 @@ import (
 
 // slots is what booking facts need of the line. Both are idempotent.
 type slots interface {
-	Finish(ctx context.Context, name room.Name, caller room.Caller, visitor room.VisitorID) (freed bool, err error)
+	Finish(ctx context.Context, name room.Name, caller room.Caller, place room.Place) (freed bool, err error)
 	SoldOut(context.Context, room.Name, room.Epoch) error
 }
 
@@ -55,9 +55,9 @@ func (s *Service) apply(ctx context.Context, fact events.Booking) error {
 	switch fact.Type {
 	case events.TypeFinished:
 		admission, _ := room.ParseAdmission(fact.Admission) // DecodeBooking has checked it
-		caller := room.Caller{Epoch: fact.Epoch, Mark: admission.Number}
+		caller := room.Caller{Epoch: fact.Epoch}
 		var freed bool
-		freed, err = s.line.Finish(ctx, fact.Room, caller, admission.Visitor)
+		freed, err = s.line.Finish(ctx, fact.Room, caller, room.Place{Visitor: admission.Visitor, Number: admission.Number})
 		if did = "finished"; !freed {
 			did = "finished_before" // or lapsed: the slot is free already
 		}

@@ -129,7 +129,7 @@ func TestFactsDead(t *testing.T) {
 // awayLine answers that it is away.
 type awayLine struct{ *world }
 
-func (awayLine) Finish(context.Context, room.Name, room.Caller, room.VisitorID) (bool, error) {
+func (awayLine) Finish(context.Context, room.Name, room.Caller, room.Place) (bool, error) {
 	return false, errNotSent
 }
 

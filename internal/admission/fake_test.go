@@ -61,6 +61,7 @@ type fakeLine struct {
 }
 
 type entry struct {
+	id string
 	room.Admitted
 	read time.Time // zero: never handed out
 }
@@ -181,7 +182,7 @@ func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, lim
 		l.queue, l.credit = l.queue[1:], l.credit-1
 		l.next++
 		id := strconv.Itoa(l.next) + "-0"
-		l.outbox[id] = &entry{Admitted: room.Admitted{Entry: id, Visitor: visitorOf(n), Number: n, At: now, Epoch: l.epoch}}
+		l.outbox[id] = &entry{id: id, Admitted: room.Admitted{Visitor: visitorOf(n), Number: n, At: now, Epoch: l.epoch}}
 		l.admitted = append(l.admitted, n)
 		l.active[visitorOf(n)] = true
 		round.Admitted++
@@ -194,32 +195,33 @@ func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, lim
 
 func (w *world) Oldest(context.Context, room.Name) (time.Time, error) { return time.Time{}, nil }
 
-func (w *world) ReadOutbox(_ context.Context, name room.Name, most int) ([]room.Admitted, error) {
+func (w *world) ReadOutbox(_ context.Context, name room.Name, most int) ([]room.Entry, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l, err := w.line(name, nil)
 	if err != nil {
 		return nil, err
 	}
-	var batch []room.Admitted
+	var batch []room.Entry
 	for i := 1; i <= l.next && len(batch) < most; i++ {
 		e := l.outbox[strconv.Itoa(i)+"-0"]
 		if e != nil && (e.read.IsZero() || time.Since(e.read) >= 30*time.Second) {
 			e.read = time.Now()
-			batch = append(batch, e.Admitted)
+			batch = append(batch, room.Entry{ID: e.id, Count: 1, Admitted: []room.Admitted{e.Admitted}})
 		}
 	}
 	return batch, nil
 }
 
-func (w *world) Relayed(_ context.Context, name room.Name, caller room.Caller, entries []string) error {
+func (w *world) Relayed(_ context.Context, name room.Name, caller room.Caller, entries []room.Entry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l, err := w.line(name, &caller)
 	if err != nil {
 		return err
 	}
-	for _, id := range entries {
+	for _, entry := range entries {
+		id := entry.ID
 		e := l.outbox[id]
 		if e == nil {
 			continue // relayed before
@@ -236,15 +238,16 @@ func admissionID(name room.Name, a room.Admitted) string {
 	return room.Admission{Room: name, Epoch: a.Epoch, Number: a.Number, Visitor: a.Visitor}.String()
 }
 
-func (w *world) Finish(_ context.Context, name room.Name, caller room.Caller, visitor room.VisitorID) (bool, error) {
+func (w *world) Finish(_ context.Context, name room.Name, caller room.Caller, place room.Place) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	caller.Mark = max(caller.Mark, place.Number) // a line that lost its data
 	l, err := w.line(name, &caller)
 	if err != nil {
 		return false, err
 	}
-	freed := l.active[visitor]
-	delete(l.active, visitor)
+	freed := l.active[place.Visitor]
+	delete(l.active, place.Visitor)
 	return freed, nil
 }
 
@@ -457,11 +460,11 @@ func (c *client) Admit(ctx context.Context, name room.Name, caller room.Caller, 
 	return through(c, "admit", func() (room.Round, error) { return c.world.Admit(ctx, name, caller, limit) })
 }
 
-func (c *client) ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Admitted, error) {
-	return through(c, "read", func() ([]room.Admitted, error) { return c.world.ReadOutbox(ctx, name, most) })
+func (c *client) ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Entry, error) {
+	return through(c, "read", func() ([]room.Entry, error) { return c.world.ReadOutbox(ctx, name, most) })
 }
 
-func (c *client) Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []string) error {
+func (c *client) Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []room.Entry) error {
 	_, err := through(c, "relayed", func() (struct{}, error) {
 		return struct{}{}, c.world.Relayed(ctx, name, caller, entries)
 	})

@@ -44,7 +44,7 @@ func (f *faulty) Admit(ctx context.Context, name room.Name, caller room.Caller, 
 	return f.world.Admit(ctx, name, caller, limit)
 }
 
-func (f *faulty) ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Admitted, error) {
+func (f *faulty) ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Entry, error) {
 	if err := f.fault("outbox"); err != nil {
 		return nil, err
 	}

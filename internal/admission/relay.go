@@ -28,8 +28,8 @@ const (
 // one reader; an entry whose reader never said Relayed is handed out again
 // after 30 s. Both are safe to repeat.
 type outbox interface {
-	ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Admitted, error)
-	Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []string) error
+	ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Entry, error)
+	Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []room.Entry) error
 }
 
 // publisher writes to Kafka and returns when all is acknowledged by all in-sync
@@ -85,7 +85,7 @@ func (r *relay) empty(ctx context.Context) {
 			r.outage.Note(ctx, nil) // else an outbox that is empty now would be in trouble for ever
 			return
 		}
-		if !r.move(ctx, batch) || len(batch) < relayBatch {
+		if !r.move(ctx, batch) {
 			return
 		}
 	}
@@ -93,26 +93,28 @@ func (r *relay) empty(ctx context.Context) {
 
 // move publishes one batch and takes it out of the outbox; false when it gave
 // the batch up, which then comes again.
-func (r *relay) move(ctx context.Context, batch []room.Admitted) bool {
-	records := make([]events.Record, len(batch))
-	entries := make([]string, len(batch))
+func (r *relay) move(ctx context.Context, batch []room.Entry) bool {
+	var records []events.Record
 	// The entries themselves say which line they belong to, and how far it was.
-	caller := room.Caller{Epoch: batch[0].Epoch}
-	for i, admitted := range batch {
-		records[i] = events.EncodeAdmitted(r.name, admitted)
-		entries[i] = admitted.Entry
-		caller.Mark = max(caller.Mark, admitted.Number)
+	var caller room.Caller
+	for _, entry := range batch {
+		for _, admitted := range entry.Admitted {
+			records = append(records, events.EncodeAdmitted(r.name, admitted))
+			caller.Epoch, caller.Mark = admitted.Epoch, max(caller.Mark, admitted.Number)
+		}
 	}
 	if !r.publish(ctx, records) {
 		return false
 	}
 	now := time.Now()
 	acked := r.metrics.acked.WithLabelValues(string(r.name))
-	for _, admitted := range batch {
-		acked.Observe(max(0, now.Sub(admitted.At).Seconds()))
+	for _, entry := range batch {
+		for _, admitted := range entry.Admitted {
+			acked.Observe(max(0, now.Sub(admitted.At).Seconds()))
+		}
 	}
-	r.metrics.published.WithLabelValues(string(r.name)).Add(float64(len(batch)))
-	return r.relayed(ctx, caller, entries)
+	r.metrics.published.WithLabelValues(string(r.name)).Add(float64(len(records)))
+	return r.relayed(ctx, caller, batch)
 }
 
 // publish tries without bound until ctx ends: while Kafka is away the batch
@@ -136,7 +138,7 @@ func (r *relay) publish(ctx context.Context, records []events.Record) bool {
 // relayed tries until the line has heard, since an entry published but not
 // acknowledged would be published again. A line that was deleted, or is another
 // one now, has no such entries.
-func (r *relay) relayed(ctx context.Context, caller room.Caller, entries []string) bool {
+func (r *relay) relayed(ctx context.Context, caller room.Caller, entries []room.Entry) bool {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		err := r.line.Relayed(ctx, r.name, caller, entries)
 		switch {

@@ -2,9 +2,20 @@ package line
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"waitroom/internal/room"
+)
+
+const (
+	// maxPruned is how many lapsed deadlines one round takes out: 1 ms of Redis. Those
+	// beyond count as free slots all the same.
+	maxPruned = 1_000
+	// maxFinished is how many visitors one act finishes: about 1 ms of Redis.
+	maxFinished = 1_000
+	// outboxSeconds is how much of the rate the outbox holds; see room.OutboxBound.
+	outboxSeconds = 600
 )
 
 // Admit runs one round: it prunes deadlines, then admits as many as credit,
@@ -12,9 +23,7 @@ import (
 // number of admitters may run rounds of one room at once.
 func (l *Lines) Admit(ctx context.Context, name room.Name, by room.Caller, limit int) (room.Round, error) {
 	limit = max(0, min(limit, room.MaxRound))
-	keys := []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), unclaimedKey(name),
-		activeKey(name), outboxKey(name), bucketKey(name), statsKey(name)}
-	answer, err := l.run(ctx, admitScript, name, keys, string(by.Epoch), int64(by.Mark), l.now(), limit, room.MaxOutbox)
+	answer, err := l.act(ctx, admitScript, name, by, limit, room.MinOutbox, room.MaxOutbox, outboxSeconds, room.MaxEntry, maxPruned)
 	if err != nil {
 		return room.Round{}, err
 	}
@@ -34,17 +43,33 @@ func (l *Lines) Admit(ctx context.Context, name room.Name, by room.Caller, limit
 		SoldOut:   answer.int(12) == 1,
 		Rate:      room.Rate(answer.int(13)),
 		MaxActive: answer.int(14),
+		Seq:       room.Number(answer.int(15)),
 	}
 	return round, answer.bad()
 }
 
 // Finish gives a visitor's slot back, because the shop is done with the visitor.
 // freed is false when it came back before: a repeat, or the deadline.
-func (l *Lines) Finish(ctx context.Context, name room.Name, by room.Caller, visitor room.VisitorID) (freed bool, err error) {
-	keys := []string{confKey(name), seqKey(name), unclaimedKey(name), activeKey(name), statsKey(name)}
-	answer, err := l.run(ctx, finishScript, name, keys, string(by.Epoch), int64(by.Mark), l.now(), string(visitor))
-	if err != nil {
-		return false, err
+func (l *Lines) Finish(ctx context.Context, name room.Name, by room.Caller, place room.Place) (freed bool, err error) {
+	n, err := l.FinishAll(ctx, name, by, []room.Place{place})
+	return n > 0, err
+}
+
+// FinishAll is Finish for many visitors, in acts of maxFinished.
+func (l *Lines) FinishAll(ctx context.Context, name room.Name, by room.Caller, places []room.Place) (freed int, err error) {
+	for part := range slices.Chunk(places, maxFinished) {
+		args := make([]any, 0, 2*len(part))
+		for _, p := range part {
+			args = append(args, string(p.Visitor), int64(p.Number))
+		}
+		answer, err := l.act(ctx, finishScript, name, by, args...)
+		if err != nil {
+			return freed, err
+		}
+		freed += int(answer.int(0))
+		if err := answer.bad(); err != nil {
+			return freed, err
+		}
 	}
-	return answer.int(0) > 0, answer.bad()
+	return freed, nil
 }

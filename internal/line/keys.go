@@ -19,6 +19,10 @@ func closingKey() string { return "wr1:closing" }
 // after the last of them.
 func signsKey() string { return "wr1:signs" }
 
+// busyKey is a stream: rooms in which something happened after a while in which
+// nothing did; maxBusy entries.
+func busyKey() string { return "wr1:busy" }
+
 func key(name room.Name, part string) string { return "wr1:{" + string(name) + "}:" + part }
 
 // confKey is a hash: the configuration, and what came from flags.
@@ -44,10 +48,11 @@ func unclaimedKey(name room.Name) string { return key(name, "unclaimed") }
 func activeKey(name room.Name) string { return key(name, "active") }
 
 // outboxKey is a stream: admissions not yet acknowledged by Kafka, at most
-// room.MaxOutbox.
+// room.OutboxBound of the rate; room.MaxEntry in an entry.
 func outboxKey(name room.Name) string { return key(name, "outbox") }
 
-// bucketKey is a hash: credit in 1e-9 visitors, at in µs, rate.
+// bucketKey is a hash: credit in 1e-9 visitors, at in µs, rate; depth, visitors in the
+// outbox; stepped, while deadlines of a clock that went back are put right.
 func bucketKey(name room.Name) string { return key(name, "bucket") }
 
 // statsKey is a hash of counters.
@@ -57,14 +62,24 @@ func statsKey(name room.Name) string { return key(name, "stats") }
 // with its logo. It is there once something of it was set.
 func eventKey(name room.Name) string { return key(name, "event") }
 
-// laneKey is a string: the last join batch of a lane and its numbers. It
-// expires laneLife after that batch.
-func laneKey(name room.Name, lane string) string { return key(name, "lane:"+lane) }
+// backKey is a bitmap: bit n is set while number n was given and the line does not
+// know to whom: it lost that, or took it back from whom it could not ask. Whoever
+// shows the place comes back to the number. Every bit of it is one of gone.
+func backKey(name room.Name) string { return key(name, "back") }
 
-// others are the keys of a room beside conf and the lanes. With them a room is
-// created, expires and is deleted. The event is the last: alone of them it does not
-// stand in the way of a new line.
-func others(name room.Name) []string {
-	return []string{seqKey(name), bucketKey(name), actsKey(name), queueKey(name), goneKey(name),
-		unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name), eventKey(name)}
+// lifeKey is a hash: what the line lost and who can tell; its fields stand in
+// lua/prelude.lua. A field or two for each process that wrote within half a minute of
+// another, room.MaxSigns of them.
+func lifeKey(name room.Name) string { return key(name, "life") }
+
+// lanesKey is a hash: lane → its last join batch and the batch's numbers. Lanes that
+// joined nobody for laneLife leave it when somebody reads it.
+func lanesKey(name room.Name) string { return key(name, "lanes") }
+
+// keysOf are all keys of a room, as every script of it takes them: the names for them
+// stand in lua/prelude.lua, in this order.
+func keysOf(name room.Name) []string {
+	return []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), backKey(name),
+		unclaimedKey(name), activeKey(name), outboxKey(name), bucketKey(name), statsKey(name),
+		lifeKey(name), lanesKey(name), actsKey(name), eventKey(name)}
 }

@@ -20,6 +20,29 @@ type look struct {
 	waiting, unclaimed, active, outbox int64
 	gone                               []byte
 	conf, stats                        map[string]string
+	life                               room.Life
+}
+
+// lifeFields are those of a line's life that are read with it, in this order.
+var lifeFields = []string{"id", "asking", "hold", "lost_at", "lost", "restored", "fences"}
+
+// readLife reads the values of lifeFields. What is missing is 0: nothing was lost.
+func readLife(values []any) room.Life {
+	n := make([]int64, len(lifeFields))
+	for i := range n {
+		if text, ok := values[i].(string); ok {
+			n[i], _ = strconv.ParseInt(text, 10, 64) // of the id it is 0
+		}
+	}
+	id, _ := values[0].(string)
+	life := room.Life{ID: id, Asking: n[1] > 0, Lost: n[4], Restored: n[5], Fences: n[6]}
+	if n[2] > 0 {
+		life.HoldUntil = time.UnixMilli(n[2]).UTC()
+	}
+	if n[3] > 0 {
+		life.LostAt = time.UnixMilli(n[3]).UTC()
+	}
+	return life
 }
 
 // depth is how much a look reads.
@@ -61,6 +84,7 @@ type lookReads struct {
 	seq, gone                          *redis.StringCmd
 	first                              *redis.ZSliceCmd
 	waiting, unclaimed, active, outbox *redis.IntCmd
+	depth, life                        *redis.SliceCmd
 	conf, stats                        *redis.MapStringStringCmd
 	clock                              *redis.Cmd
 }
@@ -70,6 +94,7 @@ func queueLook(ctx context.Context, p redis.Pipeliner, name room.Name, deep dept
 		seq:   p.Get(ctx, seqKey(name)),
 		first: p.ZRangeWithScores(ctx, queueKey(name), 0, 0),
 		gone:  p.GetRange(ctx, goneKey(name), from, to),
+		life:  p.HMGet(ctx, lifeKey(name), lifeFields...),
 	}
 	if deep >= lookLine {
 		r.waiting = p.ZCard(ctx, queueKey(name))
@@ -80,6 +105,7 @@ func queueLook(ctx context.Context, p redis.Pipeliner, name room.Name, deep dept
 	if deep >= lookEverything {
 		r.unclaimed, r.active = p.ZCard(ctx, unclaimedKey(name)), p.ZCard(ctx, activeKey(name))
 		r.outbox = p.XLen(ctx, outboxKey(name))
+		r.depth = p.HMGet(ctx, bucketKey(name), "depth")
 	}
 	return r
 }
@@ -111,21 +137,26 @@ func (r lookReads) found(l *Lines) (look, error) {
 		}
 		k.now = l.moment(s, us)
 	}
+	k.life = readLife(r.life.Val())
 	if r.outbox != nil {
-		k.unclaimed, k.active, k.outbox = r.unclaimed.Val(), r.active.Val(), r.outbox.Val()
+		k.unclaimed, k.active = r.unclaimed.Val(), r.active.Val()
+		if k.outbox = r.outbox.Val(); k.outbox > 0 { // entries; of admissions there are more
+			depth, _ := r.depth.Val()[0].(string)
+			n, _ := strconv.ParseInt(depth, 10, 64)
+			k.outbox = max(k.outbox, n)
+		}
 	}
 	return k, nil
 }
 
 func (l *Lines) lookByScript(ctx context.Context, name room.Name, from, to int64) (look, error) {
-	keys := []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), unclaimedKey(name),
-		activeKey(name), outboxKey(name), statsKey(name)}
-	r, err := l.run(ctx, lookScript, name, keys, from, to)
+	r, err := l.run(ctx, lookScript, name, keysOf(name), from, to)
 	if err != nil {
 		return look{}, err
 	}
 	found := look{now: l.moment(r.int(0), r.int(1)), waiting: r.int(4), unclaimed: r.int(5), active: r.int(6),
-		outbox: r.int(7), gone: []byte(r.text(8)), conf: r.list(9).fields(), stats: r.list(10).fields()}
+		outbox: r.int(7), gone: []byte(r.text(8)), conf: r.list(9).fields(), stats: r.list(10).fields(),
+		life: readLife(r.list(11).values)}
 	found.setHead(r.int(2), r.int(3))
 	return found, r.bad()
 }

@@ -99,7 +99,7 @@ type model struct {
 	unclaimed map[room.VisitorID]int64
 	active    map[room.VisitorID]int64
 	outbox    []room.Place
-	read      []string // entries some relay has read and not acknowledged
+	read      []room.Entry // some relay has read and not acknowledged them
 	last      map[string]*batch
 	credit    int64 // 1e-9 visitors
 	creditAt  int64
@@ -127,7 +127,7 @@ func newModel(t *rapid.T, rdb *redis.Client, loss *lossy, name room.Name) *model
 	return m
 }
 
-func (m *model) by() room.Caller { return room.Caller{Epoch: m.conf.Epoch, Mark: m.seq} }
+func (m *model) by() room.Caller { return room.Caller{Epoch: m.conf.Epoch, Mark: m.seq, Process: "p"} }
 
 // twice makes one call, now and then with its reply lost: then it took effect,
 // the caller sees ErrAway, and call is made again unless the caller crashed. done
@@ -329,7 +329,7 @@ func (m *model) round(limit int) room.Round {
 		r.Stop, r.Due = stop, due
 		r.Slots, r.Waiting, r.Outbox = int64(len(m.unclaimed)+len(m.active)), int64(len(m.waiting)), int64(len(m.outbox))
 		r.Total, r.Now, r.State, r.SoldOut = m.stats.Admitted, m.clock.at(), m.conf.State, m.conf.SoldOut
-		r.Rate, r.MaxActive = m.conf.Rate, m.conf.MaxActive
+		r.Rate, r.MaxActive, r.Seq = m.conf.Rate, m.conf.MaxActive, m.seq
 		return r
 	}
 	const idle = 100 * time.Millisecond
@@ -449,9 +449,11 @@ func (m *model) finish(t *rapid.T) {
 	effect := func() {
 		_, unclaimed := m.unclaimed[p.Visitor]
 		_, active := m.active[p.Visitor]
-		want = unclaimed || active
+		waits := slices.Contains(m.waiting, p) // its admission may be lost, for all the line knows
+		want = unclaimed || active || waits
 		delete(m.unclaimed, p.Visitor)
 		delete(m.active, p.Visitor)
+		m.waiting = slices.DeleteFunc(slices.Clone(m.waiting), func(q room.Place) bool { return p == q })
 		if want {
 			m.stats.Finished++
 		}
@@ -459,7 +461,7 @@ func (m *model) finish(t *rapid.T) {
 	var got bool
 	var err error
 	if _, done := m.twice(t, effect, func() error {
-		got, err = m.lines.Finish(background(), m.name, m.by(), p.Visitor)
+		got, err = m.lines.Finish(background(), m.name, m.by(), p)
 		return err
 	}); !done {
 		return
@@ -472,33 +474,24 @@ func (m *model) finish(t *rapid.T) {
 
 // relay reads the outbox and acknowledges some of what was ever read.
 func (m *model) relay(t *rapid.T) {
-	entries, err := m.lines.ReadOutbox(background(), m.name, rapid.IntRange(1, 20).Draw(t, "entries"))
+	entries, err := m.lines.ReadOutbox(background(), m.name, rapid.IntRange(1, 20).Draw(t, "admissions"))
 	if err != nil {
 		t.Fatalf("read the outbox: %v", err)
 	}
-	numbers := map[string]room.Number{}
-	for _, e := range entries {
+	for _, e := range admissions(entries) {
 		if !slices.Contains(m.outbox, room.Place{Visitor: e.Visitor, Number: e.Number}) || e.Epoch != m.conf.Epoch {
 			t.Fatalf("outbox: got %+v, which was not admitted or is relayed", e)
 		}
-		m.read = append(m.read, e.Entry)
-		numbers[e.Entry] = e.Number
 	}
+	m.read = append(m.read, entries...)
 	if len(m.read) == 0 || rapid.Bool().Draw(t, "kafka is away") {
 		return
 	}
 	acked := slices.Clone(m.read[:rapid.IntRange(1, len(m.read)).Draw(t, "acknowledged")])
-	all, err := m.rdb.XRange(background(), outboxKey(m.name), "-", "+").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
 	effect := func() {
 		m.read = m.read[min(len(acked), len(m.read)):]
-		for _, e := range all {
-			if slices.Contains(acked, e.ID) {
-				n, _ := strconv.ParseInt(e.Values["n"].(string), 10, 64)
-				m.outbox = slices.DeleteFunc(m.outbox, func(p room.Place) bool { return p.Number == room.Number(n) })
-			}
+		for _, e := range admissions(acked) {
+			m.outbox = slices.DeleteFunc(m.outbox, func(p room.Place) bool { return p.Number == e.Number })
 		}
 	}
 	repeated, _ := m.twice(t, effect, func() error {
@@ -508,7 +501,7 @@ func (m *model) relay(t *rapid.T) {
 		}
 		return err
 	})
-	if !repeated && slices.ContainsFunc(m.read, func(id string) bool { return id == acked[0] }) {
+	if !repeated && slices.ContainsFunc(m.read, func(e room.Entry) bool { return e.ID == acked[0].ID }) {
 		effect()
 	}
 }
@@ -577,14 +570,10 @@ func (m *model) time(t *rapid.T) {
 		333 * time.Millisecond, time.Second, 3 * time.Second, 12 * time.Second}).Draw(t, "time"))
 }
 
-// refused makes every writing call with an epoch or a mark that is not this
-// line's; check then finds nothing changed.
+// refused makes every writing call with an epoch that is not this line's; check then
+// finds nothing changed.
 func (m *model) refused(t *rapid.T) {
-	by, want := m.by(), room.ErrRecovering
-	by.Mark++
-	if rapid.Bool().Draw(t, "epoch") {
-		by, want = room.Caller{Epoch: "aaaaaaaa", Mark: m.seq}, room.ErrEpoch
-	}
+	by, want := room.Caller{Epoch: "aaaaaaaa", Mark: m.seq + 1, Process: "p"}, room.ErrEpoch
 	p := room.Place{Visitor: room.NewVisitorID(), Number: 1}
 	if len(m.places) > 0 {
 		p = m.place(t)
@@ -595,8 +584,8 @@ func (m *model) refused(t *rapid.T) {
 	_, err3 := m.lines.Admit(ctx, m.name, by, 10)
 	_, err4 := m.lines.Claim(ctx, m.name, by, p)
 	err5 := m.lines.Leave(ctx, m.name, by, p)
-	_, err6 := m.lines.Finish(ctx, m.name, by, p.Visitor)
-	err7 := m.lines.Relayed(ctx, m.name, by, append([]string{"1-1"}, m.read...))
+	_, err6 := m.lines.Finish(ctx, m.name, by, p)
+	err7 := m.lines.Relayed(ctx, m.name, by, append([]room.Entry{{ID: "1-1", Count: 1}}, m.read...))
 	for i, err := range []error{err1, err2, err3, err4, err5, err6, err7} {
 		if err != want {
 			t.Fatalf("call %d of a caller %+v: got %v, want %v", i+1, by, err, want)
@@ -681,11 +670,13 @@ func (m *model) check(t *rapid.T) {
 	}
 	var relayed []room.Place
 	for _, e := range outbox.Val() {
-		entry, err := parseEntry(e)
-		if err != nil {
-			t.Fatal(err)
+		entry := parseEntry(e)
+		if entry.Err != nil {
+			t.Fatal(entry.Err)
 		}
-		relayed = append(relayed, room.Place{Visitor: entry.Visitor, Number: entry.Number})
+		for _, a := range entry.Admitted {
+			relayed = append(relayed, room.Place{Visitor: a.Visitor, Number: a.Number})
+		}
 	}
 	if !slices.Equal(relayed, m.outbox) {
 		t.Fatalf("outbox: got %v, want %v", relayed, m.outbox)

@@ -13,24 +13,21 @@ import (
 const maxStands = 1_000
 
 var standings = map[string]room.Standing{
-	"gone": room.Gone, "waiting": room.Waiting, "unclaimed": room.Unclaimed, "active": room.Active,
+	"gone": room.Gone, "waiting": room.Waiting, "unclaimed": room.Unclaimed, "active": room.Active, "unseen": room.Unseen,
 }
 
 // Rejoin answers visitors who come back with their places, in their order. Who
-// waits keeps its number. A number that this line never gave is ErrRecovering.
+// waits keeps its number; who has a number that the line lost comes back to it.
 func (l *Lines) Rejoin(ctx context.Context, name room.Name, by room.Caller, places []room.Place) ([]room.Stand, error) {
-	keys := []string{confKey(name), seqKey(name), queueKey(name), unclaimedKey(name), activeKey(name)}
-	return l.stands(places, func(part []any) (reply, error) {
-		return l.run(ctx, rejoinScript, name, keys, append([]any{string(by.Epoch), int64(by.Mark), l.now()}, part...)...)
-	})
+	return l.stands(places, func(part []any) (reply, error) { return l.act(ctx, rejoinScript, name, by, part...) })
 }
 
-// Stands answers where visitors stand, in their order, and changes nothing.
+// Stands answers where visitors stand, in their order, and changes nothing. Unseen is
+// who may come back by Rejoin.
 func (l *Lines) Stands(ctx context.Context, name room.Name, places []room.Place) ([]room.Stand, error) {
-	keys := []string{confKey(name), seqKey(name), queueKey(name), unclaimedKey(name), activeKey(name)}
 	return l.stands(places, func(part []any) (reply, error) {
 		// Not EVALSHA_RO: miniredis takes TIME for a write.
-		return l.run(ctx, standsScript, name, keys, append([]any{l.now()}, part...)...)
+		return l.run(ctx, standsScript, name, keysOf(name), append([]any{l.now()}, part...)...)
 	})
 }
 
@@ -79,9 +76,7 @@ func readStand(r reply, i int, now int64) room.Stand {
 // for every repeat. Who still waits gets Waiting and no error; who missed it, left
 // or is done gets ErrSpent.
 func (l *Lines) Claim(ctx context.Context, name room.Name, by room.Caller, place room.Place) (room.Stand, error) {
-	keys := []string{confKey(name), seqKey(name), queueKey(name), unclaimedKey(name), activeKey(name), statsKey(name)}
-	answer, err := l.run(ctx, claimScript, name, keys, string(by.Epoch), int64(by.Mark), l.now(),
-		string(place.Visitor), int64(place.Number), closedLife.Milliseconds())
+	answer, err := l.act(ctx, claimScript, name, by, string(place.Visitor), int64(place.Number), closedLife.Milliseconds())
 	if err != nil {
 		return room.Stand{}, err
 	}
@@ -89,8 +84,11 @@ func (l *Lines) Claim(ctx context.Context, name room.Name, by room.Caller, place
 	if err := answer.bad(); err != nil {
 		return room.Stand{}, err
 	}
-	if stand.Standing == room.Gone {
+	switch stand.Standing {
+	case room.Gone:
 		return stand, room.ErrSpent
+	case room.Unseen:
+		return stand, room.ErrRecovering // until it has come back by Rejoin
 	}
 	return stand, nil
 }
@@ -98,9 +96,7 @@ func (l *Lines) Claim(ctx context.Context, name room.Name, by room.Caller, place
 // Leave takes a waiting or unclaimed visitor out for good. ErrActive when the
 // visitor is in the shop; ErrSpent when it is gone, so also for a repeat.
 func (l *Lines) Leave(ctx context.Context, name room.Name, by room.Caller, place room.Place) error {
-	keys := []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), unclaimedKey(name), activeKey(name), statsKey(name)}
-	answer, err := l.run(ctx, leaveScript, name, keys, string(by.Epoch), int64(by.Mark), l.now(),
-		string(place.Visitor), int64(place.Number))
+	answer, err := l.act(ctx, leaveScript, name, by, string(place.Visitor), int64(place.Number))
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (l *Lines) Snapshot(ctx context.Context, name room.Name, from int64) (room.
 	conf, err1 := parseConf(found.conf)
 	stats, err2 := parseStats(found.stats)
 	return room.Snapshot{Conf: conf, Now: found.now, Seq: found.seq, Head: found.head, Waiting: found.waiting,
-		Admitted: stats.Admitted, Gone: found.gone, GoneFrom: from}, errors.Join(err1, err2)
+		Admitted: stats.Admitted, Gone: found.gone, GoneFrom: from, Life: found.life}, errors.Join(err1, err2)
 }
 
 // Turn reads the head of a line and up to 4 KB of the bitmap from there. from is
@@ -46,7 +46,7 @@ func (l *Lines) Turn(ctx context.Context, name room.Name, from int64) (room.Turn
 		return room.Turn{}, err
 	}
 	// What is before the head is gone and need not be looked at.
-	t := room.Turn{Seq: found.seq, Head: found.head, GoneFrom: int64(found.head) >> 3}
+	t := room.Turn{Seq: found.seq, Head: found.head, GoneFrom: int64(found.head) >> 3, Life: found.life.ID}
 	if skip := t.GoneFrom - from; skip >= 0 && skip < int64(len(found.gone)) {
 		t.Gone = found.gone[skip:]
 	}
@@ -63,24 +63,28 @@ func (l *Lines) Status(ctx context.Context, name room.Name) (room.Status, error)
 	stats, err2 := parseStats(found.stats)
 	return room.Status{Name: name, Conf: conf, Now: found.now, Seq: found.seq, Head: found.head,
 		Waiting: found.waiting, Unclaimed: found.unclaimed, Active: found.active, Outbox: found.outbox,
-		Stats: stats}, errors.Join(err1, err2)
+		Stats: stats, Life: found.life}, errors.Join(err1, err2)
 }
 
 func parseStats(fields map[string]string) (room.Stats, error) {
-	var err error
-	count := func(field string) int64 {
-		text, has := fields[field]
-		if !has {
-			return 0 // nothing of the kind happened yet
+	n, err := parseCounts(fields, "joined", "admitted", "claimed", "missed", "left", "finished", "lapsed", "refused")
+	return room.Stats{Joined: n[0], Admitted: n[1], Claimed: n[2], Missed: n[3], Left: n[4], Finished: n[5],
+		Lapsed: n[6], Refused: n[7]}, err
+}
+
+// parseCounts reads counters; one that is missing is 0, since nothing of its kind
+// happened yet.
+func parseCounts(fields map[string]string, names ...string) ([]int64, error) {
+	counts := make([]int64, len(names))
+	var errs []error
+	for i, name := range names {
+		if text, has := fields[name]; has {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("stats %s: %w", name, err))
+			}
+			counts[i] = n
 		}
-		n, e := strconv.ParseInt(text, 10, 64)
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("stats %s: %w", field, e))
-		}
-		return n
 	}
-	s := room.Stats{Joined: count("joined"), Admitted: count("admitted"), Claimed: count("claimed"),
-		Missed: count("missed"), Left: count("left"), Finished: count("finished"),
-		Lapsed: count("lapsed"), Refused: count("refused")}
-	return s, err
+	return counts, errors.Join(errs...)
 }

@@ -74,11 +74,9 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	if listed >= room.MaxRooms {
 		return fmt.Errorf("%w: %d", room.ErrTooMany, listed)
 	}
-	// conf, seq, bucket and acts, then what must not be there, then the event.
-	keys := append([]string{confKey(name)}, others(name)...)
 	args := append([]any{l.now(), actor, room.MaxActs}, wholeEventArgs(event)...)
 	args = append(args, confArgs(conf)...)
-	answer, err := l.run(ctx, createScript, name, keys, args...)
+	answer, err := l.run(ctx, createScript, name, keysOf(name), args...)
 	if errors.Is(err, room.ErrExists) && answer.text(0) == string(conf.Epoch) {
 		err = nil // the same room, made by a call whose answer was lost
 	}
@@ -110,8 +108,7 @@ func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor st
 	if err != nil {
 		return translate(err)
 	}
-	keys := append([]string{confKey(name), queueKey(name), unclaimedKey(name), outboxKey(name)}, others(name)...)
-	answer, err := l.run(ctx, deleteScript, name, keys, l.now(), digit(force))
+	answer, err := l.run(ctx, deleteScript, name, keysOf(name), l.now(), digit(force))
 	if err != nil {
 		return err
 	}

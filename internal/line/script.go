@@ -20,28 +20,48 @@ var sources embed.FS
 // The scripts, sent by EVALSHA and loaded when the server answers that it does
 // not have one: after a restart, a promotion, or the first time.
 var (
-	createScript   = load("create")
-	setScript      = load("set")
-	soldOutScript  = load("sold_out")
-	deleteScript   = load("delete")
-	joinScript     = load("join")
-	rejoinScript   = load("rejoin")
-	standsScript   = load("stands")
-	admitScript    = load("admit")
-	claimScript    = load("claim")
-	leaveScript    = load("leave")
-	finishScript   = load("finish")
-	relayedScript  = load("relayed")
-	lookScript     = load("look")
-	signScript     = load("sign")
-	signsScript    = load("signs")
+	// Of operators, and reads.
+	createScript = load("clock", "prelude", "create")
+	setScript    = load("clock", "prelude", "set")
+	deleteScript = load("clock", "prelude", "delete")
+	standsScript = load("clock", "prelude", "stands")
+	lookScript   = load("clock", "prelude", "look")
+	groupScript  = load("clock", "prelude", "group")
+	// Of the fleet's processes: guarded.
+	joinScript     = load("clock", "prelude", "guard", "join")
+	rejoinScript   = load("clock", "prelude", "guard", "rejoin")
+	reportScript   = load("clock", "prelude", "guard", "report")
+	admitScript    = load("clock", "prelude", "guard", "admit")
+	claimScript    = load("clock", "prelude", "guard", "claim")
+	leaveScript    = load("clock", "prelude", "guard", "leave")
+	finishScript   = load("clock", "prelude", "guard", "finish")
+	soldOutScript  = load("clock", "prelude", "guard", "sold_out")
+	relayedScript  = load("clock", "prelude", "guard", "relayed")
+	giveBackScript = load("clock", "prelude", "guard", "give_back")
+	// Of no room.
+	signScript  = load("clock", "sign")
+	signsScript = load("clock", "signs")
+
 	errReply       = errors.New("unexpected reply of a script")
 	errMissingConf = errors.New("conf is missing")
 )
 
-// load panics on a name that is not embedded: the program can't have been built
-// with it.
-func load(name string) *redis.Script { return redis.NewScript(source("prelude") + source(name)) }
+// load puts files behind each other. It panics on a name that is not embedded: the
+// program can't have been built with it.
+func load(names ...string) *redis.Script {
+	var text strings.Builder
+	for _, name := range names {
+		text.WriteString(source(name))
+	}
+	return redis.NewScript(text.String())
+}
+
+// act runs a guarded script of a room: what all of them take, then args.
+func (l *Lines) act(ctx context.Context, s *redis.Script, name room.Name, by room.Caller, args ...any) (reply, error) {
+	all := make([]any, 0, 4+len(args))
+	all = append(all, string(by.Epoch), int64(by.Mark), l.now(), by.Process)
+	return l.run(ctx, s, name, keysOf(name), append(all, args...)...)
+}
 
 func source(name string) string {
 	text, err := sources.ReadFile("lua/" + name + ".lua")

@@ -58,7 +58,7 @@ func (h *hand) pass(d time.Duration)  { h.us.Add(d.Microseconds()) }
 func (h *hand) at() time.Time         { return micros(h.now()) }
 func (h *hand) ms() int64             { return h.now() / 1000 }
 func ptr[T any](v T) *T               { return &v }
-func caller(e room.Epoch) room.Caller { return room.Caller{Epoch: e} }
+func caller(e room.Epoch) room.Caller { return room.Caller{Epoch: e, Process: "test"} }
 func roomName(t testing.TB) room.Name { return room.Name(testenv.Room(t)) }
 func background() context.Context     { return context.Background() }
 func visitors(n int) []room.VisitorID {

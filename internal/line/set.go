@@ -21,12 +21,10 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	if err := ch.Valid(); err != nil {
 		return room.Changed{}, err
 	}
-	keys := []string{confKey(name), bucketKey(name), actsKey(name), seqKey(name), queueKey(name),
-		goneKey(name), unclaimedKey(name), activeKey(name), outboxKey(name), statsKey(name), eventKey(name)}
 	args := []any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
 		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch)}
 	args = append(append(args, eventArgs(ch.Event)...), changeArgs(ch)...)
-	answer, err := l.run(ctx, setScript, name, keys, args...)
+	answer, err := l.run(ctx, setScript, name, keysOf(name), args...)
 	if err != nil {
 		return room.Changed{}, err
 	}
@@ -79,8 +77,7 @@ func readField(r reply, i int) room.Field {
 // SoldOut says that every seat of this epoch's sale is booked. A repeat changes
 // nothing; a fact of another epoch is ErrEpoch.
 func (l *Lines) SoldOut(ctx context.Context, name room.Name, epoch room.Epoch) error {
-	keys := []string{confKey(name), seqKey(name), actsKey(name)}
-	_, err := l.run(ctx, soldOutScript, name, keys, string(epoch), 0, l.now(), "booker", room.MaxActs)
+	_, err := l.act(ctx, soldOutScript, name, room.Caller{Epoch: epoch, Process: "booker"}, "booker", room.MaxActs)
 	return err
 }
 

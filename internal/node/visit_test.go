@@ -93,7 +93,7 @@ func TestPlaceComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.lines.Finish(t.Context(), h.room, room.Caller{Epoch: h.epoch}, v.Visitor); err != nil {
+		if _, err := h.lines.Finish(t.Context(), h.room, room.Caller{Epoch: h.epoch}, room.Place{Visitor: v.Visitor, Number: v.Number}); err != nil {
 			t.Fatal(err)
 		}
 		spent := n1.back(t, joined.Place)

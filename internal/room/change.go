@@ -139,6 +139,7 @@ type Status struct {
 	Active    int64
 	Outbox    int64 // admissions that Kafka has not acknowledged
 	Stats     Stats
+	Life      Life
 }
 
 // Act is one entry of the audit stream.

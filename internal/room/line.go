@@ -128,20 +128,24 @@ const (
 	StopOpening Stop = "opening" // not open yet
 	StopClosed  Stop = "closed"  // by an operator
 	StopSoldOut Stop = "sold_out"
-	StopOutbox  Stop = "outbox" // deeper than MaxOutbox: Kafka is in trouble
+	StopOutbox  Stop = "outbox" // as deep as OutboxBound: Kafka is in trouble
 )
 
 // MaxRound is how many one call admits at most: about 2 ms of Redis.
 const MaxRound = 500
 
-// MaxOutbox is the depth of unacknowledged admissions at which rounds stop.
-const MaxOutbox = 10_000
+// MinOutbox and MaxOutbox bound OutboxBound. A million admissions are some 30 MB of
+// Redis.
+const (
+	MinOutbox = 10_000
+	MaxOutbox = 1_000_000
+)
 
 // OutboxBound is how many admissions may wait for Kafka at a rate: ten minutes of
-// it, so that a slow sale and a fast one outlast the same outage; at least 10,000,
-// and at most 1,000,000, which are some 30 MB of Redis.
+// it, so that a slow sale and a fast one outlast the same outage; at least MinOutbox,
+// at most MaxOutbox. Rounds stop at it.
 func OutboxBound(rate Rate) int64 {
-	return min(max(int64(rate)*600/1000, 10_000), 1_000_000)
+	return min(max(int64(rate)/1000*600, MinOutbox), MaxOutbox)
 }
 
 // MaxBatch is how many one call joins at most: Lua's unpack ends near 4,000.
@@ -155,9 +159,10 @@ type Round struct {
 	Stop     Stop
 	Due      time.Duration // until the next visitor can be admitted; 0 with StopMore
 	Last     Number        // greatest number admitted by this call, 0 when none
+	Seq      Number        // last number given
 	Slots    int64         // unclaimed and active together, after the call
 	Waiting  int64
-	Outbox   int64
+	Outbox   int64 // admissions
 
 	// What the line knows beside it, at the same moment.
 	Total     int64     // ever admitted, by all admitters
@@ -178,6 +183,20 @@ type Snapshot struct {
 	Admitted int64  // ever admitted: the difference of two reads is the outflow
 	Gone     []byte // the bitmap from byte GoneFrom on; bits before it count as gone
 	GoneFrom int64
+	Life     Life
+}
+
+// Life is one life of a line's data, and what is known of the loss that it began with.
+// Two reads with another ID are of two lives: what was told by the first may be gone
+// in the second.
+type Life struct {
+	ID        string
+	Asking    bool      // the line waits for its processes' marks: nobody gets a number
+	HoldUntil time.Time // nobody behind the loss is admitted before; zero: nothing is held
+	LostAt    time.Time // when the loss was noticed; zero: there was none
+	Lost      int64     // numbers whose holders the line did not know then
+	Restored  int64     // of these came back
+	Fences    int64     // losses so far
 }
 
 // Turn is the read of the turn tick: the head and a window of the bitmap.
@@ -186,11 +205,11 @@ type Turn struct {
 	Head     Number
 	Gone     []byte // at most 4 KiB from byte GoneFrom on
 	GoneFrom int64
+	Life     string // the ID of the line's life
 }
 
 // Admitted is one admission.
 type Admitted struct {
-	Entry   string // stream entry id, for Relayed
 	Visitor VisitorID
 	Number  Number
 	At      time.Time // the line's clock, µs
@@ -213,6 +232,9 @@ const MaxEntry = 50
 // Pulse is what changes in a line whenever anything in it does: two that are equal
 // are of a line that stood still between them. It can be compared by ==.
 type Pulse struct {
-	Stats Stats
-	Rev   int64 // of the conf
+	Stats     Stats
+	Rev       int64 // of the conf
+	Losses    int64 // how often the line was fenced
+	Restored  int64 // places that came back to their numbers
+	GivenBack int64 // numbers of batches that nobody heard of
 }

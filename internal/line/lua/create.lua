@@ -1,35 +1,35 @@
 -- create: a new line, empty, with its first number still to give.
 --
--- KEYS  1 conf  2 seq  3 bucket  4 acts  5 queue  6 gone  7 unclaimed
---       8 active  9 outbox  10 stats  11 event
+-- KEYS  the room's, as the prelude names them
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 bytes of the logo
 --       5 how many fields of the event are told, 0 for no event
 --       then the event's fields, then conf's: name, value, …
 -- reply {'ok'} | {'exists', epoch}: epoch is '' when a line without its conf
 --       is in the way
 
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
+local epoch = redis.call('HGET', conf, 'epoch')
 if epoch then return {'exists', epoch} end
 -- Never a new line over the rest of an old one: its places would come back.
 -- What the sale before was for is no such rest.
-for i = 2, 10 do
-  if redis.call('EXISTS', KEYS[i]) == 1 then return {'exists', ''} end
+for i = 2, #KEYS do
+  if KEYS[i] ~= event and redis.call('EXISTS', KEYS[i]) == 1 then return {'exists', ''} end
 end
 local now = clock(ARGV[1])
 local conf_from = 6 + 2 * tonumber(ARGV[5])
 local fields = {}
 for i = conf_from, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(fields))
+redis.call('HSET', conf, unpack(fields))
 -- In ms, so that who knows several lines of this name knows the newest.
-redis.call('HSET', KEYS[1], 'rev', 1, 'created_ms', math.floor(now / 1000))
-redis.call('DEL', KEYS[11])
+redis.call('HSET', conf, 'rev', 1, 'created_ms', math.floor(now / 1000))
+redis.call('DEL', event)
 if conf_from > 6 then
-  redis.call('HSET', KEYS[1], 'event_rev', 1)
-  redis.call('HSET', KEYS[11], 'rev', 1, 'logo_bytes', ARGV[4])
-  for i = 6, conf_from - 1, 2 do redis.call('HSET', KEYS[11], ARGV[i], ARGV[i + 1]) end
+  redis.call('HSET', conf, 'event_rev', 1)
+  redis.call('HSET', event, 'rev', 1, 'logo_bytes', ARGV[4])
+  for i = 6, conf_from - 1, 2 do redis.call('HSET', event, ARGV[i], ARGV[i + 1]) end
 end
-redis.call('SET', KEYS[2], 0)
-local rate = redis.call('HGET', KEYS[1], 'rate')
-redis.call('HSET', KEYS[3], 'credit', 0, 'at', now, 'rate', rate)
-redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'create')
+redis.call('SET', seq, 0)
+redis.call('HSET', life, 'replid', replication(), 'id', newborn(now))
+local rate = redis.call('HGET', conf, 'rate')
+redis.call('HSET', bucket, 'credit', 0, 'at', now, 'rate', rate)
+redis.call('XADD', acts, 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'create')
 return {'ok'}

@@ -1,63 +1,93 @@
 -- join: new visitors to the tail of the line, a batch at once.
 --
--- KEYS  1 conf  2 seq  3 queue  4 gone  5 stats  6 lane
--- ARGV  1 epoch  2 mark  3 now override in µs (unused, the same place in all)
---       4 batch number of the lane  5 greatest number  6 ms a lane is kept
---       then visitors
--- reply {'ok', first number, how many got one, 1 when repeated}
+-- KEYS  the room's, as the prelude names them
+-- ARGV  1 to 4 as guard has them  5 lane  6 batch number of the lane  7 greatest
+--       number  then visitors
+-- reply {'ok', first number, how many got one, 1 when repeated, 1 when the line was
+--        empty before, {numbers one by one, if some visitor was known}}
 --     | {'absent'|'epoch'|'recovering'|'stale'|'closed'|'sold_out'}
 -- The first visitors of the batch got first, first+1, …; the rest met a full
 -- room. A batch equal to the lane's last is answered as before and changes
 -- nothing, since its reply may be lost without the caller knowing.
 
-local last, refused = guard(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local last, refused = guard(0, true)
 if not last then return {refused} end
 
--- The lane's last batch: epoch:batch:first:count.
-local lane = redis.call('GET', KEYS[6])
-if lane then
-  local epoch, before, first, count = string.match(lane, '^(%w+):(%d+):(%d+):(%d+)$')
-  if epoch == ARGV[1] then
-    local batch = tonumber(ARGV[4])
-    if batch == tonumber(before) then return {'ok', tonumber(first), tonumber(count), 1} end
-    if batch < tonumber(before) then return {'stale'} end
+-- The numbers of a batch in which somebody was known.
+local function numbers(first, count)
+  local each = {}
+  for i = 1, count do
+    each[i] = tonumber(redis.call('ZSCORE', queue, ARGV[7 + i]) or first + i - 1)
   end
+  return each
 end
 
-local asked = #ARGV - 6
-local conf = redis.call('HMGET', KEYS[1], 'state', 'sold_out', 'max_waiting')
-if conf[1] == 'closed' or conf[2] == '1' then
-  redis.pcall('HINCRBY', KEYS[5], 'refused', asked) -- a full memory must not hide why
-  if conf[1] == 'closed' then return {'closed'} end
+-- The lane's last batch: epoch:batch:first:count:ms, and :k when somebody in it was
+-- known. One that was given back has no first number.
+local lane = redis.call('HGET', lanes, ARGV[5])
+if lane then
+  local epoch, before, first, count, known = string.match(lane, '^(%w+):(%d+):(%d+):(%d+):%d+:?(k?)$')
+  if epoch == ARGV[1] then
+    local batch = tonumber(ARGV[6])
+    if batch < tonumber(before) or batch == tonumber(before) and first == '0' then return {'stale'} end
+    if batch == tonumber(before) then
+      first, count = tonumber(first), tonumber(count)
+      return {'ok', first, count, 1, 0, known == 'k' and numbers(first, count) or {}}
+    end
+  end
+end
+if asking then return {'recovering'} end
+
+local asked = #ARGV - 7
+local c = redis.call('HMGET', conf, 'state', 'sold_out', 'max_waiting')
+if c[1] == 'closed' or c[2] == '1' then
+  redis.pcall('HINCRBY', stats, 'refused', asked) -- a full memory must not hide why
+  if c[1] == 'closed' then return {'closed'} end
   return {'sold_out'}
 end
 
-local space = math.min(tonumber(conf[3]) - redis.call('ZCARD', KEYS[3]), tonumber(ARGV[5]) - last)
+local waiting = redis.call('ZCARD', queue)
+local space = math.min(tonumber(c[3]) - waiting, tonumber(ARGV[7]) - last)
 local count = math.max(0, math.min(asked, space))
 if count == 0 then
-  redis.pcall('HINCRBY', KEYS[5], 'refused', asked)
-  return {'ok', 0, 0, 0}
+  redis.pcall('HINCRBY', stats, 'refused', asked)
+  return {'ok', 0, 0, 0, 0, {}}
 end
 
 -- The first write asks for memory on purpose: a full Redis refuses a join here,
 -- before anything is done.
-local first = redis.call('INCRBY', KEYS[2], count) - count + 1
+local first = redis.call('INCRBY', seq, count) - count + 1
 local members = {}
 for i = 1, count do
   members[2 * i - 1] = first + i - 1
-  members[2 * i] = ARGV[6 + i]
+  members[2 * i] = ARGV[7 + i]
 end
-local added = redis.call('ZADD', KEYS[3], 'NX', unpack(members))
+local added = redis.call('ZADD', queue, 'NX', unpack(members))
+local field, each = '', {}
 if added < count then
   -- A visitor in line already keeps its number. The one it got here is taken
   -- and nobody's: without its bit everyone behind would be one off for good.
+  field, each = ':k', numbers(first, count)
   for i = 1, count do
-    if tonumber(redis.call('ZSCORE', KEYS[3], members[2 * i])) ~= members[2 * i - 1] then
-      redis.call('SETBIT', KEYS[4], members[2 * i - 1], 1)
-    end
+    if each[i] ~= first + i - 1 then redis.call('SETBIT', gone, first + i - 1, 1) end
   end
 end
-redis.call('SET', KEYS[6], ARGV[1] .. ':' .. ARGV[4] .. ':' .. text(first) .. ':' .. text(count), 'PX', ARGV[6])
-redis.call('HINCRBY', KEYS[5], 'joined', added)
-if asked > count then redis.call('HINCRBY', KEYS[5], 'refused', asked - count) end
-return {'ok', first, count, 0}
+redis.call('HSET', lanes, ARGV[5], table.concat({ARGV[1], ARGV[6], text(first), text(count), text(now_ms) .. field}, ':'))
+redis.call('HINCRBY', stats, 'joined', added)
+if asked > count then redis.call('HINCRBY', stats, 'refused', asked - count) end
+
+-- What a loss may take is measured here: joins in a second, and the most of those in
+-- the last minute.
+local second = math.floor(now_ms / 1000)
+local l = redis.call('HMGET', life, 'second', 'now', 'peak', 'peak_at')
+if tonumber(l[1] or '0') == second then
+  redis.call('HINCRBY', life, 'now', added)
+else
+  local before, peak = tonumber(l[2] or '0'), tonumber(l[3] or '0')
+  if before > peak or now_ms - tonumber(l[4] or '0') > 60000 then
+    redis.call('HSET', life, 'peak', text(before), 'peak_at', text(now_ms))
+  end
+  redis.call('HSET', life, 'second', text(second), 'now', added)
+end
+signed()
+return {'ok', first, count, 0, waiting == 0 and 1 or 0, each}

@@ -1,22 +1,24 @@
 -- leave: a visitor goes for good, waiting or unclaimed.
 --
--- KEYS  1 conf  2 seq  3 queue  4 gone  5 unclaimed  6 active  7 stats
--- ARGV  1 epoch  2 mark  3 now override in µs  4 visitor  5 number
--- reply {'ok', where it stood: waiting, unclaimed, active or gone}
---     | {'absent'|'epoch'|'recovering'}
--- Nothing is done for active (the shop says when) and gone.
+-- KEYS  the room's, as the prelude names them
+-- ARGV  1 to 4 as guard has them  5 visitor  6 number
+-- reply {'ok', where it stood: waiting, unclaimed, active or gone} | {'absent'|'epoch'}
+-- Nothing is done for active (the shop says when) and gone. Whose number the line
+-- lost leaves it without having come back.
 
-local last, refused = guard(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
-if not last or tonumber(ARGV[5]) > last then return {refused or 'recovering'} end
-local now_ms = math.floor(clock(ARGV[3]) / 1000)
-local standing = stand(KEYS[3], KEYS[5], KEYS[6], ARGV[4], ARGV[5], now_ms)
+local last, refused = guard(tonumber(ARGV[6]))
+if not last then return {refused} end
+local standing = stand(ARGV[5], ARGV[6], now_ms, lapse)
 if standing == 'waiting' then
-  redis.call('ZREM', KEYS[3], ARGV[4])
-  redis.call('SETBIT', KEYS[4], ARGV[5], 1)
+  redis.call('ZREM', queue, ARGV[5])
+  redis.call('SETBIT', gone, ARGV[6], 1)
 elseif standing == 'unclaimed' then
-  redis.call('ZREM', KEYS[5], ARGV[4])
+  redis.call('ZREM', unclaimed, ARGV[5])
+elseif standing == 'gone' and redis.call('GETBIT', back, ARGV[6]) == 1 then
+  redis.call('SETBIT', back, ARGV[6], 0)
+  standing = 'waiting'
 else
   return {'ok', standing}
 end
-redis.call('HINCRBY', KEYS[7], 'left', 1)
+redis.call('HINCRBY', stats, 'left', 1)
 return {'ok', standing}

@@ -1,35 +1,35 @@
--- prelude: put in front of every script; what they share, nothing by itself.
---
--- A number becomes text only by `text`, since Lua's own conversion cuts
--- microseconds on Redis (and not on miniredis, where a test would stay green).
--- A number handed to redis.call or to the reply needs no text: both keep whole
--- numbers below 2^53 as they are.
+-- prelude: put in front of every script of a room; what they share, nothing by
+-- itself. All of them take the same keys in the same order, so that no script can
+-- call one by another's name.
 
-local function text(x) return string.format('%.0f', x) end
+local conf, seq, queue, gone, back, unclaimed, active, outbox, bucket, stats, life, lanes, acts, event =
+  unpack(KEYS, 1, 14)
 
--- clock: microseconds of this Redis, or the override when it is above 0.
-local function clock(override)
-  local us = tonumber(override)
-  if us > 0 then return us end
-  local t = redis.call('TIME')
-  return t[1] * 1000000 + t[2]
-end
+-- life is a hash about what this line lost, and who can tell:
+--   replid      the replication id of Redis under which this line last wrote
+--   id          of this life, replid:µs; another one after each fence
+--   at:P        ms at which process P last wrote here
+--   asking      ms until which processes are asked for their marks; no number is
+--               given meanwhile
+--   ask:P       process P was alive before the loss and was not heard since
+--   hold, lo    ms until which nobody beyond number lo is admitted, so that those
+--               who come back are not overtaken
+--   latest      ms beyond which the hold is not put off
+--   lapse       ms before which no claim lapses
+--   second, now, peak  how many joined in this second, and at most in one of the
+--               last minute; peak_at, ms
+--   lost_at, lost, restored, fences  for people who look
 
--- guard: nil and why this line refuses the caller, or the last number given.
--- A line that knows less than its caller has lost writes: going on would give
--- the same numbers again.
-local function guard(conf, seq, epoch, mark)
-  local has = redis.call('HGET', conf, 'epoch')
-  if not has then return nil, 'absent' end
-  if has ~= epoch then return nil, 'epoch' end
-  local last = tonumber(redis.call('GET', seq) or '-1')
-  if last < 0 or last < tonumber(mark) then return nil, 'recovering' end
-  return last
-end
+local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000
+local asking_ms = 3000
+local alive_ms = 30000 -- who wrote so shortly before the last one counts as alive then
+local fresh_ms = 5000 -- how old at:P grows before it is written again
+local unseen_least, unseen_seconds = 65536, 4
+local most_processes = 128
 
 -- stand: where a visitor with a number stands, and its deadline in ms.
 -- A number that is not the one in the queue is nobody's place.
-local function stand(queue, unclaimed, active, visitor, number, now_ms)
+local function stand(visitor, number, now_ms, lapse)
   local deadline = redis.call('ZSCORE', active, visitor)
   if deadline then
     deadline = tonumber(deadline)
@@ -38,7 +38,7 @@ local function stand(queue, unclaimed, active, visitor, number, now_ms)
   end
   deadline = redis.call('ZSCORE', unclaimed, visitor)
   if deadline then
-    deadline = tonumber(deadline)
+    deadline = math.max(tonumber(deadline), lapse)
     if deadline > now_ms then return 'unclaimed', deadline end
     return 'gone', 0
   end
@@ -50,13 +50,50 @@ end
 -- settle: the bucket's credit at now, in 1e-9 visitors. Thousandths per second
 -- times microseconds is that unit, so nothing is rounded; all is below 2^53.
 -- The smaller rate counts when the bucket was left at another one, a clock that
--- went back gives nothing, and a bucket that is missing starts empty.
-local function settle(bucket, rate, burst, now)
+-- went back gives nothing, and a bucket that is missing starts empty. Third: by how
+-- many µs the clock went back.
+local function settle(rate, burst, now)
   local b = redis.call('HMGET', bucket, 'credit', 'at', 'rate')
-  if not (b[1] and b[2] and b[3]) then return 0, true end
+  if not (b[1] and b[2] and b[3]) then return 0, true, 0 end
   local elapsed = now - tonumber(b[2])
   local stale = elapsed < 0 or tonumber(b[3]) ~= rate
+  local backwards = math.max(0, -elapsed)
   if elapsed < 0 then elapsed = 0 end
   local credit = tonumber(b[1]) + elapsed * math.min(rate, tonumber(b[3]))
-  return math.min(credit, burst * 1000000000), stale
+  return math.min(credit, burst * 1000000000), stale, backwards
+end
+
+-- replication: the id under which this Redis replicates; another one after each
+-- restart and each promotion.
+local function replication()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or 'none'
+end
+
+-- newborn: the id of a life that begins now.
+local function newborn(now)
+  return table.concat({replication(), text(now)}, ':')
+end
+
+-- fill: sets the bits from first to last of a bitmap in which all of them are 0 (so
+-- that an edge's bits may be added). Ten bits are cheaper one by one.
+local function fill(bitmap, first, last)
+  if last - first < 10 then
+    for n = first, last do redis.call('SETBIT', bitmap, n, 1) end
+    return
+  end
+  local from, to = math.floor(first / 8), math.floor(last / 8)
+  local function edge(byte, mask)
+    local has = redis.call('GETRANGE', bitmap, byte, byte)
+    redis.call('SETRANGE', bitmap, byte, string.char((string.byte(has) or 0) + mask))
+  end
+  if first % 8 > 0 then
+    edge(from, 2 ^ (8 - first % 8) - 1)
+    from = from + 1
+  end
+  if last % 8 < 7 then
+    edge(to, 256 - 2 ^ (7 - last % 8))
+    to = to - 1
+  end
+  if to >= from then redis.call('SETRANGE', bitmap, from, string.rep('\255', to - from + 1)) end
 end

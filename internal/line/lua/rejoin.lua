@@ -1,22 +1,30 @@
--- rejoin: visitors come back with their places. Who waits stays where it is;
--- nothing is written until places can come back into a gap.
+-- rejoin: visitors come back with their places. Who waits stays where it is; who
+-- has a number whose holder the line does not know any more comes back to it.
 --
--- KEYS  1 conf  2 seq  3 queue  4 unclaimed  5 active
--- ARGV  1 epoch  2 mark  3 now override in µs, then visitor, number, …
--- reply {'ok', now in µs, {standing, deadline in ms, …}}
---     | {'absent'|'epoch'|'recovering'}
+-- KEYS  the room's, as the prelude names them
+-- ARGV  1 to 4 as guard has them  then visitor, number, …
+-- reply {'ok', now in µs, {standing, deadline in ms, …}, how many came back}
+--     | {'absent'|'epoch'}
 
-local last, refused = guard(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+-- A place proves that its number was given: a line that never gave it has lost
+-- writes, and the place must not be called spent for that.
+local seen = 0
+for i = 6, #ARGV, 2 do seen = math.max(seen, tonumber(ARGV[i])) end
+local last, refused = guard(seen)
 if not last then return {refused} end
-local now = clock(ARGV[3])
-local now_ms = math.floor(now / 1000)
-local stands = {}
-for i = 4, #ARGV, 2 do
-  -- A place proves that its number was given: a line that never gave it has
-  -- lost writes, and the place must not be called spent for that.
-  if tonumber(ARGV[i + 1]) > last then return {'recovering'} end
-  local standing, deadline = stand(KEYS[3], KEYS[4], KEYS[5], ARGV[i], ARGV[i + 1], now_ms)
+local stands, returned = {}, 0
+for i = 5, #ARGV, 2 do
+  local visitor, number = ARGV[i], ARGV[i + 1]
+  local standing, deadline = stand(visitor, number, now_ms, lapse)
+  if standing == 'gone' and redis.call('GETBIT', back, number) == 1
+    and not redis.call('ZSCORE', queue, visitor) then
+    redis.call('ZADD', queue, number, visitor)
+    redis.call('SETBIT', gone, number, 0)
+    redis.call('SETBIT', back, number, 0)
+    standing, returned = 'waiting', returned + 1
+  end
   stands[#stands + 1] = standing
   stands[#stands + 1] = deadline
 end
-return {'ok', now, stands}
+if returned > 0 then came_back(returned) end
+return {'ok', now, stands, returned}

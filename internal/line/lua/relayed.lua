@@ -1,13 +1,19 @@
--- relayed: Kafka has these admissions. Acknowledged and deleted in one act:
--- apart, an entry between the two counts in XLEN for ever, and the room stops.
+-- relayed: Kafka has these entries. Acknowledged and deleted in one act: apart, an
+-- entry between the two counts in the stream for ever, and the room stops.
 --
--- KEYS  1 conf  2 seq  3 outbox
--- ARGV  1 epoch  2 mark  3 now override in µs (unused)  4 group, then entry ids
--- reply {'ok', entries deleted} | {'absent'|'epoch'|'recovering'}
+-- KEYS  the room's, as the prelude names them
+-- ARGV  1 to 4 as guard has them  5 group, then entry id, visitors in it, …
+-- reply {'ok', entries deleted} | {'absent'|'epoch'}
 
-local last, refused = guard(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local last, refused = guard()
 if not last then return {refused} end
-local ids = {}
-for i = 5, #ARGV do ids[#ids + 1] = ARGV[i] end
-redis.call('XACK', KEYS[3], ARGV[4], unpack(ids))
-return {'ok', redis.call('XDEL', KEYS[3], unpack(ids))}
+local deleted, visitors = 0, 0
+for i = 6, #ARGV, 2 do
+  redis.call('XACK', outbox, ARGV[5], ARGV[i])
+  if redis.call('XDEL', outbox, ARGV[i]) == 1 then
+    deleted = deleted + 1
+    visitors = visitors + tonumber(ARGV[i + 1])
+  end
+end
+if deleted > 0 then redis.call('HINCRBY', bucket, 'depth', -visitors) end
+return {'ok', deleted}

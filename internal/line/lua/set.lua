@@ -1,7 +1,6 @@
 -- set: change some fields of a live room.
 --
--- KEYS  1 conf  2 bucket  3 acts  4 seq  5 queue  6 gone  7 unclaimed
---       8 active  9 outbox  10 stats  11 event
+-- KEYS  the room's, as the prelude names them
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
 --       from flags  5 ms below which a flag's value is recent  6 ms until a
 --       closed room's keys expire  7 'pause', 'resume' or ''
@@ -11,7 +10,6 @@
 --     | {'ok', rev, burst raised to or 0, state,
 --        {field, old, new, …}, {field, old, new, age in ms, …}}
 
-local conf, bucket = KEYS[1], KEYS[2]
 if redis.call('EXISTS', conf) == 0 then return {'absent'} end
 local now = clock(ARGV[1])
 local now_ms = math.floor(now / 1000)
@@ -129,7 +127,7 @@ end
 -- The event is a key of its own, so that the nodes' read of conf each second
 -- carries no logo; `event_rev` there tells them when to read it. Its field `logo`
 -- says which one, and stands for the bytes in whatever is compared or told.
-local event, told = KEYS[11], {}
+local told = {}
 for i = 10, conf_from - 1, 2 do
   local field = ARGV[i]
   local old = redis.call('HGET', event, field) or ''
@@ -162,20 +160,20 @@ if #changed + #told > 0 then
   -- Until now the old rate and burst held: what the bucket gained is counted
   -- by them, so that no order of changes admits more than rate·t + burst.
   if wanted.rate or wanted.burst then
-    local credit = settle(bucket, old_rate, old_burst, now)
+    local credit = settle(old_rate, old_burst, now)
     local burst = tonumber(wanted.burst or old_burst)
     credit = math.min(credit, burst * 1000000000)
     redis.call('HSET', bucket, 'credit', credit, 'at', now, 'rate', rate)
   end
   for i = 1, #changed, 3 do redis.call('HSET', conf, changed[i], changed[i + 2]) end
   redis.call('HINCRBY', conf, 'rev', 1)
-  redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', unpack(entry))
+  redis.call('XADD', acts, 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', unpack(entry))
   if wanted.state then
     state = wanted.state
     if state == 'closed' then
       -- What a closed room may still write to must be there to expire.
-      redis.call('SETBIT', KEYS[6], 0, 0)
-      redis.call('HINCRBY', KEYS[10], 'joined', 0)
+      redis.call('SETBIT', gone, 0, 0)
+      redis.call('HINCRBY', stats, 'joined', 0)
       for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
     else
       for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end

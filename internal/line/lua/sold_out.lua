@@ -1,18 +1,15 @@
 -- sold_out: every seat is booked, says the shop. Final until the operator adds
 -- seats; a repeat changes nothing.
 --
--- KEYS  1 conf  2 seq  3 acts
--- ARGV  1 epoch  2 mark  3 now override in µs  4 actor  5 acts kept
--- reply {'ok'} | {'absent'|'epoch'|'recovering'}
+-- KEYS  the room's, as the prelude names them
+-- ARGV  1 to 4 as guard has them  5 actor  6 acts kept
+-- reply {'ok'} | {'absent'|'epoch'}
 
-local last, refused = guard(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local last, refused = guard()
 if not last then return {refused} end
-if redis.call('HGET', KEYS[1], 'sold_out') == '1' then return {'ok'} end
--- HDEL first: the first write of a script must not ask for memory, and a full
--- Redis has to hear this too.
-redis.call('HDEL', KEYS[1], 'sold_out')
-redis.call('HSET', KEYS[1], 'sold_out', 1)
-redis.call('HINCRBY', KEYS[1], 'rev', 1)
-redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[5], '*', 'at', clock(ARGV[3]), 'actor', ARGV[4], 'act', 'set',
+if redis.call('HGET', conf, 'sold_out') == '1' then return {'ok'} end
+redis.call('HSET', conf, 'sold_out', 1)
+redis.call('HINCRBY', conf, 'rev', 1)
+redis.call('XADD', acts, 'MAXLEN', ARGV[6], '*', 'at', now, 'actor', ARGV[5], 'act', 'set',
   'old:sold_out', '0', 'new:sold_out', '1')
 return {'ok'}
