@@ -1,0 +1,478 @@
+package line
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"waitroom/internal/room"
+	"waitroom/internal/testenv"
+)
+
+// TestLosses walks a line that loses its last writes now and then, with processes that
+// die with it or live on, each with a mark of its own, and with visitors who keep what
+// they were told. What counts is what visitors were told: no number twice, nobody lost,
+// nobody overtaken, nobody admitted under two ids.
+func TestLosses(t *testing.T) {
+	t.Run("redis", func(t *testing.T) { walkLosses(t, testenv.Redis(t), "80") })
+	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "15") })
+}
+
+func walkLosses(t *testing.T, rdb *redis.Client, checks string) {
+	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "80", "rapid.seed": modelSeed} {
+		f := flag.Lookup(name)
+		before := f.Value.String()
+		if before != f.DefValue {
+			continue
+		}
+		if err := f.Value.Set(value); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Value.Set(before) })
+	}
+	loss := &lossy{}
+	rdb.AddHook(loss)
+	name := roomName(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newLosing(rt, rdb, loss, name)
+		defer w.end()
+		rt.Repeat(map[string]func(*rapid.T){
+			"":         w.check,
+			"join":     w.join,
+			"join two": w.join,
+			"admit":    w.admit,
+			"rounds":   w.admit,
+			"claim":    w.claim,
+			"leave":    w.leave,
+			"finish":   w.finish,
+			"save":     w.save,
+			"lose":     w.lose,
+			"restart":  w.restart,
+			"pass":     w.pass,
+			"back":     w.back,
+		})
+		w.settle(rt)
+	})
+}
+
+// losing is what the processes and visitors of one line know, beside the line.
+type losing struct {
+	rdb   *redis.Client
+	loss  *lossy
+	lines *Lines
+	clock *hand
+	name  room.Name
+	conf  room.Conf
+
+	procs    []*proc
+	started  int // processes ever
+	visitors map[room.VisitorID]*told
+	numbers  map[room.Number]room.VisitorID // told to whom
+	saved    bool
+	savedAt  map[room.VisitorID]bool // admitted when the checkpoint was taken
+	strays   map[room.VisitorID]bool // joined in a batch whose answer nobody heard
+}
+
+// proc is one process: what it heard from the line and who is connected to it.
+type proc struct {
+	name  string
+	mark  room.Number
+	life  string
+	lane  room.Lane
+	alive bool
+}
+
+// told is one visitor and what it knows of itself.
+type told struct {
+	place    room.Place
+	at       *proc // connected to; nil: its process died
+	admitted bool  // ever, as an admit call answered or a look found
+	claimed  bool
+	over     bool // left, finished
+	absent   time.Duration
+}
+
+func newLosing(t *rapid.T, rdb *redis.Client, loss *lossy, name room.Name) *losing {
+	w := &losing{rdb: rdb, loss: loss, clock: newHand(), name: name, visitors: map[room.VisitorID]*told{},
+		numbers: map[room.Number]room.VisitorID{}, strays: map[room.VisitorID]bool{}}
+	w.lines = New(rdb, WithClock(w.clock.now))
+	w.conf = openConf()
+	w.conf.Rate = room.Rate(rapid.SampledFrom([]int64{2_000, 50_000}).Draw(t, "rate"))
+	w.conf.Burst = max(w.conf.Rate.MinBurst(), 10)
+	w.conf.MaxActive = rapid.SampledFrom([]int64{5, 1000}).Draw(t, "cap")
+	w.conf.Claim, w.conf.Pass = time.Hour, 24*time.Hour
+	if err := w.lines.Create(background(), name, w.conf, "losses"); err != nil {
+		t.Fatalf("create: %v", err)
+	}
+	for range 3 {
+		w.start()
+	}
+	return w
+}
+
+func (w *losing) end() {
+	_ = w.lines.Delete(background(), w.name, true, "losses")
+	for _, k := range keysOf(w.name) {
+		w.rdb.Del(background(), w.copyOf(k))
+	}
+}
+
+func (w *losing) start() *proc {
+	w.started++
+	p := &proc{name: fmt.Sprintf("p%d", w.started), alive: true}
+	p.lane = room.Lane{Name: p.name + "-1"}
+	w.procs = append(w.procs, p)
+	return p
+}
+
+func (w *losing) proc(t *rapid.T) *proc {
+	return rapid.SampledFrom(w.procs).Draw(t, "process")
+}
+
+func (w *losing) by(p *proc) room.Caller {
+	return room.Caller{Epoch: w.conf.Epoch, Mark: p.mark, Process: p.name}
+}
+
+// anyone is some visitor who was told a place and is not over.
+func (w *losing) anyone(t *rapid.T, which func(*told) bool) *told {
+	var ids []room.Number
+	for n, id := range w.numbers {
+		if v := w.visitors[id]; !v.over && which(v) {
+			ids = append(ids, n)
+		}
+	}
+	if len(ids) == 0 {
+		t.Skip("nobody")
+	}
+	slices.Sort(ids)
+	return w.visitors[w.numbers[rapid.SampledFrom(ids).Draw(t, "number")]]
+}
+
+func (w *losing) join(t *rapid.T) {
+	p := w.proc(t)
+	if p.life == "" {
+		w.tick(t, p) // a node reads a line before it joins anybody
+	}
+	ids := visitors(rapid.IntRange(1, 30).Draw(t, "visitors"))
+	p.lane.Batch++
+	lost := rapid.IntRange(0, 9).Draw(t, "fate") == 0
+	w.loss.next.Store(lost)
+	joined, err := w.lines.Join(background(), w.name, w.by(p), p.lane, ids)
+	w.loss.next.Store(false)
+	switch {
+	case lost && errors.Is(err, room.ErrAway):
+		// The process gives up, or dies; nobody was told.
+		for _, id := range ids {
+			w.strays[id] = true
+		}
+		if rapid.Bool().Draw(t, "gives back") {
+			if _, err := w.lines.GiveBack(background(), w.name, w.by(p), p.lane, false); err != nil {
+				t.Fatalf("give back: %v", err)
+			}
+			if _, err := w.lines.Join(background(), w.name, w.by(p), p.lane, ids); !errors.Is(err, room.ErrStaleBatch) {
+				t.Fatalf("a batch given back, again: got %v, want %v", err, room.ErrStaleBatch)
+			}
+		}
+		return
+	case errors.Is(err, room.ErrRecovering):
+		return
+	case err != nil:
+		t.Fatalf("join: %v", err)
+	}
+	p.mark = max(p.mark, joined.Mark())
+	for i := range joined.Granted {
+		n := joined.Number(i)
+		if other, twice := w.numbers[n]; twice {
+			t.Fatalf("number %d was told to %s and to %s", n, other, ids[i])
+		}
+		w.numbers[n] = ids[i]
+		w.visitors[ids[i]] = &told{place: room.Place{Visitor: ids[i], Number: n}, at: p}
+	}
+}
+
+// entitled are those below number n who must not be overtaken: connected all the time,
+// or back, and neither admitted ever nor over.
+func (w *losing) entitled(n room.Number) (before []room.Place) {
+	for _, v := range w.visitors {
+		if v.place.Number < n && v.at != nil && !v.admitted && !v.over && v.absent == 0 {
+			before = append(before, v.place)
+		}
+	}
+	return before
+}
+
+func (w *losing) admit(t *rapid.T) {
+	p := w.proc(t)
+	inside := w.inside(t)
+	round, err := w.lines.Admit(background(), w.name, w.by(p), rapid.SampledFrom([]int{1, 10, room.MaxRound}).Draw(t, "limit"))
+	if err != nil {
+		t.Fatalf("admit: %v", err)
+	}
+	p.mark = max(p.mark, round.Seq)
+	for id := range w.inside(t) {
+		if _, was := inside[id]; was {
+			continue
+		}
+		v := w.visitors[id]
+		if v == nil {
+			if !w.strays[id] {
+				t.Fatalf("admitted %s, whom nobody knows", id)
+			}
+			continue
+		}
+		if v.over {
+			t.Fatalf("admitted %+v, who left or was done", v)
+		}
+		for _, other := range w.entitled(v.place.Number) {
+			if w.visitors[other.Visitor] != v {
+				if _, in := w.inside(t)[other.Visitor]; !in {
+					t.Fatalf("admitted %v before %v", v.place, other)
+				}
+			}
+		}
+		v.admitted = true
+	}
+}
+
+// inside is who has a slot.
+func (w *losing) inside(t *rapid.T) map[room.VisitorID]bool {
+	all := map[room.VisitorID]bool{}
+	for _, key := range []string{unclaimedKey(w.name), activeKey(w.name)} {
+		members, err := w.rdb.ZRange(background(), key, 0, -1).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range members {
+			all[room.VisitorID(m)] = true
+		}
+	}
+	return all
+}
+
+func (w *losing) claim(t *rapid.T) {
+	v := w.anyone(t, func(v *told) bool { return v.at != nil && v.admitted })
+	stand, err := w.lines.Claim(background(), w.name, w.by(v.at), v.place)
+	switch {
+	case errors.Is(err, room.ErrRecovering): // its tick brings it back first
+	case err != nil:
+		t.Fatalf("claim of %+v: %v", v, err)
+	case stand.Standing == room.Active:
+		v.claimed = true
+	}
+}
+
+func (w *losing) leave(t *rapid.T) {
+	v := w.anyone(t, func(v *told) bool { return v.at != nil && !v.claimed })
+	err := w.lines.Leave(background(), w.name, w.by(v.at), v.place)
+	if err != nil {
+		t.Fatalf("leave of %+v: %v", v, err)
+	}
+	v.over = true
+}
+
+// finish comes from the shop, which never forgets; whoever claimed may be finished.
+func (w *losing) finish(t *rapid.T) {
+	v := w.anyone(t, func(v *told) bool { return v.claimed })
+	if _, err := w.lines.Finish(background(), w.name, w.by(w.proc(t)), v.place); err != nil {
+		t.Fatalf("finish of %+v: %v", v, err)
+	}
+	v.over = true
+}
+
+func (w *losing) copyOf(key string) string { return key + ":copy" }
+
+// save remembers the line as it is.
+func (w *losing) save(t *rapid.T) {
+	ctx := background()
+	for _, k := range keysOf(w.name) {
+		w.rdb.Del(ctx, w.copyOf(k))
+		if err := w.rdb.Copy(ctx, k, w.copyOf(k), w.rdb.Options().DB, true).Err(); err != nil {
+			t.Fatalf("copy %s: %v", k, err)
+		}
+	}
+	w.saved = true
+}
+
+// lose brings an older line back, as a power cut or a promotion does: under another
+// replication id. Some processes die in the same moment; one at least lives.
+func (w *losing) lose(t *rapid.T) {
+	if !w.saved {
+		t.Skip("nothing saved")
+	}
+	ctx := background()
+	for _, k := range keysOf(w.name) {
+		w.rdb.Del(ctx, k)
+		if err := w.rdb.Copy(ctx, w.copyOf(k), k, w.rdb.Options().DB, true).Err(); err != nil {
+			t.Fatalf("copy %s: %v", k, err)
+		}
+	}
+	w.restarted(t)
+	// What of leaving and finishing was lost comes again: the shop's facts are read
+	// once more, and who left is gone for good as a person.
+	for _, v := range w.visitors {
+		if v.over && v.claimed {
+			if _, err := w.lines.Finish(ctx, w.name, w.by(w.procs[0]), v.place); err != nil {
+				t.Fatalf("finish again: %v", err)
+			}
+		}
+		if v.over && !v.claimed {
+			if err := w.lines.Leave(ctx, w.name, w.by(w.procs[0]), v.place); err != nil && !errors.Is(err, room.ErrSpent) {
+				t.Fatalf("leave again: %v", err)
+			}
+		}
+	}
+	if rapid.Bool().Draw(t, "deaths") {
+		w.die(t)
+	}
+}
+
+// restart is a restart that loses nothing.
+func (w *losing) restart(t *rapid.T) { w.restarted(t) }
+
+func (w *losing) restarted(t *rapid.T) {
+	w.clock.pass(time.Millisecond)
+	if err := w.rdb.HSet(background(), lifeKey(w.name), "replid", "before").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *losing) die(t *rapid.T) {
+	dead := rapid.SampledFrom(w.procs).Draw(t, "dead")
+	dead.alive = false
+	w.procs = slices.DeleteFunc(w.procs, func(p *proc) bool { return p == dead })
+	for _, v := range w.visitors {
+		if v.at == dead {
+			v.at, v.absent = nil, 1
+		}
+	}
+	w.start()
+}
+
+// pass lets time go by in steps of a second, after each of which every process looks
+// at the line, as nodes do.
+func (w *losing) pass(t *rapid.T) {
+	for d := rapid.SampledFrom([]time.Duration{10 * time.Millisecond, time.Second, 4 * time.Second, 15 * time.Second}).Draw(t, "time"); d > 0; d -= time.Second {
+		w.clock.pass(min(d, time.Second))
+		for _, p := range w.procs {
+			w.tick(t, p)
+		}
+	}
+}
+
+// tick is what a process does once a second: it reads, and in another life of the line
+// than before it tells its mark and brings its visitors back.
+func (w *losing) tick(t *rapid.T, p *proc) {
+	ctx := background()
+	last, _, err := w.lines.Report(ctx, w.name, w.by(p))
+	if err != nil {
+		t.Fatalf("report: %v", err)
+	}
+	p.mark = max(p.mark, last)
+	snap, err := w.lines.Snapshot(ctx, w.name, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.life != "" && p.life != snap.Life.ID {
+		var mine []*told
+		for _, v := range w.visitors {
+			if v.at == p && !v.over {
+				mine = append(mine, v)
+			}
+		}
+		w.rejoin(t, p, mine)
+	}
+	p.life = snap.Life.ID
+}
+
+// back lets somebody whose process died come back through another one.
+func (w *losing) back(t *rapid.T) {
+	v := w.anyone(t, func(v *told) bool { return v.at == nil })
+	v.at = w.proc(t)
+	w.rejoin(t, v.at, []*told{v})
+}
+
+func (w *losing) rejoin(t *rapid.T, p *proc, all []*told) {
+	if len(all) == 0 {
+		return
+	}
+	places := make([]room.Place, len(all))
+	for i, v := range all {
+		places[i] = v.place
+	}
+	stands, err := w.lines.Rejoin(background(), w.name, w.by(p), places)
+	if err != nil {
+		t.Fatalf("rejoin: %v", err)
+	}
+	for i, stand := range stands {
+		v := all[i]
+		switch stand.Standing {
+		case room.Gone, room.Unseen:
+			t.Fatalf("rejoin of %+v: got %+v: lost", v, stand)
+		case room.Unclaimed:
+			if stand.Left < time.Minute {
+				t.Fatalf("rejoin of %+v: %v left to claim", v, stand.Left)
+			}
+		}
+	}
+}
+
+// check holds the invariant of the bitmaps.
+func (w *losing) check(t *rapid.T) {
+	ctx := background()
+	seq, _ := w.rdb.Get(ctx, seqKey(w.name)).Int64()
+	gone, _ := w.rdb.Get(ctx, goneKey(w.name)).Bytes()
+	back, _ := w.rdb.Get(ctx, backKey(w.name)).Bytes()
+	queue, err := w.rdb.ZRangeWithScores(ctx, queueKey(w.name), 0, -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holders := map[int64]int{}
+	for _, z := range queue {
+		holders[int64(z.Score)]++
+	}
+	bit := func(b []byte, n int64) bool { return n>>3 < int64(len(b)) && b[n>>3]&(0x80>>(n&7)) != 0 }
+	for n := int64(0); n < max(seq+1, int64(max(len(gone), len(back)))*8); n++ {
+		in := n > 0 && n <= seq
+		if in && bit(gone, n) == (holders[n] == 1) || !in && (bit(gone, n) || holders[n] > 0) || holders[n] > 1 {
+			t.Fatalf("number %d of %d: gone %v, %d holders", n, seq, bit(gone, n), holders[n])
+		}
+		if bit(back, n) && !bit(gone, n) {
+			t.Fatalf("number %d may come back and is not gone", n)
+		}
+	}
+}
+
+// settle lets everybody come back and a minute pass: then each visitor stands
+// somewhere, and joins are possible again.
+func (w *losing) settle(t *rapid.T) {
+	for _, v := range w.visitors {
+		if v.at == nil && !v.over {
+			v.at = w.procs[0]
+			w.rejoin(t, v.at, []*told{v})
+		}
+	}
+	for range 20 {
+		w.clock.pass(time.Second)
+		for _, p := range w.procs {
+			w.tick(t, p)
+		}
+	}
+	for _, v := range w.visitors {
+		if !v.over {
+			w.rejoin(t, v.at, []*told{v})
+		}
+	}
+	p := w.procs[0]
+	p.lane.Batch++
+	joined, err := w.lines.Join(background(), w.name, w.by(p), p.lane, visitors(1))
+	if err != nil || joined.Granted != 1 {
+		t.Fatalf("join in the end: got %+v, %v", joined, err)
+	}
+	w.check(t)
+}
