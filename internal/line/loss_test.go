@@ -54,6 +54,7 @@ func walkLosses(t *testing.T, rdb *redis.Client, checks string) {
 			"save":     w.save,
 			"lose":     w.lose,
 			"restart":  w.restart,
+			"flush":    w.flush,
 			"pass":     w.pass,
 			"back":     w.back,
 		})
@@ -84,6 +85,7 @@ type proc struct {
 	name  string
 	mark  room.Number
 	life  string
+	saved room.Saved
 	lane  room.Lane
 	alive bool
 }
@@ -111,7 +113,7 @@ func newLosing(t *rapid.T, rdb *redis.Client, loss *lossy, name room.Name) *losi
 		t.Fatalf("create: %v", err)
 	}
 	for range 3 {
-		w.start()
+		w.tick(t, w.start())
 	}
 	return w
 }
@@ -313,8 +315,16 @@ func (w *losing) lose(t *rapid.T) {
 		}
 	}
 	w.restarted(t)
-	// What of leaving and finishing was lost comes again: the shop's facts are read
-	// once more, and who left is gone for good as a person.
+	w.again(t)
+	if rapid.Bool().Draw(t, "deaths") {
+		w.die(t)
+	}
+}
+
+// again: what of leaving and finishing was lost comes again. The shop's facts are read
+// once more, and who left is gone for good as a person.
+func (w *losing) again(t *rapid.T) {
+	ctx := background()
 	for _, v := range w.visitors {
 		if v.over && v.claimed {
 			if _, err := w.lines.Finish(ctx, w.name, w.by(w.procs[0]), v.place); err != nil {
@@ -326,9 +336,6 @@ func (w *losing) lose(t *rapid.T) {
 				t.Fatalf("leave again: %v", err)
 			}
 		}
-	}
-	if rapid.Bool().Draw(t, "deaths") {
-		w.die(t)
 	}
 }
 
@@ -370,6 +377,13 @@ func (w *losing) pass(t *rapid.T) {
 func (w *losing) tick(t *rapid.T, p *proc) {
 	ctx := background()
 	last, _, err := w.lines.Report(ctx, w.name, w.by(p))
+	if errors.Is(err, room.ErrUnknown) && p.life != "" {
+		// The whole line is lost, and nobody deleted it.
+		if err := w.lines.Recreate(ctx, w.name, w.by(p), p.saved); err != nil {
+			t.Fatalf("recreate: %v", err)
+		}
+		last, _, err = w.lines.Report(ctx, w.name, w.by(p))
+	}
 	if err != nil {
 		t.Fatalf("report: %v", err)
 	}
@@ -387,7 +401,31 @@ func (w *losing) tick(t *rapid.T, p *proc) {
 		}
 		w.rejoin(t, p, mine)
 	}
-	p.life = snap.Life.ID
+	p.life, p.saved = snap.Life.ID, snap.Saved
+}
+
+// flush loses the whole line, and the list of rooms with it.
+func (w *losing) flush(t *rapid.T) {
+	for _, p := range w.procs {
+		if p.life == "" {
+			w.tick(t, p) // else it might be that nobody knows the line
+		}
+	}
+	w.clock.pass(time.Millisecond)
+	ctx := background()
+	w.rdb.Del(ctx, keysOf(w.name)...)
+	w.rdb.SRem(ctx, roomsKey(), string(w.name))
+	if rapid.Bool().Draw(t, "deaths") {
+		w.die(t)
+	}
+	order := rapid.Permutation(w.procs).Draw(t, "order")
+	for _, p := range order {
+		if p.life != "" {
+			w.tick(t, p)
+			w.clock.pass(200 * time.Millisecond)
+		}
+	}
+	w.again(t)
 }
 
 // back lets somebody whose process died come back through another one.

@@ -38,6 +38,7 @@ var (
 	soldOutScript  = load("clock", "prelude", "guard", "sold_out")
 	relayedScript  = load("clock", "prelude", "guard", "relayed")
 	giveBackScript = load("clock", "prelude", "guard", "give_back")
+	recreateScript = load("clock", "prelude", "guard", "recreate")
 	// Of no room.
 	signScript  = load("clock", "sign")
 	signsScript = load("clock", "signs")

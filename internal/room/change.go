@@ -140,6 +140,7 @@ type Status struct {
 	Outbox    int64 // admissions that Kafka has not acknowledged
 	Stats     Stats
 	Life      Life
+	Saved     Saved
 }
 
 // Act is one entry of the audit stream.

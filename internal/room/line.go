@@ -184,7 +184,19 @@ type Snapshot struct {
 	Gone     []byte // the bitmap from byte GoneFrom on; bits before it count as gone
 	GoneFrom int64
 	Life     Life
+	Saved    Saved
 }
+
+// Saved is what a process remembers of a line, so that it can bring it back should
+// Redis lose it whole: the conf as it stood there, and the event where it was read.
+// Nobody but the line's adapter looks inside.
+type Saved struct {
+	Conf  map[string]string
+	Event map[string]string
+}
+
+// Epoch is the line's.
+func (s Saved) Epoch() Epoch { return Epoch(s.Conf["epoch"]) }
 
 // Life is one life of a line's data, and what is known of the loss that it began with.
 // Two reads with another ID are of two lives: what was told by the first may be gone

@@ -32,6 +32,8 @@ end
 local function fence(last, most, id)
   redis.call('HDEL', life, 'replid')
   local newest, asked = 0, false
+  -- Asked before, and nobody knows whom: a second loss changes nothing about that.
+  local unheard = asking and redis.call('HGET', life, 'known') == '0'
   local had = redis.call('HGETALL', life)
   for i = 1, #had, 2 do
     if string.sub(had[i], 1, 3) == 'at:' then newest = math.max(newest, tonumber(had[i + 1])) end
@@ -47,7 +49,7 @@ local function fence(last, most, id)
   end
   redis.call('HSET', life, 'replid', id, 'id', newborn(now), 'asking', text(now_ms + asking_ms),
     'hold', text(now_ms + hold_ms), 'latest', text(now_ms + hold_most_ms), 'lo', text(hold_until > now_ms and math.min(hold_lo, last) or last),
-    'lost_at', text(now_ms), 'known', (newest > 0 or asked) and 1 or 0)
+    'lost_at', text(now_ms), 'known', (newest > 0 or asked) and not unheard and 1 or 0)
   if hold_until <= now_ms then redis.call('HSET', life, 'lost', 0, 'restored', 0) end
   redis.call('HINCRBY', life, 'fences', 1)
   redis.call('HINCRBY', stats, 'fences', 1)

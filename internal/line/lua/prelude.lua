@@ -11,6 +11,7 @@ local conf, seq, queue, gone, back, unclaimed, active, outbox, bucket, stats, li
 --   at:P        ms at which process P last wrote here
 --   asking      ms until which processes are asked for their marks; no number is
 --               given meanwhile
+--   known       0 when nobody knows who was alive before the loss
 --   ask:P       process P was alive before the loss and was not heard since
 --   hold, lo    ms until which nobody beyond number lo is admitted, so that those
 --               who come back are not overtaken
