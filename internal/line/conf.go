@@ -24,6 +24,7 @@ const (
 	fieldNotice     = "notice"
 	fieldShopURL    = "shop_url"
 	fieldEventRev   = "event_rev"
+	fieldGrace      = "grace_ms"
 	fieldCreated    = "created_ms"
 )
 

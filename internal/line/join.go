@@ -22,7 +22,7 @@ func (l *Lines) Join(ctx context.Context, name room.Name, by room.Caller, lane r
 	for _, v := range visitors {
 		args = append(args, string(v))
 	}
-	answer, err := l.act(ctx, joinScript, name, by, args...)
+	answer, err := l.actOn(ctx, joinScript, name, presenceKeysOf(name), by, args...)
 	if err != nil {
 		return room.Joined{}, err
 	}

@@ -1,6 +1,10 @@
 package line
 
-import "waitroom/internal/room"
+import (
+	"strconv"
+
+	"waitroom/internal/room"
+)
 
 // Every key the line has in Redis, each by a function with its name. The first
 // part is the version of the layout: processes of two versions that don't agree
@@ -67,6 +71,23 @@ func eventKey(name room.Name) string { return key(name, "event") }
 // shows the place comes back to the number. Every bit of it is one of gone.
 func backKey(name room.Name) string { return key(name, "back") }
 
+// awayKey is a bitmap: bit n is set when number n left the line because nobody was
+// seen there. Every bit of it is one of gone.
+func awayKey(name room.Name) string { return key(name, "away") }
+
+// spansKey is a hash: which span of time each of the bitmaps seen:0 to seen:8 is of.
+func spansKey(name room.Name) string { return key(name, "spans") }
+
+// seenKey is a bitmap: bit n is set when some node saw the visitor with number n in a
+// span. rings of them take turns.
+func seenKey(name room.Name, ring int) string { return key(name, "seen:"+strconv.Itoa(ring)) }
+
+// rings is one more than the spans of a grace, since the one now is not over.
+const rings = 9
+
+// scratchKey is a bitmap that lives within one script.
+func scratchKey(name room.Name) string { return key(name, "scratch") }
+
 // lifeKey is a hash: what the line lost and who can tell; its fields stand in
 // lua/prelude.lua. A field or two for each process that wrote within half a minute of
 // another, room.MaxSigns of them.
@@ -79,7 +100,17 @@ func lanesKey(name room.Name) string { return key(name, "lanes") }
 // keysOf are all keys of a room, as every script of it takes them: the names for them
 // stand in lua/prelude.lua, in this order.
 func keysOf(name room.Name) []string {
-	return []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), backKey(name),
+	return []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), backKey(name), awayKey(name),
 		unclaimedKey(name), activeKey(name), outboxKey(name), bucketKey(name), statsKey(name),
 		lifeKey(name), lanesKey(name), actsKey(name), eventKey(name)}
+}
+
+// presenceKeysOf are the keys of the scripts that say or ask who is there, as
+// lua/presence.lua has them.
+func presenceKeysOf(name room.Name) []string {
+	keys := append(keysOf(name), spansKey(name), scratchKey(name))
+	for i := range rings {
+		keys = append(keys, seenKey(name, i))
+	}
+	return keys
 }

@@ -126,16 +126,9 @@ func (r lookReads) found(l *Lines) (look, error) {
 	k.gone = gone
 	if r.clock != nil {
 		k.waiting, k.conf, k.stats = r.waiting.Val(), r.conf.Val(), r.stats.Val()
-		parts, err := r.clock.StringSlice()
-		if err != nil || len(parts) != 2 {
-			return k, errors.Join(errReply, err)
+		if k.now, err1 = l.clockOf(r.clock); err1 != nil {
+			return k, err1
 		}
-		s, err1 := strconv.ParseInt(parts[0], 10, 64)
-		us, err2 := strconv.ParseInt(parts[1], 10, 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return k, err
-		}
-		k.now = l.moment(s, us)
 	}
 	k.life = readLife(r.life.Val())
 	if r.outbox != nil {

@@ -2,7 +2,6 @@ package line
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,22 +19,12 @@ import (
 // they were told. What counts is what visitors were told: no number twice, nobody lost,
 // nobody overtaken, nobody admitted under two ids.
 func TestLosses(t *testing.T) {
-	t.Run("redis", func(t *testing.T) { walkLosses(t, testenv.Redis(t), "80") })
-	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "15") })
+	t.Run("redis", func(t *testing.T) { walkLosses(t, testenv.Redis(t), "40") })
+	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "10") })
 }
 
 func walkLosses(t *testing.T, rdb *redis.Client, checks string) {
-	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "80", "rapid.seed": modelSeed} {
-		f := flag.Lookup(name)
-		before := f.Value.String()
-		if before != f.DefValue {
-			continue
-		}
-		if err := f.Value.Set(value); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Value.Set(before) })
-	}
+	rapidly(t, checks, "60")
 	loss := &lossy{}
 	rdb.AddHook(loss)
 	name := roomName(t)

@@ -30,11 +30,12 @@ func TestModel(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) { walk(t, mini(t), "15") })
 }
 
-func walk(t *testing.T, rdb *redis.Client, checks string) {
-	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "60", "rapid.seed": modelSeed} {
+// rapidly sets how much rapid does in a test, unless the command line says it.
+func rapidly(t *testing.T, checks, steps string) {
+	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": steps, "rapid.seed": modelSeed} {
 		f := flag.Lookup(name)
 		before := f.Value.String()
-		if before != f.DefValue { // asked for on the command line
+		if before != f.DefValue {
 			continue
 		}
 		if err := f.Value.Set(value); err != nil {
@@ -42,6 +43,10 @@ func walk(t *testing.T, rdb *redis.Client, checks string) {
 		}
 		t.Cleanup(func() { _ = f.Value.Set(before) })
 	}
+}
+
+func walk(t *testing.T, rdb *redis.Client, checks string) {
+	rapidly(t, checks, "60")
 	loss := &lossy{}
 	rdb.AddHook(loss)
 	name := roomName(t)

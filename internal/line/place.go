@@ -13,13 +13,15 @@ import (
 const maxStands = 1_000
 
 var standings = map[string]room.Standing{
-	"gone": room.Gone, "waiting": room.Waiting, "unclaimed": room.Unclaimed, "active": room.Active, "unseen": room.Unseen,
+	"gone": room.Gone, "waiting": room.Waiting, "unclaimed": room.Unclaimed, "active": room.Active, "unseen": room.Unseen, "away": room.Away,
 }
 
 // Rejoin answers visitors who come back with their places, in their order. Who
 // waits keeps its number; who has a number that the line lost comes back to it.
 func (l *Lines) Rejoin(ctx context.Context, name room.Name, by room.Caller, places []room.Place) ([]room.Stand, error) {
-	return l.stands(places, func(part []any) (reply, error) { return l.act(ctx, rejoinScript, name, by, part...) })
+	return l.stands(places, func(part []any) (reply, error) {
+		return l.actOn(ctx, rejoinScript, name, presenceKeysOf(name), by, part...)
+	})
 }
 
 // Stands answers where visitors stand, in their order, and changes nothing. Unseen is
@@ -85,7 +87,7 @@ func (l *Lines) Claim(ctx context.Context, name room.Name, by room.Caller, place
 		return room.Stand{}, err
 	}
 	switch stand.Standing {
-	case room.Gone:
+	case room.Gone, room.Away:
 		return stand, room.ErrSpent
 	case room.Unseen:
 		return stand, room.ErrRecovering // until it has come back by Rejoin
@@ -106,7 +108,7 @@ func (l *Lines) Leave(ctx context.Context, name room.Name, by room.Caller, place
 		return errReply
 	case standing == room.Active:
 		return room.ErrActive
-	case standing == room.Gone:
+	case standing == room.Gone, standing == room.Away:
 		return room.ErrSpent
 	}
 	return nil

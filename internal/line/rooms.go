@@ -76,7 +76,7 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	}
 	args := append([]any{l.now(), actor, room.MaxActs}, wholeEventArgs(event)...)
 	args = append(args, confArgs(conf)...)
-	answer, err := l.run(ctx, createScript, name, keysOf(name), args...)
+	answer, err := l.run(ctx, createScript, name, presenceKeysOf(name), args...)
 	if errors.Is(err, room.ErrExists) && answer.text(0) == string(conf.Epoch) {
 		err = nil // the same room, made by a call whose answer was lost
 	}
@@ -108,7 +108,7 @@ func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor st
 	if err != nil {
 		return translate(err)
 	}
-	answer, err := l.run(ctx, deleteScript, name, keysOf(name), l.now(), digit(force))
+	answer, err := l.run(ctx, deleteScript, name, presenceKeysOf(name), l.now(), digit(force))
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,10 @@ var (
 	lookScript   = load("clock", "prelude", "look")
 	groupScript  = load("clock", "prelude", "group")
 	// Of the fleet's processes: guarded.
-	joinScript     = load("clock", "prelude", "guard", "join")
-	rejoinScript   = load("clock", "prelude", "guard", "rejoin")
+	joinScript     = load("clock", "prelude", "presence", "guard", "join")
+	rejoinScript   = load("clock", "prelude", "presence", "guard", "rejoin")
+	presentScript  = load("clock", "prelude", "presence", "guard", "present")
+	reapScript     = load("clock", "prelude", "presence", "guard", "reap")
 	reportScript   = load("clock", "prelude", "guard", "report")
 	admitScript    = load("clock", "prelude", "guard", "admit")
 	claimScript    = load("clock", "prelude", "guard", "claim")
@@ -59,9 +61,14 @@ func load(names ...string) *redis.Script {
 
 // act runs a guarded script of a room: what all of them take, then args.
 func (l *Lines) act(ctx context.Context, s *redis.Script, name room.Name, by room.Caller, args ...any) (reply, error) {
+	return l.actOn(ctx, s, name, keysOf(name), by, args...)
+}
+
+// actOn is act for scripts that take more keys.
+func (l *Lines) actOn(ctx context.Context, s *redis.Script, name room.Name, keys []string, by room.Caller, args ...any) (reply, error) {
 	all := make([]any, 0, 4+len(args))
 	all = append(all, string(by.Epoch), int64(by.Mark), l.now(), by.Process)
-	return l.run(ctx, s, name, keysOf(name), append(all, args...)...)
+	return l.run(ctx, s, name, keys, append(all, args...)...)
 }
 
 func source(name string) string {
@@ -82,6 +89,7 @@ var refusals = map[string]error{
 	"sold_out":   room.ErrSoldOut,
 	"busy":       room.ErrBusy,
 	"full":       room.ErrTooManySigns,
+	"unsure":     room.ErrUnsure,
 }
 
 // run runs a script and returns what follows 'ok'. A refusal and every error of

@@ -24,7 +24,7 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	args := []any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
 		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch)}
 	args = append(append(args, eventArgs(ch.Event)...), changeArgs(ch)...)
-	answer, err := l.run(ctx, setScript, name, keysOf(name), args...)
+	answer, err := l.run(ctx, setScript, name, presenceKeysOf(name), args...)
 	if err != nil {
 		return room.Changed{}, err
 	}

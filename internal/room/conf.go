@@ -103,6 +103,7 @@ const (
 	DefaultClaim  = 2 * time.Minute
 	DefaultPass   = 10 * time.Minute
 	DefaultActive = 500
+	DefaultGrace  = 2 * time.Minute // without a sign of a waiting visitor, until it leaves the line
 )
 
 // Conf is a room's live configuration as the line holds it.

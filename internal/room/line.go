@@ -23,6 +23,7 @@ var (
 	ErrStaleBatch = errors.New("join batch is older than the lane's last")
 	ErrMemory     = errors.New("line's memory is full")
 	ErrAway       = errors.New("line is out of reach")
+	ErrUnsure     = errors.New("nobody can say who is away: not every span of the grace was told")
 )
 
 // ErrOverloaded refuses a join because as many others as a node takes wait for the
@@ -92,13 +93,14 @@ type Standing int
 // The standings. Gone is a place that left the line and holds no slot: left,
 // missed, finished or lapsed; its visitor is told `spent`. Unseen is a number that
 // this line does not know to have given: it lost writes, and nobody may be told
-// anything for that.
+// anything for that. Away is Gone of somebody whom no node saw for the room's grace.
 const (
 	Gone Standing = iota
 	Waiting
 	Unclaimed
 	Active
 	Unseen
+	Away
 )
 
 // Place is what a signed place proves, without the signature.
@@ -247,6 +249,7 @@ type Pulse struct {
 	Stats     Stats
 	Rev       int64 // of the conf
 	Losses    int64 // how often the line was fenced
+	Reaped    int64 // taken out because nobody saw them
 	Restored  int64 // places that came back to their numbers
 	GivenBack int64 // numbers of batches that nobody heard of
 }

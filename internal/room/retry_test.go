@@ -72,6 +72,7 @@ func TestRetryable(t *testing.T) {
 		{"ErrBusy", ErrBusy, answer},
 		{"ErrStaleBatch", ErrStaleBatch, answer},
 		{"ErrMemory", ErrMemory, answer},
+		{"ErrUnsure", ErrUnsure, answer},
 		{"ErrAway", ErrAway, silent},
 		{"ErrOverloaded", ErrOverloaded, answer},
 		{"ErrTooMany", ErrTooMany, answer},

@@ -77,6 +77,7 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"room.ErrState":        {err: room.ErrState, typed: WrongState, why: "only commands pause and resume"},
 		"room.ErrSpent":        {err: room.ErrSpent, why: "a message of its own says it: spent"},
 		"room.ErrStaleBatch":   {err: room.ErrStaleBatch, why: "between a node and the line; its visitors hear stalled"},
+		"room.ErrUnsure":       {err: room.ErrUnsure, why: "the reaper waits for the next span"},
 		"room.ErrTooManySigns": {err: room.ErrTooManySigns, why: "the process that can't sign logs it"},
 		"room.ErrVisitorID":    {err: room.ErrVisitorID, why: "ids are inside of tokens, which are then malformed"},
 		"room.ErrEpochForm":    {err: room.ErrEpochForm, why: "as ErrVisitorID"},

@@ -11,7 +11,6 @@
 local last, refused = guard(tonumber(ARGV[6]))
 if not last then return {refused} end
 local standing, deadline = stand(ARGV[5], ARGV[6], now_ms, lapse)
-if standing == 'gone' and redis.call('GETBIT', back, ARGV[6]) == 1 then standing = 'unseen' end
 if standing ~= 'unclaimed' then return {'ok', now, standing, deadline} end
 
 local c = redis.call('HMGET', conf, 'state', 'sold_out', 'pass_ms')

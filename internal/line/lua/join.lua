@@ -1,6 +1,6 @@
 -- join: new visitors to the tail of the line, a batch at once.
 --
--- KEYS  the room's, as the prelude names them
+-- KEYS  as presence has them
 -- ARGV  1 to 4 as guard has them  5 lane  6 batch number of the lane  7 greatest
 --       number  then visitors
 -- reply {'ok', first number, how many got one, 1 when repeated, 1 when the line was
@@ -39,7 +39,7 @@ end
 if asking then return {'recovering'} end
 
 local asked = #ARGV - 7
-local c = redis.call('HMGET', conf, 'state', 'sold_out', 'max_waiting')
+local c = redis.call('HMGET', conf, 'state', 'sold_out', 'max_waiting', 'grace_ms')
 if c[1] == 'closed' or c[2] == '1' then
   redis.pcall('HINCRBY', stats, 'refused', asked) -- a full memory must not hide why
   if c[1] == 'closed' then return {'closed'} end
@@ -74,6 +74,7 @@ if added < count then
 end
 redis.call('HSET', lanes, ARGV[5], table.concat({ARGV[1], ARGV[6], text(first), text(count), text(now_ms) .. field}, ':'))
 redis.call('HINCRBY', stats, 'joined', added)
+fill(seen_at(now_ms, tonumber(c[4] or '120000')), first, first + count - 1)
 if asked > count then redis.call('HINCRBY', stats, 'refused', asked - count) end
 
 -- What a loss may take is measured here: joins in a second, and the most of those in

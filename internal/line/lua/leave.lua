@@ -14,7 +14,7 @@ if standing == 'waiting' then
   redis.call('SETBIT', gone, ARGV[6], 1)
 elseif standing == 'unclaimed' then
   redis.call('ZREM', unclaimed, ARGV[5])
-elseif standing == 'gone' and redis.call('GETBIT', back, ARGV[6]) == 1 then
+elseif standing == 'unseen' then
   redis.call('SETBIT', back, ARGV[6], 0)
   standing = 'waiting'
 else

@@ -2,8 +2,8 @@
 -- itself. All of them take the same keys in the same order, so that no script can
 -- call one by another's name.
 
-local conf, seq, queue, gone, back, unclaimed, active, outbox, bucket, stats, life, lanes, acts, event =
-  unpack(KEYS, 1, 14)
+local conf, seq, queue, gone, back, away, unclaimed, active, outbox, bucket, stats, life, lanes, acts, event =
+  unpack(KEYS, 1, 15)
 
 -- life is a hash about what this line lost, and who can tell:
 --   replid      the replication id of Redis under which this line last wrote
@@ -29,7 +29,8 @@ local unseen_least, unseen_seconds = 65536, 4
 local most_processes = 128
 
 -- stand: where a visitor with a number stands, and its deadline in ms.
--- A number that is not the one in the queue is nobody's place.
+-- A number that is not the one in the queue is nobody's place: unseen while the line
+-- does not know whose it was, away when nobody was seen there for the room's grace.
 local function stand(visitor, number, now_ms, lapse)
   local deadline = redis.call('ZSCORE', active, visitor)
   if deadline then
@@ -45,6 +46,8 @@ local function stand(visitor, number, now_ms, lapse)
   end
   local has = redis.call('ZSCORE', queue, visitor)
   if has and tonumber(has) == tonumber(number) then return 'waiting', 0 end
+  if redis.call('GETBIT', back, number) == 1 then return 'unseen', 0 end
+  if redis.call('GETBIT', away, number) == 1 then return 'away', 0 end
   return 'gone', 0
 end
 
@@ -76,25 +79,19 @@ local function newborn(now)
   return table.concat({replication(), text(now)}, ':')
 end
 
--- fill: sets the bits from first to last of a bitmap in which all of them are 0 (so
--- that an edge's bits may be added). Ten bits are cheaper one by one.
+-- fill: sets the bits from first to last of a bitmap. Ten bits are cheaper one by one.
 local function fill(bitmap, first, last)
   if last - first < 10 then
     for n = first, last do redis.call('SETBIT', bitmap, n, 1) end
     return
   end
-  local from, to = math.floor(first / 8), math.floor(last / 8)
-  local function edge(byte, mask)
-    local has = redis.call('GETRANGE', bitmap, byte, byte)
-    redis.call('SETRANGE', bitmap, byte, string.char((string.byte(has) or 0) + mask))
+  while first % 8 > 0 do
+    redis.call('SETBIT', bitmap, first, 1)
+    first = first + 1
   end
-  if first % 8 > 0 then
-    edge(from, 2 ^ (8 - first % 8) - 1)
-    from = from + 1
+  while last % 8 < 7 do
+    redis.call('SETBIT', bitmap, last, 1)
+    last = last - 1
   end
-  if last % 8 < 7 then
-    edge(to, 256 - 2 ^ (7 - last % 8))
-    to = to - 1
-  end
-  if to >= from then redis.call('SETRANGE', bitmap, from, string.rep('\255', to - from + 1)) end
+  if last > first then redis.call('SETRANGE', bitmap, first / 8, string.rep('\255', (last + 1 - first) / 8)) end
 end

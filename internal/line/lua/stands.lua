@@ -14,9 +14,7 @@ local now_ms = math.floor(now / 1000)
 local stands = {}
 for i = 2, #ARGV, 2 do
   local standing, deadline = stand(ARGV[i], ARGV[i + 1], now_ms, lapse)
-  if standing == 'gone' and (tonumber(ARGV[i + 1]) > last or redis.call('GETBIT', back, ARGV[i + 1]) == 1) then
-    standing = 'unseen'
-  end
+  if standing == 'gone' and tonumber(ARGV[i + 1]) > last then standing = 'unseen' end
   stands[#stands + 1] = standing
   stands[#stands + 1] = deadline
 end

@@ -1,0 +1,263 @@
+package line
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/room"
+)
+
+// restarted makes a line look as after a restart of Redis: its replication id is
+// another one than that under which it last wrote.
+func restarted(t *testing.T, rdb *redis.Client, name room.Name) {
+	t.Helper()
+	if err := rdb.HSet(background(), lifeKey(name), "replid", "before").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A restart that lost nothing costs no number, and joins wait only for the processes
+// that were alive: each tells its mark, and the last one ends it.
+func TestRestartCostsNothing(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		name := create(t, l, conf)
+		p, q := room.Caller{Epoch: conf.Epoch, Process: "p"}, room.Caller{Epoch: conf.Epoch, Process: "q"}
+		joined, err := l.Join(ctx, name, p, room.Lane{Name: "p-1", Batch: 1}, visitors(5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Mark = joined.Mark()
+		if _, _, err := l.Report(ctx, name, q); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			clock.pass(time.Minute)
+			for _, by := range []room.Caller{p, q} { // both are alive
+				if _, _, err := l.Report(ctx, name, by); err != nil {
+					t.Fatal(err)
+				}
+			}
+			restarted(t, rdb, name)
+			if _, err := l.Join(ctx, name, p, room.Lane{Name: "p-1", Batch: int64(i + 2)}, visitors(1)); !errors.Is(err, room.ErrRecovering) {
+				t.Fatalf("join before q was heard: got %v, want %v", err, room.ErrRecovering)
+			}
+			if last, asking, err := l.Report(ctx, name, q); err != nil || asking || last != room.Number(5+i) {
+				t.Fatalf("q's report: got %d, %v, %v, want %d and nobody is asked any more", last, asking, err, 5+i)
+			}
+			joined, err := l.Join(ctx, name, p, room.Lane{Name: "p-1", Batch: int64(i + 2)}, visitors(1))
+			if err != nil || joined.First != room.Number(6+i) {
+				t.Fatalf("join after all were heard: got %+v, %v, want number %d", joined, err, 6+i)
+			}
+			p.Mark = joined.Mark()
+			snap, err := l.Snapshot(ctx, name, 0)
+			if err != nil || snap.Life.Lost != 0 || !snap.Life.HoldUntil.IsZero() || snap.Life.Fences != int64(i+1) {
+				t.Errorf("got %+v, %v, want nothing lost and nothing held after loss %d", snap.Life, err, i+1)
+			}
+		}
+	})
+}
+
+// Who was alive and is not heard may have given numbers: after three seconds the line
+// goes on beyond what it can have given.
+func TestSilentProcess(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		name := create(t, l, conf)
+		p, q := room.Caller{Epoch: conf.Epoch, Process: "p"}, room.Caller{Epoch: conf.Epoch, Process: "q"}
+		if _, _, err := l.Report(ctx, name, q); err != nil {
+			t.Fatal(err)
+		}
+		batch := room.Lane{Name: "p-1", Batch: 1}
+		if _, err := l.Join(ctx, name, p, batch, visitors(3)); err != nil {
+			t.Fatal(err)
+		}
+		restarted(t, rdb, name)
+		batch.Batch = 2
+		for i := range 3 {
+			if _, err := l.Join(ctx, name, p, batch, visitors(1)); !errors.Is(err, room.ErrRecovering) {
+				t.Fatalf("join after %d s: got %v, want %v", i, err, room.ErrRecovering)
+			}
+			clock.pass(time.Second)
+		}
+		joined, err := l.Join(ctx, name, p, batch, visitors(1))
+		if err != nil || joined.First != 3+65536+1 {
+			t.Fatalf("join after 3 s: got %+v, %v, want the number behind 65,536 spare ones", joined, err)
+		}
+		// A visitor whom only q knew comes back into the gap, before him.
+		late := room.Place{Visitor: room.NewVisitorID(), Number: 17}
+		if stands, err := l.Rejoin(ctx, name, p, []room.Place{late}); err != nil || stands[0].Standing != room.Waiting {
+			t.Errorf("rejoin: got %v, %v, want it waiting", stands, err)
+		}
+		// 3 s after the loss nobody behind it is let in yet, and those before it are.
+		round, err := l.Admit(ctx, name, p, 100)
+		if err != nil || round.Admitted != 3 || round.Last != 3 || round.Stop != room.StopRecovering {
+			t.Errorf("round: got %+v, %v, want the 3 who were known", round, err)
+		}
+		clock.pass(7 * time.Second)
+		if round, err = l.Admit(ctx, name, p, 100); err != nil || round.Admitted != 2 || round.Last != joined.First {
+			t.Errorf("round after the hold: got %+v, %v, want the two behind the loss", round, err)
+		}
+	})
+}
+
+// A number that the line never gave is proof of a loss, whoever shows it: a caller's
+// mark, or a visitor's place. It costs nobody else anything: on the same process others
+// join and come back.
+func TestNumberAboveTheLine(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		for what, show := range map[string]func(l *Lines, name room.Name, by room.Caller) error{
+			"a mark": func(l *Lines, name room.Name, by room.Caller) error {
+				by.Mark = 100
+				_, _, err := l.Report(background(), name, by)
+				return err
+			},
+			"a place": func(l *Lines, name room.Name, by room.Caller) error {
+				stands, err := l.Rejoin(background(), name, by, []room.Place{{Visitor: room.NewVisitorID(), Number: 100}})
+				if err == nil && stands[0].Standing != room.Waiting {
+					t.Errorf("the place stands %v, want it waiting", stands[0].Standing)
+				}
+				return err
+			},
+			"a claim": func(l *Lines, name room.Name, by room.Caller) error {
+				_, err := l.Claim(background(), name, by, room.Place{Visitor: room.NewVisitorID(), Number: 100})
+				if errors.Is(err, room.ErrRecovering) {
+					err = nil
+				}
+				return err
+			},
+			"a booking": func(l *Lines, name room.Name, by room.Caller) error {
+				place := room.Place{Visitor: room.NewVisitorID(), Number: 100}
+				if freed, err := l.Finish(background(), name, by, place); err != nil || freed {
+					return errors.Join(err, fmt.Errorf("freed %v", freed))
+				}
+				stands, err := l.Rejoin(background(), name, by, []room.Place{place})
+				if err == nil && stands[0].Standing != room.Gone {
+					t.Errorf("the place of a booking stands %v, want it gone", stands[0].Standing)
+				}
+				return err
+			},
+		} {
+			clock := newHand()
+			ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+			name := room.Name(string(roomName(t)) + "-" + string(room.NewEpoch()))
+			if err := l.Create(ctx, name, conf, "test"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Delete(ctx, name, true, "test") })
+			by := caller(conf.Epoch)
+			known := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 3)
+			if err := show(l, name, by); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			stands, err := l.Rejoin(ctx, name, by, known)
+			if err != nil || stands[0].Standing != room.Waiting || stands[2].Standing != room.Waiting {
+				t.Errorf("%s, then others come back: got %v, %v, want them waiting", what, stands, err)
+			}
+			joined, err := l.Join(ctx, name, by, room.Lane{Name: "a-0", Batch: 2}, visitors(1))
+			if err != nil || joined.First != 101 {
+				t.Errorf("%s, then a join: got %+v, %v, want number 101", what, joined, err)
+			}
+		}
+	})
+}
+
+// A loss takes nobody's time to claim.
+func TestLossCostsNoClaim(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		name := create(t, l, conf)
+		by := caller(conf.Epoch)
+		places := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 2)
+		clock.pass(time.Second)
+		if round, err := l.Admit(ctx, name, by, 2); err != nil || round.Admitted != 2 {
+			t.Fatalf("got %+v, %v", round, err)
+		}
+		clock.pass(conf.Claim + time.Minute) // Redis was away
+		restarted(t, rdb, name)
+		if round, err := l.Admit(ctx, name, by, 2); err != nil || round.Missed != 0 || round.Slots != 2 {
+			t.Errorf("first round after the outage: got %+v, %v, want nobody missed", round, err)
+		}
+		clock.pass(conf.Claim / 2)
+		if stand, err := l.Claim(ctx, name, by, places[0]); err != nil || stand.Standing != room.Active {
+			t.Errorf("claim: got %+v, %v", stand, err)
+		}
+		clock.pass(conf.Claim)
+		if round, err := l.Admit(ctx, name, by, 2); err != nil || round.Missed != 1 || round.Slots != 1 {
+			t.Errorf("a claim's time later: got %+v, %v, want one missed", round, err)
+		}
+	})
+}
+
+// A line that its processes bring back is never more open than any of them remembers
+// it, and another epoch or a deletion wins over all of them.
+func TestRecreate(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		name := create(t, l, conf)
+		by := caller(conf.Epoch)
+		places := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 5)
+		old, err := l.Snapshot(ctx, name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Set(ctx, name, room.Change{Actor: "ann", Pause: true, State: nil}); err != nil {
+			t.Fatal(err)
+		}
+		paused, err := l.Status(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rdb.Del(ctx, presenceKeysOf(name)...)
+		rdb.SRem(ctx, roomsKey(), string(name))
+		by.Mark = 5
+		if err := l.Recreate(ctx, name, by, old.Saved); err != nil {
+			t.Fatalf("recreate: %v", err)
+		}
+		if round, err := l.Admit(ctx, name, by, 10); err != nil || round.Admitted != 0 {
+			t.Errorf("round: got %+v, %v, want nobody", round, err)
+		}
+		if err := l.Recreate(ctx, name, room.Caller{Process: "other"}, paused.Saved); err != nil {
+			t.Fatalf("recreate by who knows more: %v", err)
+		}
+		if err := l.Recreate(ctx, name, by, old.Saved); err != nil {
+			t.Fatalf("recreate by who knows less: %v", err)
+		}
+		s, err := l.Status(ctx, name)
+		if err != nil || s.Conf.State != room.Paused || s.Conf.Epoch != conf.Epoch || s.Conf.Rate != conf.Rate || s.Seq < 5 {
+			t.Errorf("status: got %+v, %v, want it paused, of the same epoch and rate", s, err)
+		}
+		if names, err := l.Rooms(ctx); err != nil || len(names) == 0 {
+			t.Errorf("rooms: got %v, %v, want it listed", names, err)
+		}
+		stands, err := l.Rejoin(ctx, name, by, places)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, st := range stands {
+			if st.Standing != room.Waiting {
+				t.Errorf("place %d: got %v, want it waiting", i+1, st.Standing)
+			}
+		}
+		if err := l.Recreate(ctx, name, by, room.Saved{Conf: map[string]string{"epoch": "aaaaaaaa"}}); err == nil {
+			t.Errorf("recreate out of half a conf: got no error")
+		}
+		foreign := paused.Saved
+		foreign.Conf = map[string]string{}
+		for k, v := range paused.Saved.Conf {
+			foreign.Conf[k] = v
+		}
+		foreign.Conf["epoch"] = string(room.NewEpoch())
+		if err := l.Recreate(ctx, name, by, foreign); !errors.Is(err, room.ErrEpoch) {
+			t.Errorf("recreate of another epoch: got %v, want %v", err, room.ErrEpoch)
+		}
+	})
+}
