@@ -44,6 +44,7 @@ func (l *Lines) Admit(ctx context.Context, name room.Name, by room.Caller, limit
 		Rate:      room.Rate(answer.int(13)),
 		MaxActive: answer.int(14),
 		Seq:       room.Number(answer.int(15)),
+		Rev:       answer.int(16),
 	}
 	return round, answer.bad()
 }

@@ -173,6 +173,7 @@ type Round struct {
 	SoldOut   bool
 	Rate      Rate
 	MaxActive int64
+	Rev       int64 // of the conf
 }
 
 // Snapshot is one tick's read of a line, all at one moment.

@@ -7,7 +7,7 @@
 --       9 admissions in one entry of it  10 deadlines looked at at most
 -- reply {'ok', admitted, missed, lapsed, why it stopped, µs until the next is
 --        due, greatest number admitted or 0, slots taken, waiting, outbox,
---        ever admitted, time in µs, state, sold_out, rate, max_active, last number}
+--        ever admitted, time in µs, state, sold_out, rate, max_active, last number, rev of the conf}
 --     | {'absent'|'epoch'}
 -- One act, since a visitor popped by a call whose reply is lost must be in
 -- `unclaimed` and `outbox` all the same.
@@ -36,7 +36,7 @@ if lapsed > 0 then redis.call('HINCRBY', stats, 'lapsed', lapsed) end
 
 local waiting = redis.call('ZCARD', queue)
 local slots = redis.call('ZCARD', unclaimed) + redis.call('ZCARD', active) - overdue
-local c = redis.call('HMGET', conf, 'state', 'sold_out', 'opens_at', 'rate', 'burst', 'max_active', 'claim_ms', 'pass_ms')
+local c = redis.call('HMGET', conf, 'state', 'sold_out', 'opens_at', 'rate', 'burst', 'max_active', 'claim_ms', 'pass_ms', 'rev')
 local opens, rate, burst = tonumber(c[3]), tonumber(c[4]), tonumber(c[5])
 local cap, claim = tonumber(c[6]), tonumber(c[7])
 local b = redis.call('HMGET', bucket, 'depth', 'stepped')
@@ -78,7 +78,7 @@ end
 local greatest, admitted, total = 0, 0, nil
 local function answer()
   return {'ok', admitted, missed, lapsed, why, due, greatest, slots, waiting, depth,
-    tonumber(total or redis.call('HGET', stats, 'admitted') or '0'), now, c[1], tonumber(c[2] or '0'), rate, cap, last}
+    tonumber(total or redis.call('HGET', stats, 'admitted') or '0'), now, c[1], tonumber(c[2] or '0'), rate, cap, last, tonumber(c[9] or '0')}
 end
 if why then return answer() end
 
