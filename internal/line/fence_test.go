@@ -261,3 +261,92 @@ func TestRecreate(t *testing.T) {
 		}
 	})
 }
+
+// A clock that goes back by an hour, or comes back from a year ahead, holds nothing for
+// so long: no slot, no claim, no admission behind a loss.
+func TestClockStepsBack(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		for _, back := range []time.Duration{time.Hour, 365 * 24 * time.Hour} {
+			clock := newHand()
+			ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+			name := room.Name(string(roomName(t)) + "-" + string(room.NewEpoch()))
+			if err := l.Create(ctx, name, conf, "test"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Delete(ctx, name, true, "test") })
+			by := caller(conf.Epoch)
+			clock.pass(back)
+			places := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 2_000)
+			admit(t, l, name, conf, 1_000)
+			clock.pass(time.Second)
+			admit(t, l, name, conf, 500)
+			for _, p := range places[:700] {
+				if _, err := l.Claim(ctx, name, by, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := l.Report(ctx, name, room.Caller{Epoch: conf.Epoch, Process: "other"}); err != nil {
+				t.Fatal(err)
+			}
+			restarted(t, rdb, name)
+			if _, _, err := l.Report(ctx, name, by); err != nil { // fenced a year ahead
+				t.Fatal(err)
+			}
+			clock.pass(-back)
+			for range 4 {
+				if _, err := l.Admit(ctx, name, by, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			clock.pass(5 * time.Second)
+			joined, err := l.Join(ctx, name, by, room.Lane{Name: "a-0", Batch: 2}, visitors(1))
+			if err != nil || joined.First <= 2_000 {
+				t.Errorf("%v: join 5 s later: got %+v, %v, want a number above 2,000", back, joined, err)
+			}
+			clock.pass(conf.Pass + conf.Claim + 10*time.Second)
+			for range 4 {
+				if _, err := l.Admit(ctx, name, by, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if round, err := l.Admit(ctx, name, by, 10); err != nil || round.Slots != 10 || round.Last > 1_510 {
+				t.Errorf("%v: got %+v, %v, want all slots back after a pass's time, and the next 10 in order", back, round, err)
+			}
+		}
+	})
+}
+
+// Pruning and the repair of deadlines are bounded in each round, and slots whose time is
+// over are free at once all the same.
+func TestManyDeadlines(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		conf.MaxActive = 5_000
+		name := create(t, l, conf)
+		by := caller(conf.Epoch)
+		past := make([]redis.Z, 4_500)
+		for i, v := range visitors(len(past)) {
+			past[i] = redis.Z{Member: string(v), Score: float64(clock.ms() - int64(i))}
+		}
+		if err := rdb.ZAdd(ctx, activeKey(name), past...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 1_500)
+		clock.pass(time.Second)
+		round, err := l.Admit(ctx, name, by, 500)
+		if err != nil || round.Lapsed != maxPruned || round.Slots != 500 || round.Admitted != 500 {
+			t.Errorf("first round: got %+v, %v, want %d lapsed, and 500 let in on 500 slots", round, err, maxPruned)
+		}
+		lapsed := round.Lapsed
+		for range 4 {
+			if round, err = l.Admit(ctx, name, by, 0); err != nil {
+				t.Fatal(err)
+			}
+			lapsed += round.Lapsed
+		}
+		if lapsed != len(past) {
+			t.Errorf("after 5 rounds: got %d lapsed, want %d", lapsed, len(past))
+		}
+	})
+}

@@ -308,7 +308,7 @@ func (m *model) admit(t *rapid.T) {
 	}); !done {
 		return
 	}
-	effect() // a second call is the next round
+	effect()    // a second call is the next round
 	got.Rev = 0 // of operators' acts
 	if err != nil || got != want {
 		t.Fatalf("admit of %d: got %+v, %v, want %+v", limit, got, err, want)

@@ -75,6 +75,18 @@ func TestAwayVisitorsLeave(t *testing.T) {
 		if err != nil || reaped != 7 {
 			t.Fatalf("reaped: got %d, %v, want 7", reaped, err)
 		}
+		if err := rdb.HDel(ctx, spansKey(name), "3").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Reap(ctx, name, by, away); !errors.Is(err, room.ErrUnsure) {
+			t.Errorf("reap with a span missing: got %v, want %v", err, room.ErrUnsure)
+		}
+		tag := (clock.ms()/span.Milliseconds() - 3 + 9) / 9 * 9
+		for n := tag - 9; n <= tag+9; n++ { // what the span 3 of the ring was
+			if n%9 == 3 && n <= clock.ms()/span.Milliseconds() {
+				rdb.HSet(ctx, spansKey(name), "3", n)
+			}
+		}
 		if reaped, err = l.Reap(ctx, name, by, away); err != nil || reaped != 0 {
 			t.Errorf("again: got %d, %v, want nobody", reaped, err)
 		}

@@ -77,7 +77,7 @@ func readField(r reply, i int) room.Field {
 // SoldOut says that every seat of this epoch's sale is booked. A repeat changes
 // nothing; a fact of another epoch is ErrEpoch.
 func (l *Lines) SoldOut(ctx context.Context, name room.Name, epoch room.Epoch) error {
-	_, err := l.act(ctx, soldOutScript, name, room.Caller{Epoch: epoch, Process: "booker"}, "booker", room.MaxActs)
+	_, err := l.act(ctx, soldOutScript, name, room.Caller{Epoch: epoch}, "booker", room.MaxActs)
 	return err
 }
 

@@ -3,7 +3,8 @@
 --
 -- KEYS  the room's, as the prelude names them
 -- ARGV  1 epoch  2 mark, the greatest number that the caller heard from the line
---       3 now override in µs  4 the caller's process, then the script's own
+--       3 now override in µs  4 the caller's process; '' for one that gives no numbers
+--       and need not be asked; then the script's own
 -- reply the script's
 -- A line that knows less than its callers, or that runs under another replication
 -- id than before, has perhaps lost writes: going on would give the same numbers
@@ -89,6 +90,7 @@ end
 
 -- signed: the caller is alive. A new one makes room for itself.
 local function signed()
+  if ARGV[4] == '' then return end
   if signed_at and now_ms - tonumber(signed_at) < fresh_ms and now_ms >= tonumber(signed_at) then return end
   redis.call('HDEL', life, at)
   if not signed_at and redis.call('HLEN', life) > most_processes then
@@ -116,6 +118,13 @@ local function guard(seen, late)
   local l = redis.call('HMGET', life, 'replid', 'asking', 'hold', 'lo', 'lapse', at, ask)
   local id = replication()
   hold_until, hold_lo, lapse = tonumber(l[3] or '0'), tonumber(l[4] or '0'), tonumber(l[5] or '0')
+  if hold_until > now_ms + hold_most_ms or lapse > now_ms + asking_ms + most_claim_ms then
+    -- The clock went back: neither lasts for as long as it went.
+    redis.call('HDEL', life, 'hold', 'lapse')
+    if hold_until > now_ms then hold_until = now_ms + hold_ms end
+    lapse = math.min(lapse, now_ms + asking_ms + tonumber(redis.call('HGET', conf, 'claim_ms')))
+    redis.call('HSET', life, 'hold', text(hold_until), 'latest', text(now_ms + hold_most_ms), 'lapse', text(lapse))
+  end
   asking = l[2] ~= false
   local until_ms = tonumber(l[2] or '0')
   if l[1] ~= id or (most > last and not asking) then

@@ -27,6 +27,7 @@ local alive_ms = 30000 -- who wrote so shortly before the last one counts as ali
 local fresh_ms = 5000 -- how old at:P grows before it is written again
 local unseen_least, unseen_seconds = 65536, 4
 local most_processes = 128
+local most_claim_ms = 3600000 -- room.MaxClaim
 
 -- stand: where a visitor with a number stands, and its deadline in ms.
 -- A number that is not the one in the queue is nobody's place: unseen while the line
