@@ -14,7 +14,7 @@ import (
 // slots is what booking facts need of the line. Both are idempotent.
 type slots interface {
 	Finish(ctx context.Context, name room.Name, caller room.Caller, place room.Place) (freed bool, err error)
-	SoldOut(context.Context, room.Name, room.Epoch) error
+	SoldOut(context.Context, room.Name, room.Epoch, int64) error
 }
 
 // Facts applies booking facts of any room to the line: finished gives the slot
@@ -62,7 +62,7 @@ func (s *Service) apply(ctx context.Context, fact events.Booking) error {
 			did = "finished_before" // or lapsed: the slot is free already
 		}
 	case events.TypeSoldOut:
-		err = s.line.SoldOut(ctx, fact.Room, fact.Epoch)
+		err = s.line.SoldOut(ctx, fact.Room, fact.Epoch, fact.StockRev)
 		did = "sold_out"
 		if err == nil {
 			s.log.Info("room is sold out", zap.String("room", string(fact.Room)))

@@ -251,7 +251,7 @@ func (w *world) Finish(_ context.Context, name room.Name, caller room.Caller, pl
 	return freed, nil
 }
 
-func (w *world) SoldOut(_ context.Context, name room.Name, epoch room.Epoch) error {
+func (w *world) SoldOut(_ context.Context, name room.Name, epoch room.Epoch, _ int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l, err := w.line(name, &room.Caller{Epoch: epoch})

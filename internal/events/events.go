@@ -83,7 +83,7 @@ type Admitted struct {
 
 // Booking is a fact of the shop. Which fields are set depends on its type:
 // held, confirmed, released, expired name admission, hold and seats; finished
-// the admission; sold_out room and epoch only.
+// the admission; sold_out room, epoch and the stock it speaks of.
 type Booking struct {
 	Type      string     `json:"-"`
 	ID        string     `json:"id"` // of the fact, unique: repeats are absorbed by it
@@ -92,7 +92,8 @@ type Booking struct {
 	Admission string     `json:"admission,omitempty"`
 	Hold      string     `json:"hold,omitempty"`
 	Seats     []seat.ID  `json:"seats,omitempty"`
-	AtMS      int64      `json:"at_ms"` // the seats' clock, ms since 1970
+	StockRev  int64      `json:"stock_rev,omitempty"` // of sold_out: +1 per change of the room's stock; 0: a shop that does not count
+	AtMS      int64      `json:"at_ms"`               // the seats' clock, ms since 1970
 }
 
 func headers(typ, id, source string, at time.Time) map[string]string {
@@ -161,6 +162,9 @@ func DecodeBooking(headers map[string]string, value []byte) (Booking, error) {
 	}
 	switch b.Type {
 	case TypeSoldOut:
+		if b.StockRev < 0 || b.StockRev > room.MaxStockRev {
+			return b, fmt.Errorf("%w: stock_rev %d", ErrInvalid, b.StockRev)
+		}
 		return b, nil
 	case TypeHeld, TypeConfirmed, TypeReleased, TypeExpired, TypeFinished:
 		a, err := room.ParseAdmission(b.Admission)

@@ -46,6 +46,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "admitted.json", admitted().Value)
 	golden(t, "confirmed.json", EncodeBooking(booking).Value)
 	golden(t, "sold_out.json", EncodeBooking(Booking{Type: TypeSoldOut, ID: "f2", Room: "show", Epoch: "abcdefgh", AtMS: 1}).Value)
+	golden(t, "sold_out_stock.json", EncodeBooking(Booking{Type: TypeSoldOut, ID: "f3", Room: "show", Epoch: "abcdefgh", StockRev: 412, AtMS: 1}).Value)
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -59,7 +60,11 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(b, booking) || string(r.Key) != "AAAAAAAAAAAAAAAA" {
 		t.Errorf("got %+v, %v, want %+v", b, err, booking)
 	}
-	if r := EncodeBooking(Booking{Type: TypeSoldOut, ID: "f", Room: "show", Epoch: "abcdefgh"}); string(r.Key) != "show" {
+	r = EncodeBooking(Booking{Type: TypeSoldOut, ID: "f", Room: "show", Epoch: "abcdefgh", StockRev: 412})
+	if b, err := DecodeBooking(r.Headers, r.Value); err != nil || b.StockRev != 412 {
+		t.Errorf("sold_out: got %+v, %v, want stock_rev 412", b, err)
+	}
+	if string(r.Key) != "show" {
 		t.Errorf("sold_out: got key %s, want the room", r.Key)
 	}
 }
@@ -91,6 +96,12 @@ func TestInvalid(t *testing.T) {
 	} {
 		if _, err := DecodeBooking(b.Headers, []byte(strings.Replace(string(b.Value), change[0], change[1], 1))); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: got %v, want ErrInvalid", name, err)
+		}
+	}
+	for _, rev := range []int64{-1, room.MaxStockRev + 1} {
+		r := EncodeBooking(Booking{Type: TypeSoldOut, ID: "f", Room: "show", Epoch: "abcdefgh", StockRev: rev})
+		if _, err := DecodeBooking(r.Headers, r.Value); !errors.Is(err, ErrInvalid) {
+			t.Errorf("stock_rev %d: got %v, want ErrInvalid", rev, err)
 		}
 	}
 	if _, err := DecodeBooking(map[string]string{}, b.Value); !errors.Is(err, ErrInvalid) {

@@ -21,6 +21,7 @@ const (
 	fieldState      = "state"
 	fieldOpensAt    = "opens_at" // ms since 1970, 0 for none
 	fieldSoldOut    = "sold_out"
+	fieldStockRev   = "stock_rev"
 	fieldNotice     = "notice"
 	fieldShopURL    = "shop_url"
 	fieldEventRev   = "event_rev"
@@ -39,7 +40,7 @@ const (
 )
 
 var fieldOrder = []string{fieldRate, fieldBurst, fieldMaxActive, fieldMaxWaiting, fieldClaim,
-	fieldPass, fieldState, fieldOpensAt, fieldSoldOut, fieldNotice, fieldShopURL,
+	fieldPass, fieldState, fieldOpensAt, fieldSoldOut, fieldStockRev, fieldNotice, fieldShopURL,
 	fieldTitle, fieldVenue, fieldStartsAt, fieldAccent, fieldLogo}
 
 // changeArgs are a change's fields as a script takes them: name, value, …
@@ -106,6 +107,9 @@ func parseConf(fields map[string]string) (room.Conf, error) {
 	}
 	if _, told := fields[fieldEventRev]; told { // a line made by an older version has none
 		c.EventRev = whole(fieldEventRev)
+	}
+	if _, told := fields[fieldStockRev]; told { // until the shop tells one
+		c.StockRev = whole(fieldStockRev)
 	}
 	if ms := whole(fieldOpensAt); ms != 0 {
 		c.OpensAt = time.UnixMilli(ms).UTC()

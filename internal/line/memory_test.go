@@ -71,7 +71,7 @@ func TestFullMemory(t *testing.T) {
 	if _, err := l.Turn(ctx, name, 0); err != nil {
 		t.Errorf("turn: %v", err)
 	}
-	if err := l.SoldOut(ctx, name, conf.Epoch); err != nil {
+	if err := l.SoldOut(ctx, name, conf.Epoch, 0); err != nil {
 		t.Errorf("sold out: %v", err)
 	}
 	for range 2 { // a process that starts, and one that goes on

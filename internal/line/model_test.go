@@ -538,7 +538,7 @@ func (m *model) set(t *rapid.T) {
 		if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 			return
 		}
-		if err := m.lines.SoldOut(background(), m.name, m.conf.Epoch); err != nil {
+		if err := m.lines.SoldOut(background(), m.name, m.conf.Epoch, 0); err != nil {
 			t.Fatalf("sold out: %v", err)
 		}
 		m.conf.SoldOut = true

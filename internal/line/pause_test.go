@@ -134,7 +134,7 @@ func TestResumeLeavesSoldOut(t *testing.T) {
 	onServers(t, func(t *testing.T, rdb *redis.Client) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
-		if err := l.SoldOut(ctx, name, conf.Epoch); err != nil {
+		if err := l.SoldOut(ctx, name, conf.Epoch, 0); err != nil {
 			t.Fatal(err)
 		}
 		for _, change := range []room.Change{{Pause: true}, {Resume: true}} {

@@ -94,6 +94,7 @@ const (
 	MaxBurst      = 9_000_000 // burst × 1e9 stays below 2^53
 	MaxActive     = 10_000_000
 	MaxWaiting    = int64(MaxNumber)
+	MaxStockRev   = 1<<53 - 1 // whole numbers of a script end there
 	MinClaim      = time.Second
 	MaxClaim      = time.Hour
 	MinPass       = 10 * time.Second
@@ -117,7 +118,8 @@ type Conf struct {
 	Pass       time.Duration // whole ms: how long a pass opens the shop
 	State      State
 	OpensAt    time.Time // zero: only an operator opens
-	SoldOut    bool      // written from booking facts only
+	SoldOut    bool      // written from booking facts, ended by an operator's reopen
+	StockRev   int64     // of the shop's stock, the greatest that a sold_out fact or a reopen told; 0: none did
 	Notice     string
 	ShopURL    string
 	Rev        int64 // +1 per change

@@ -102,7 +102,7 @@ func TestSoldOutBehindNginx(t *testing.T) {
 // sellOut is what the booker says when the last seat is booked.
 func (h *hall) sellOut() {
 	h.t.Helper()
-	if err := h.lines.SoldOut(h.t.Context(), h.room, h.epoch); err != nil {
+	if err := h.lines.SoldOut(h.t.Context(), h.room, h.epoch, 0); err != nil {
 		h.t.Fatal(err)
 	}
 }
