@@ -51,7 +51,7 @@ func (c *Config) values() *Values {
 // WAITROOM_RATE must not change the rate when its user sets the burst.
 type Values struct {
 	Rate       *string        `help:"Admissions per second, at most three decimals." placeholder:"PER-SECOND"`
-	Burst      *int64         `help:"How many may be admitted at once after a quiet time; raised to 2 × rate × 10 ms." placeholder:"VISITORS"`
+	Burst      *int64         `help:"How many may be admitted at once after a quiet time; raised to 100 ms of the rate, and to 2." placeholder:"VISITORS"`
 	MaxActive  *int64         `help:"How many may be inside at once, unclaimed and active together." placeholder:"VISITORS"`
 	MaxWaiting *int64         `help:"How many may wait; the next one is told that the room is full." placeholder:"VISITORS"`
 	Claim      *time.Duration `help:"How long an admission waits for its claim." placeholder:"DURATION"`

@@ -18,7 +18,7 @@ import (
 func TestSeveralAdmitters(t *testing.T) {
 	rdb := testenv.Redis(t)
 	ctx, l, conf := background(), New(rdb), openConf()
-	conf.Rate, conf.Burst = 3_000_000, 60
+	conf.Rate, conf.Burst = 3_000_000, 300
 	name := create(t, l, conf)
 	const crowd = 1_500
 	join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, crowd)

@@ -196,8 +196,8 @@ func TestSetAndActs(t *testing.T) {
 		conf.Burst = 20
 		name := create(t, l, conf)
 		changed, err := l.Set(ctx, name, room.Change{Actor: "ann@till", Rate: ptr(room.Rate(2_000_000)), Notice: ptr("Bitte\nwarten")})
-		if err != nil || changed.Rev != 2 || changed.BurstRaised == nil || *changed.BurstRaised != 40 || len(changed.Fields) != 3 {
-			t.Errorf("set: got %+v, %v, want rev 2, burst raised to 40, 3 fields", changed, err)
+		if err != nil || changed.Rev != 2 || changed.BurstRaised == nil || *changed.BurstRaised != 200 || len(changed.Fields) != 3 {
+			t.Errorf("set: got %+v, %v, want rev 2, burst raised to 200, 3 fields", changed, err)
 		}
 		same, err := l.Set(ctx, name, room.Change{Actor: "bob", Notice: ptr("Bitte\nwarten")})
 		if err != nil || same.Rev != 2 || len(same.Fields) != 0 {
@@ -214,7 +214,7 @@ func TestSetAndActs(t *testing.T) {
 		acts, err := l.Acts(ctx, name, 10)
 		want := []room.Act{
 			{At: clock.at(), Actor: "booker", What: "set sold_out 0 → 1", SoldOut: true},
-			{At: clock.at(), Actor: "ann@till", What: `set rate 1000/s → 2000/s, burst 20 → 40, notice "" → "Bitte\nwarten"`},
+			{At: clock.at(), Actor: "ann@till", What: `set rate 1000/s → 2000/s, burst 100 → 200, notice "" → "Bitte\nwarten"`},
 			{At: clock.at(), Actor: "test", What: "create", Created: true},
 		}
 		if err != nil || !slices.Equal(acts, want) {

@@ -48,9 +48,11 @@ func (r Rate) Valid() error {
 // String prints the rate per second without trailing zeros.
 func (r Rate) String() string { return strconv.FormatFloat(float64(r)/1000, 'f', -1, 64) }
 
-// MinBurst is the least burst that lets rounds of 10 ms reach the rate:
-// 2 × rate × 10 ms, and at least 1. `set` raises a smaller one and says so.
-func (r Rate) MinBurst() int64 { return max(1, (int64(r)*2+99_999)/100_000) }
+// MinBurst is the least burst that reaches the rate on a busy machine, where an
+// admitter may wake 100 ms late: what the rate gives in that time, rounded up, and at
+// least 2, since with 1 the part of a visitor that is left over is lost at each
+// round. `set` raises a smaller one and says so.
+func (r Rate) MinBurst() int64 { return max(2, (int64(r)+9_999)/10_000) }
 
 // State is what operators write; nothing else does.
 type State string

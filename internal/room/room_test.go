@@ -33,7 +33,7 @@ func TestRate(t *testing.T) {
 			t.Errorf("ParseRate(%q): got %d, %v, want %d", s, got, err, want)
 		}
 	}
-	for r, want := range map[Rate]int64{1: 1, 50_000: 1, 50_001: 2, 200_000: 4, 100_000_000: 2000} {
+	for r, want := range map[Rate]int64{1: 2, 20_000: 2, 20_001: 3, 50_000: 5, 200_000: 20, 200_001: 21, MaxRate: 100_000} {
 		if got := r.MinBurst(); got != want {
 			t.Errorf("Rate(%d).MinBurst: got %d, want %d", r, got, want)
 		}

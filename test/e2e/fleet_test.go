@@ -25,7 +25,7 @@ const (
 	// all of it happens in the middle of the sale; then it is fast.
 	slowRate = "2"
 	fastRate = "25"
-	burst    = 2
+	burst    = 3 // the least of the faster rate, which would raise it
 )
 
 // fleet is two of each binary.

@@ -87,12 +87,12 @@ elseif state == 'paused' then
 end
 if given_notice and step ~= 'pause' and had[5] then redis.call('HDEL', conf, 'pause_notice') end
 
--- Rounds of 10 ms reach the rate only when the burst holds two of them. The
--- bound of the rate keeps the raised burst far below its own bound.
+-- As room.Rate.MinBurst: what the rate gives in 100 ms, and at least 2. The bound
+-- of the rate keeps the raised burst far below its own bound.
 local old_rate = tonumber(redis.call('HGET', conf, 'rate'))
 local old_burst = tonumber(redis.call('HGET', conf, 'burst'))
 local rate = tonumber(wanted.rate or old_rate)
-local least = math.max(1, math.floor((rate * 2 + 99999) / 100000))
+local least = math.max(2, math.floor((rate + 9999) / 10000))
 local raised = 0
 if #order > 0 and tonumber(wanted.burst or old_burst) < least then
   raised = least
