@@ -116,6 +116,10 @@ func TestOperator(t *testing.T) {
 		{"room open sal", 1, ``, `did you mean sale\?`},
 		{"room close ssale", 1, ``, `did you mean sale\?`},
 		{"room delete salle", 1, ``, `did you mean sale\?`},
+		{"room reopen sale", 0, `nothing to change\n`, ``},
+		{"room reopen sale --stock-rev 7", 0, `stock_rev: "" -> 7\n`, ``},
+		{"room reopen sale --stock-rev -1", 2, ``, `stock rev -1: want 0 to`},
+		{"room reopen sael", 1, ``, `did you mean sale\?`},
 		{"pause sales", 1, ``, `did you mean sale\?`},
 		{"resume sole", 1, ``, `did you mean sale\?`},
 		{"pause opera", 1, ``, `admitter room list`},
@@ -162,8 +166,8 @@ func TestOperator(t *testing.T) {
 					ann++
 				}
 			}
-			if bob != 1 || ann != 12 {
-				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 12: %v", bob, ann, acts)
+			if bob != 1 || ann != 13 {
+				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 13: %v", bob, ann, acts)
 			}
 		}
 	}

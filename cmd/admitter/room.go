@@ -19,6 +19,7 @@ import (
 type roomCmd struct {
 	Create createCmd `cmd:"" help:"Create a room and print its epoch."`
 	Open   openCmd   `cmd:"" help:"Open a room: its line is admitted."`
+	Reopen reopenCmd `cmd:"" help:"End sold out, after seats were added."`
 	Close  closeCmd  `cmd:"" help:"Close a room: nobody joins, nobody is admitted."`
 	Delete deleteCmd `cmd:"" help:"Delete a room and its line for good."`
 	List   listCmd   `cmd:"" help:"Print the names of all rooms."`
@@ -151,6 +152,23 @@ type openCmd struct {
 
 func (c *openCmd) Run(ctx context.Context, env *process.Env) error {
 	return c.One.setState(ctx, env, room.Open)
+}
+
+type reopenCmd struct {
+	One      one   `embed:""`
+	StockRev int64 `help:"Revision of the shop's stock with the seats that were added; what the shop said of an older one is then passed over. 0: not known." placeholder:"N"`
+}
+
+func (c *reopenCmd) change() room.Change { return room.Change{Reopen: true, StockRev: c.StockRev} }
+
+func (c *reopenCmd) Check() error {
+	change := c.change()
+	change.Actor = "check"
+	return change.Valid()
+}
+
+func (c *reopenCmd) Run(ctx context.Context, env *process.Env) error {
+	return c.One.set(ctx, env, c.change(), "")
 }
 
 type closeCmd struct {

@@ -514,7 +514,7 @@ func (m *model) relay(t *rapid.T) {
 
 func (m *model) set(t *rapid.T) {
 	ch := room.Change{Actor: "model"}
-	switch rapid.SampledFrom([]string{"rate", "burst", "cap", "waiting", "state", "opens", "sold out", "event"}).Draw(t, "field") {
+	switch rapid.SampledFrom([]string{"rate", "burst", "cap", "waiting", "state", "opens", "sold out", "reopen", "event"}).Draw(t, "field") {
 	case "rate":
 		ch.Rate = ptr(room.Rate(rapid.SampledFrom([]int64{100, 7_333, 50_000, 2_000_000}).Draw(t, "rate")))
 	case "burst":
@@ -534,6 +534,8 @@ func (m *model) set(t *rapid.T) {
 			ch.Event.Brand = &room.Brand{Accent: rapid.SampledFrom([]string{"", "#1c6b5f"}).Draw(t, "accent"),
 				Logo: []byte(rapid.SampledFrom([]string{"", "\x89PNG\r\n\x1a\nx"}).Draw(t, "logo"))}
 		}
+	case "reopen":
+		ch.Reopen = true
 	case "sold out":
 		if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 			return
@@ -547,7 +549,7 @@ func (m *model) set(t *rapid.T) {
 	effect := func() {
 		m.settle()
 		m.conf = ch.On(m.conf)
-		if ch.State != nil && *ch.State == room.Open {
+		if ch.Reopen {
 			m.conf.SoldOut = false
 		}
 		if event := ch.Event.On(m.event); event.Title != m.event.Title || event.Brand.Accent != m.event.Brand.Accent ||

@@ -128,23 +128,3 @@ func TestNoticeByAnOlderVersion(t *testing.T) {
 		}
 	})
 }
-
-// A resume is not the word of an operator that there are seats again.
-func TestResumeLeavesSoldOut(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
-		ctx, l, conf := background(), New(rdb), openConf()
-		name := create(t, l, conf)
-		if err := l.SoldOut(ctx, name, conf.Epoch, 0); err != nil {
-			t.Fatal(err)
-		}
-		for _, change := range []room.Change{{Pause: true}, {Resume: true}} {
-			change.Actor = "test"
-			if _, err := l.Set(ctx, name, change); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if status, err := l.Status(ctx, name); err != nil || !status.Conf.SoldOut || status.Conf.State != room.Open {
-			t.Errorf("got %+v, %v, want open and sold out", status.Conf, err)
-		}
-	})
-}

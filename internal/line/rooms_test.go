@@ -220,7 +220,7 @@ func TestSetAndActs(t *testing.T) {
 		if err != nil || !slices.Equal(acts, want) {
 			t.Errorf("acts: got %+v, %v, want %+v", acts, err, want)
 		}
-		for _, state := range []room.State{room.Paused, room.Open} { // which ends sold_out
+		for _, state := range []room.State{room.Paused, room.Open} {
 			if _, err := l.Set(ctx, name, room.Change{Actor: "test", State: &state}); err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 		return room.Changed{}, err
 	}
 	args := []any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
-		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch)}
+		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch), ch.StockRev}
 	args = append(append(args, eventArgs(ch.Event)...), changeArgs(ch)...)
 	answer, err := l.run(ctx, setScript, name, presenceKeysOf(name), args...)
 	if err != nil {
@@ -59,13 +59,20 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	return changed, translate(err)
 }
 
-// step is how set.lua takes a pause and a resume.
+// Reopen ends sold_out; see room.Change.
+func (l *Lines) Reopen(ctx context.Context, name room.Name, actor string, stockRev int64) (room.Changed, error) {
+	return l.Set(ctx, name, room.Change{Actor: actor, Reopen: true, StockRev: stockRev})
+}
+
+// step is how set.lua takes what depends on where the room stands.
 func step(ch room.Change) string {
 	switch {
 	case ch.Pause:
 		return "pause"
 	case ch.Resume:
 		return "resume"
+	case ch.Reopen:
+		return "reopen"
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -59,6 +60,87 @@ func TestStaleSoldOut(t *testing.T) {
 		for _, rev := range []int64{-1, room.MaxStockRev + 1} {
 			if err := l.SoldOut(ctx, name, conf.Epoch, rev); err == nil {
 				t.Errorf("stock_rev %d: got no error", rev)
+			}
+		}
+	})
+}
+
+// Sold out is ended by a reopening and by nothing else that an operator does, in
+// whatever state the room is.
+func TestReopen(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		ctx, l, conf := background(), New(rdb), openConf()
+		name := create(t, l, conf)
+		soldOut := func(what string, want bool) {
+			t.Helper()
+			if status, err := l.Status(ctx, name); err != nil || status.Conf.SoldOut != want {
+				t.Errorf("%s: got %+v, %v, want sold out %v", what, status.Conf, err, want)
+			}
+		}
+		tell := func(stock int64) {
+			t.Helper()
+			if err := l.SoldOut(ctx, name, conf.Epoch, stock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, stock := range []int64{0, 7} {
+			tell(stock)
+			for what, change := range map[string]room.Change{"pause and resume": {Pause: true}, "close and open": {State: ptr(room.Closed)}} {
+				next := room.Change{Actor: "test", Resume: true}
+				if change.State != nil {
+					next = room.Change{Actor: "test", State: ptr(room.Open)}
+				}
+				change.Actor = "test"
+				for _, ch := range []room.Change{change, next} {
+					if _, err := l.Set(ctx, name, ch); err != nil {
+						t.Fatal(err)
+					}
+				}
+				soldOut(what, true)
+			}
+			changed, err := l.Reopen(ctx, name, "ann", 0)
+			if want := (room.Field{Name: "sold_out", Old: "1", New: "0"}); err != nil || len(changed.Fields) != 1 || changed.Fields[0] != want {
+				t.Errorf("reopen: got %+v, %v, want %+v", changed, err, want)
+			}
+			soldOut("reopen", false)
+			if changed, err = l.Reopen(ctx, name, "ann", 0); err != nil || len(changed.Fields) != 0 {
+				t.Errorf("reopen again: got %+v, %v, want nothing to change", changed, err)
+			}
+		}
+		acts, err := l.Acts(ctx, name, 1)
+		if err != nil || acts[0].Actor != "ann" || acts[0].What != "set sold_out 1 → 0" {
+			t.Errorf("acts: got %+v, %v, want the reopening by ann", acts, err)
+		}
+
+		// What was said before the reopening comes again, or only now.
+		tell(7)
+		soldOut("the same fact again", false)
+		if _, err := l.Reopen(ctx, name, "ann", 9); err != nil {
+			t.Fatal(err)
+		}
+		tell(8)
+		soldOut("a fact older than the seats", false)
+		tell(10)
+		soldOut("a fact of now", true)
+		for _, stale := range []int64{9, 10} {
+			if _, err := l.Reopen(ctx, name, "ann", stale); !errors.Is(err, room.ErrSoldOut) || !strings.Contains(err.Error(), "stock_rev 10") {
+				t.Errorf("reopen of stock %d: got %v, want %v at 10", stale, err, room.ErrSoldOut)
+			}
+			soldOut("a reopening older than the fact", true)
+		}
+		if _, err := l.Set(ctx, name, room.Change{Actor: "test", State: ptr(room.Closed)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Reopen(ctx, name, "ann", 11); err != nil {
+			t.Error(err)
+		}
+		if status, err := l.Status(ctx, name); err != nil || status.Conf.SoldOut || status.Conf.State != room.Closed || status.Conf.StockRev != 11 {
+			t.Errorf("reopen of a closed room: got %+v, %v, want it closed, at stock 11 and not sold out", status.Conf, err)
+		}
+		for _, ch := range []room.Change{{Reopen: true, Pause: true}, {Reopen: true, State: ptr(room.Open)}, {Reopen: true, StockRev: -1}, {StockRev: 3}} {
+			ch.Actor = "test"
+			if _, err := l.Set(ctx, name, ch); err == nil {
+				t.Errorf("%+v: got no error", ch)
 			}
 		}
 	})

@@ -57,6 +57,14 @@ type Change struct {
 	// room waited for an operator to open it. Else it leads to open.
 	Pause  bool
 	Resume bool
+
+	// Reopen ends sold_out, in whatever state the room is: an operator has added
+	// seats. StockRev is the shop's revision of the stock with them, 0 when it is not
+	// known; the line keeps the greatest it hears, and no fact at or below it sells the
+	// room out again. A reopen of stock that the shop called sold out, then or later,
+	// is ErrSoldOut.
+	Reopen   bool
+	StockRev int64
 }
 
 // On returns c with the change's fields in place, as if none came from a flag.
@@ -86,8 +94,17 @@ func (ch Change) Valid() error {
 	if ch.Actor == "" || len(ch.Actor) > MaxActor {
 		err = fmt.Errorf("actor: want 1 to %d bytes", MaxActor)
 	}
-	if ch.Pause && ch.Resume || (ch.Pause || ch.Resume) && ch.State != nil {
-		err = errors.Join(err, errors.New("state: want one of a pause, a resume and a state"))
+	steps := 0
+	for _, step := range []bool{ch.Pause, ch.Resume, ch.Reopen, ch.State != nil} {
+		if step {
+			steps++
+		}
+	}
+	if steps > 1 {
+		err = errors.Join(err, errors.New("state: want one of a pause, a resume, a reopening and a state"))
+	}
+	if ch.StockRev < 0 || ch.StockRev > MaxStockRev || ch.StockRev > 0 && !ch.Reopen {
+		err = errors.Join(err, fmt.Errorf("stock rev %d: want 0 to %d, with a reopening", ch.StockRev, int64(MaxStockRev)))
 	}
 	return errors.Join(err, ch.On(DefaultConf()).Valid(), ch.Event.On(Event{}).Valid())
 }

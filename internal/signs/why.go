@@ -103,7 +103,7 @@ func byState(status room.Status, acts []room.Act) (Why, bool) {
 		if i := slices.IndexFunc(acts, func(a room.Act) bool { return a.SoldOut }); i >= 0 {
 			why.Since = acts[i].At
 		}
-		why.Do = fmt.Sprintf("add seats with `booker seats`, then `admitter room open %s`", name)
+		why.Do = fmt.Sprintf("add seats with `booker seats`, then `admitter room reopen %s`", name)
 	case c.State == room.Paused:
 		why.Cause, why.Text = room.StopPaused, "paused"+said(room.Paused)
 		why.Do = fmt.Sprintf("`admitter resume %s` lets visitors in again", name)

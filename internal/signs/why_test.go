@@ -71,7 +71,7 @@ func TestExplain(t *testing.T) {
 		{"closed, and paused before", status(func(s *room.Status) { s.Conf.State = room.Closed; s.Conf.SoldOut = true }), time.Time{}, well, room.StopClosed,
 			"stands still: closed by bob, since 2026-11-21T11:00:00Z (1h ago); `admitter room open sale` opens it again"},
 		{"sold out", status(func(s *room.Status) { s.Conf.SoldOut = true; s.Conf.State = room.Paused }), time.Time{}, well, room.StopSoldOut,
-			"stands still: sold out: every seat is booked, since 2026-11-21T11:50:00Z (10m ago); add seats with `booker seats`, then `admitter room open sale`"},
+			"stands still: sold out: every seat is booked, since 2026-11-21T11:50:00Z (10m ago); add seats with `booker seats`, then `admitter room reopen sale`"},
 		{"opening by hand", status(func(s *room.Status) { s.Conf.State = room.Opening }), time.Time{}, well, room.StopOpening,
 			"stands still: not open yet, set by carl, since 2026-11-19T12:00:00Z (2d ago); `admitter room open sale` opens it"},
 		{"opening by itself", status(func(s *room.Status) { s.Conf.State = room.Opening; s.Conf.OpensAt = noon.Add(3 * time.Minute) }), time.Time{}, well, room.StopOpening,

@@ -22,7 +22,7 @@ func TestReopened(t *testing.T) {
 	held.see(setup, "sold out")
 	late := open(t, h.url())
 	late.see(setup, "sold out")
-	h.operate("room", "open")
+	h.operate("room", "reopen")
 	reopened := time.Now()
 	late.heard(10*time.Second, reopened, 1, "joined")
 	late.heard(setup, reopened, 1, "position")
@@ -67,7 +67,7 @@ func TestSoldOutBehindNginx(t *testing.T) {
 		}
 		return ""
 	})
-	h.operate("room", "open")
+	h.operate("room", "reopen")
 	reopened := time.Now()
 	var joins []time.Time
 	for _, p := range pages {

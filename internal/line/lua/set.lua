@@ -3,10 +3,12 @@
 -- KEYS  the room's, as the prelude names them
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
 --       from flags  5 ms below which a flag's value is recent  6 ms until a
---       closed room's keys expire  7 'pause', 'resume' or ''
---       8 bytes of the logo, when it is set  9 how many fields of the event follow
+--       closed room's keys expire  7 'pause', 'resume', 'reopen' or ''
+--       8 revision of the stock for a reopen, 0 when it tells none
+--       9 bytes of the logo, when it is set  10 how many fields of the event follow
 --       then the event's fields, then conf's: name, value, …
 -- reply {'absent'} | {'state', the state that 7 does not begin from}
+--     | {'stock', the revision at which the room was said to be sold out}
 --     | {'ok', rev, burst raised to or 0, state,
 --        {field, old, new, …}, {field, old, new, age in ms, …}}
 
@@ -20,15 +22,18 @@ local wanted, order, replaced = {}, {}, {}
 -- notice that came with it (pause_notice). A pause by an older version, or by
 -- `create`, keeps neither.
 local step = ARGV[7]
-local had = redis.call('HMGET', conf, 'state', 'opens_at', 'paused_from', 'notice', 'pause_notice', 'sold_out')
+local had = redis.call('HMGET', conf, 'state', 'opens_at', 'paused_from', 'notice', 'pause_notice', 'sold_out', 'stock_rev')
 local state, opens_ms = had[1], tonumber(had[2] or '0')
 local shown = state -- an opening room whose time has come is open, and nobody has written it
 if state == 'opening' and opens_ms > 0 and now_ms >= opens_ms then shown = 'open' end
 if step == 'pause' and shown == 'closed' or step == 'resume' and shown ~= 'paused' and shown ~= 'open' then
   return {'state', shown}
 end
+local stock, known = tonumber(ARGV[8]), tonumber(had[7] or '0')
+if step == 'reopen' and had[6] == '1' and stock > 0 and stock <= known then return {'stock', had[7]} end
 
-local conf_from = 10 + 2 * tonumber(ARGV[9])
+local event_from = 11
+local conf_from = event_from + 2 * tonumber(ARGV[10])
 
 for i = conf_from, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
@@ -64,6 +69,14 @@ elseif step == 'resume' and state == 'paused' then
     wanted.state = 'opening'
   end
   order[#order + 1] = 'state'
+end
+if step == 'reopen' then
+  wanted.sold_out = '0'
+  order[#order + 1] = 'sold_out'
+  if stock > known then
+    wanted.stock_rev = ARGV[8]
+    order[#order + 1] = 'stock_rev'
+  end
 end
 if state == 'paused' and (wanted.state == 'open' or wanted.state == 'opening')
   and had[5] and had[5] == had[4] and not given_notice then
@@ -101,9 +114,6 @@ if #order > 0 and tonumber(wanted.burst or old_burst) < least then
 end
 
 local changed, entry = {}, {}
--- Opening the room by hand ends sold_out: the operator has added seats. If there
--- are none, the next confirmed booking's fact says so again.
-local reopened = wanted.state == 'open' and step ~= 'resume' and had[6] == '1'
 for _, field in ipairs(order) do
   local old = redis.call('HGET', conf, field) or ''
   if old ~= wanted[field] then
@@ -119,16 +129,11 @@ for _, field in ipairs(order) do
   end
 end
 
-if reopened then
-  for _, v in ipairs({'sold_out', '1', '0'}) do changed[#changed + 1] = v end
-  for _, v in ipairs({'old:sold_out', '1', 'new:sold_out', '0'}) do entry[#entry + 1] = v end
-end
-
 -- The event is a key of its own, so that the nodes' read of conf each second
 -- carries no logo; `event_rev` there tells them when to read it. Its field `logo`
 -- says which one, and stands for the bytes in whatever is compared or told.
 local told = {}
-for i = 10, conf_from - 1, 2 do
+for i = event_from, conf_from - 1, 2 do
   local field = ARGV[i]
   local old = redis.call('HGET', event, field) or ''
   if old ~= ARGV[i + 1] then
@@ -140,7 +145,7 @@ for i = 10, conf_from - 1, 2 do
     entry[#entry + 1] = 'new:' .. field
     entry[#entry + 1] = ARGV[i + 1]
     redis.call('HSET', event, field, ARGV[i + 1])
-    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[8]) end
+    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[9]) end
   end
 end
 if #told > 0 then
