@@ -147,15 +147,15 @@ func (c *createCmd) Run(ctx context.Context, env *process.Env) error {
 }
 
 type openCmd struct {
-	One one `embed:""`
+	Live live `embed:""`
 }
 
 func (c *openCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.setState(ctx, env, room.Open)
+	return c.Live.setState(ctx, env, room.Open)
 }
 
 type reopenCmd struct {
-	One      one   `embed:""`
+	Live     live  `embed:""`
 	StockRev int64 `help:"Revision of the shop's stock with the seats that were added; what the shop said of an older one is then passed over. 0: not known." placeholder:"N"`
 }
 
@@ -168,15 +168,15 @@ func (c *reopenCmd) Check() error {
 }
 
 func (c *reopenCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.set(ctx, env, c.change(), "")
+	return c.Live.set(ctx, env, c.change(), "")
 }
 
 type closeCmd struct {
-	One one `embed:""`
+	Live live `embed:""`
 }
 
 func (c *closeCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.setState(ctx, env, room.Closed)
+	return c.Live.setState(ctx, env, room.Closed)
 }
 
 type deleteCmd struct {

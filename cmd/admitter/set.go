@@ -18,8 +18,21 @@ import (
 
 var errNothing = errors.New("no value given: name at least one, see --help")
 
+// live is what every command takes that changes a room there is.
+type live struct {
+	One one   `embed:""`
+	Rev int64 `help:"Change the room only if it is still at this rev, which status shows. 0: the rev at which the command finds it." placeholder:"N"`
+}
+
+func (l *live) Check() error {
+	if l.Rev < 0 {
+		return fmt.Errorf("--rev %d: want 0 or above", l.Rev)
+	}
+	return nil
+}
+
 type setCmd struct {
-	One    one              `embed:""`
+	Live   live             `embed:""`
 	Values admission.Values `embed:""`
 }
 
@@ -35,15 +48,15 @@ func (c *setCmd) Check() error {
 }
 
 func (c *setCmd) Run(ctx context.Context, env *process.Env) error {
-	change, err := c.Values.Change(c.One.Actor.name())
+	change, err := c.Values.Change(c.Live.One.Actor.name())
 	if err != nil {
 		return err
 	}
-	return c.One.set(ctx, env, change, "")
+	return c.Live.set(ctx, env, change, "")
 }
 
 type pauseCmd struct {
-	One    one     `embed:""`
+	Live   live    `embed:""`
 	Notice *string `help:"A sentence for everybody who waits, until the room is resumed; at most 280 characters." placeholder:"TEXT"`
 }
 
@@ -58,27 +71,37 @@ func (c *pauseCmd) Check() error {
 // A pause is for a room that admits or will: pausing a closed one would let
 // visitors join again.
 func (c *pauseCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.set(ctx, env, c.change(), "open or opening")
+	return c.Live.set(ctx, env, c.change(), "open or opening")
 }
 
 type resumeCmd struct {
-	One one `embed:""`
+	Live live `embed:""`
 }
 
 func (c *resumeCmd) Run(ctx context.Context, env *process.Env) error {
-	return c.One.set(ctx, env, room.Change{Resume: true}, "paused")
+	return c.Live.set(ctx, env, room.Change{Resume: true}, "paused")
 }
 
-func (o *one) setState(ctx context.Context, env *process.Env, to room.State) error {
-	return o.set(ctx, env, room.Change{State: &to}, "")
+func (l *live) setState(ctx context.Context, env *process.Env, to room.State) error {
+	return l.set(ctx, env, room.Change{State: &to}, "")
 }
 
-// set changes the room and prints what changed. from names the states that the
-// change can begin from.
-func (o *one) set(ctx context.Context, env *process.Env, change room.Change, from string) error {
-	change.Actor = o.Actor.name()
-	return o.with(ctx, func(lines *line.Lines) error {
-		changed, err := lines.Set(ctx, o.name(), change)
+// set changes the room that it finds and prints what changed. from names the states
+// that the change can begin from.
+func (l *live) set(ctx context.Context, env *process.Env, change room.Change, from string) error {
+	change.Actor, change.Rev = l.One.Actor.name(), l.Rev
+	return l.One.with(ctx, func(lines *line.Lines) error {
+		if change.Rev == 0 {
+			status, err := lines.Status(ctx, l.One.name())
+			if err != nil {
+				return err
+			}
+			change.Rev = status.Conf.Rev
+		}
+		changed, err := lines.Set(ctx, l.One.name(), change)
+		if errors.Is(err, room.ErrChanged) {
+			return fmt.Errorf("%w; this command changed nothing", err)
+		}
 		if errors.Is(err, room.ErrState) {
 			return fmt.Errorf("%w, want %s", err, from)
 		}

@@ -112,6 +112,9 @@ func (l *Lines) run(ctx context.Context, s *redis.Script, name room.Name, keys [
 	case "state":
 		is := newReply(values[1:])
 		return reply{}, fmt.Errorf("%w: %s", room.ErrState, is.text(0))
+	case "changed":
+		is := newReply(values[1:])
+		return reply{}, fmt.Errorf("%w: rev %s by %s", room.ErrChanged, is.text(0), is.text(1))
 	case "stock":
 		is := newReply(values[1:])
 		return reply{}, fmt.Errorf("%w: the shop said so at stock_rev %s", room.ErrSoldOut, is.text(0))

@@ -2,6 +2,7 @@ package line
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,7 +14,11 @@ import (
 	"waitroom/internal/room"
 )
 
+// actID is how many characters tell an act from the one before it: 40 bits.
+const actID = 8
+
 // Set changes some fields of a live room; rounds follow from the next one on.
+// A change on a rev that has passed is room.ErrChanged and names the one there is.
 // A pause or a resume from a state that has none is room.ErrState and names it.
 // Closing lets the room's keys expire in 30 days, any other state keeps them.
 func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.Changed, error) {
@@ -22,7 +27,7 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 		return room.Changed{}, err
 	}
 	args := []any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
-		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch), ch.StockRev}
+		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch), ch.StockRev, ch.Rev, rand.Text()[:actID]}
 	args = append(append(args, eventArgs(ch.Event)...), changeArgs(ch)...)
 	answer, err := l.run(ctx, setScript, name, presenceKeysOf(name), args...)
 	if err != nil {

@@ -23,9 +23,17 @@ const MaxActor = 128
 // ErrTooMany refuses a room beyond MaxRooms.
 var ErrTooMany = errors.New("the registry has as many rooms as it may hold")
 
+// ErrChanged refuses an act on a rev that has passed: the operator who made it saw
+// another room. Its text names the rev there is, and who made it.
+var ErrChanged = errors.New("the room was changed meanwhile")
+
 // Change sets some fields of a live room; a nil field stays as it is.
 type Change struct {
 	Actor string // who did it, kept in the audit stream
+
+	// Rev is the room's rev as the actor saw it; at any other one the change is
+	// ErrChanged. 0 is not compared, as of flags, which nobody chose for this room.
+	Rev int64
 
 	// FromFlags marks values that come from flags at a start. Such a value is
 	// applied only if it differs from the one last applied from that flag, so
@@ -93,6 +101,9 @@ func (ch Change) Valid() error {
 	var err error
 	if ch.Actor == "" || len(ch.Actor) > MaxActor {
 		err = fmt.Errorf("actor: want 1 to %d bytes", MaxActor)
+	}
+	if ch.Rev < 0 || ch.Rev > 0 && ch.FromFlags {
+		err = errors.Join(err, fmt.Errorf("rev %d: want 0 or above, and 0 with values of flags", ch.Rev))
 	}
 	steps := 0
 	for _, step := range []bool{ch.Pause, ch.Resume, ch.Reopen, ch.State != nil} {

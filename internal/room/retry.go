@@ -11,7 +11,7 @@ import (
 // pass with time, as a memory that is full does; that is the caller's to wait for.
 var answers = []error{
 	ErrUnknown, ErrDeleted, ErrExists, ErrEpoch, ErrRecovering, ErrState, ErrClosed, ErrSoldOut, ErrFull, ErrSpent, ErrActive,
-	ErrBusy, ErrUnsure, ErrStaleBatch, ErrMemory, ErrOverloaded, ErrTooMany, ErrTooManySigns, ErrName, ErrVisitorID, ErrEpochForm, ErrAdmission,
+	ErrBusy, ErrUnsure, ErrStaleBatch, ErrMemory, ErrOverloaded, ErrTooMany, ErrTooManySigns, ErrChanged, ErrName, ErrVisitorID, ErrEpochForm, ErrAdmission,
 }
 
 // Retryable reports that the line did not answer a call: it was out of reach, or

@@ -77,6 +77,7 @@ func TestRetryable(t *testing.T) {
 		{"ErrOverloaded", ErrOverloaded, answer},
 		{"ErrTooMany", ErrTooMany, answer},
 		{"ErrTooManySigns", ErrTooManySigns, answer},
+		{"ErrChanged", ErrChanged, answer},
 		{"ErrName", ErrName, answer},
 		{"ErrVisitorID", ErrVisitorID, answer},
 		{"ErrEpochForm", ErrEpochForm, answer},

@@ -53,12 +53,14 @@ const (
 	TooManyRooms Code = "too_many_rooms"
 	MemoryFull   Code = "memory_full"
 	WrongState   Code = "wrong_state"
+	RoomChanged  Code = "room_changed"
 )
 
 // operators is what an operator is told in other words than visitors.
 var operators = []row{
 	{room.ErrExists, RoomExists}, {room.ErrBusy, RoomBusy}, {room.ErrTooMany, TooManyRooms},
-	{room.ErrMemory, MemoryFull}, {room.ErrState, WrongState}, {room.ErrAway, Unavailable},
+	{room.ErrMemory, MemoryFull}, {room.ErrState, WrongState}, {room.ErrChanged, RoomChanged},
+	{room.ErrAway, Unavailable},
 }
 
 // PlaceCode maps an error to its code for who came with a place, or without one; what

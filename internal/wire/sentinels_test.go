@@ -75,6 +75,7 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"room.ErrBusy":         {err: room.ErrBusy, typed: RoomBusy, why: "only commands delete rooms"},
 		"room.ErrTooMany":      {err: room.ErrTooMany, typed: TooManyRooms, why: "only commands make rooms"},
 		"room.ErrState":        {err: room.ErrState, typed: WrongState, why: "only commands pause and resume"},
+		"room.ErrChanged":      {err: room.ErrChanged, typed: RoomChanged, why: "only commands change rooms"},
 		"room.ErrSpent":        {err: room.ErrSpent, why: "a message of its own says it: spent"},
 		"room.ErrStaleBatch":   {err: room.ErrStaleBatch, why: "between a node and the line; its visitors hear stalled"},
 		"room.ErrUnsure":       {err: room.ErrUnsure, why: "the reaper waits for the next span"},

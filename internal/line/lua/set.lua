@@ -5,14 +5,29 @@
 --       from flags  5 ms below which a flag's value is recent  6 ms until a
 --       closed room's keys expire  7 'pause', 'resume', 'reopen' or ''
 --       8 revision of the stock for a reopen, 0 when it tells none
---       9 bytes of the logo, when it is set  10 how many fields of the event follow
+--       9 the rev that the act is made on, 0 for any  10 id of the act
+--       11 bytes of the logo, when it is set  12 how many fields of the event follow
 --       then the event's fields, then conf's: name, value, …
 -- reply {'absent'} | {'state', the state that 7 does not begin from}
 --     | {'stock', the revision at which the room was said to be sold out}
+--     | {'changed', the rev there is, who made it}
 --     | {'ok', rev, burst raised to or 0, state,
 --        {field, old, new, …}, {field, old, new, age in ms, …}}
 
-if redis.call('EXISTS', conf) == 0 then return {'absent'} end
+local rev = redis.call('HGET', conf, 'rev')
+if not rev then return {'absent'} end
+if ARGV[9] ~= '0' and ARGV[9] ~= rev then
+  -- The newest act made this rev. It may be this very one: a client library that
+  -- lost the reply sends a call again by itself.
+  local by, id = '', nil
+  for _, entry in ipairs(redis.call('XREVRANGE', acts, '+', '-', 'COUNT', 1)) do
+    for i = 1, #entry[2], 2 do
+      if entry[2][i] == 'actor' then by = entry[2][i + 1] end
+      if entry[2][i] == 'id' then id = entry[2][i + 1] end
+    end
+  end
+  if id ~= ARGV[10] then return {'changed', rev, by} end
+end
 local now = clock(ARGV[1])
 local now_ms = math.floor(now / 1000)
 local flags = ARGV[4] == '1'
@@ -32,8 +47,8 @@ end
 local stock, known = tonumber(ARGV[8]), tonumber(had[7] or '0')
 if step == 'reopen' and had[6] == '1' and stock > 0 and stock <= known then return {'stock', had[7]} end
 
-local event_from = 11
-local conf_from = event_from + 2 * tonumber(ARGV[10])
+local event_from = 13
+local conf_from = event_from + 2 * tonumber(ARGV[12])
 
 for i = conf_from, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
@@ -145,7 +160,7 @@ for i = event_from, conf_from - 1, 2 do
     entry[#entry + 1] = 'new:' .. field
     entry[#entry + 1] = ARGV[i + 1]
     redis.call('HSET', event, field, ARGV[i + 1])
-    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[9]) end
+    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[11]) end
   end
 end
 if #told > 0 then
@@ -172,7 +187,8 @@ if #changed + #told > 0 then
   end
   for i = 1, #changed, 3 do redis.call('HSET', conf, changed[i], changed[i + 2]) end
   redis.call('HINCRBY', conf, 'rev', 1)
-  redis.call('XADD', acts, 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', unpack(entry))
+  redis.call('XADD', acts, 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', 'id', ARGV[10],
+    unpack(entry))
   if wanted.state then
     state = wanted.state
     if state == 'closed' then
