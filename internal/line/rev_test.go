@@ -120,6 +120,46 @@ func (h *twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
+// Every act that changes the conf leaves its rev in stats too, which is all that
+// processes read of a room that stands still.
+func TestRevInStats(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		ctx, l, conf := background(), New(rdb), openConf()
+		name := create(t, l, conf)
+		same := func(what string, want int64) {
+			t.Helper()
+			of := func(key string) string { return rdb.HGet(ctx, key, "rev").Val() }
+			if c, s := of(confKey(name)), of(statsKey(name)); c != fmt.Sprint(want) || s != c {
+				t.Errorf("%s: got rev %q in conf and %q in stats, want %d", what, c, s, want)
+			}
+		}
+		same("create", 1)
+		set := func(what string, want int64, ch room.Change) {
+			t.Helper()
+			ch.Actor = "test"
+			if _, err := l.Set(ctx, name, ch); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			same(what, want)
+		}
+		set("set", 2, room.Change{Rate: ptr(room.Rate(20_000))})
+		set("set of the same", 2, room.Change{Rate: ptr(room.Rate(20_000))})
+		set("set of the event", 3, room.Change{Event: room.EventChange{Title: ptr("Gala")}})
+		set("set from a flag", 4, room.Change{FromFlags: true, Rate: ptr(room.Rate(30_000))})
+		set("pause", 5, room.Change{Pause: true})
+		if err := l.SoldOut(ctx, name, conf.Epoch, 7); err != nil {
+			t.Error(err)
+		}
+		same("sold out", 6)
+		if err := l.SoldOut(ctx, name, conf.Epoch, 7); err != nil {
+			t.Error(err)
+		}
+		same("sold out again", 6)
+		set("reopen", 7, room.Change{Reopen: true})
+		set("close", 8, room.Change{State: ptr(room.Closed)})
+	})
+}
+
 // epoch reads the epoch of a room.
 func (l *Lines) epoch(t *testing.T, name room.Name) room.Epoch {
 	t.Helper()

@@ -28,6 +28,7 @@ if conf_from > 6 then
   for i = 6, conf_from - 1, 2 do redis.call('HSET', event, ARGV[i], ARGV[i + 1]) end
 end
 redis.call('SET', seq, 0)
+redis.call('HSET', stats, 'rev', 1)
 redis.call('HSET', life, 'replid', replication(), 'id', newborn(now))
 local rate = redis.call('HGET', conf, 'rate')
 redis.call('HSET', bucket, 'credit', 0, 'at', now, 'rate', rate)

@@ -186,7 +186,8 @@ if #changed + #told > 0 then
     redis.call('HSET', bucket, 'credit', credit, 'at', now, 'rate', rate)
   end
   for i = 1, #changed, 3 do redis.call('HSET', conf, changed[i], changed[i + 2]) end
-  redis.call('HINCRBY', conf, 'rev', 1)
+  rev = redis.call('HINCRBY', conf, 'rev', 1)
+  redis.call('HSET', stats, 'rev', rev) -- all that is read of a room that stands still
   redis.call('XADD', acts, 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', 'id', ARGV[10],
     unpack(entry))
   if wanted.state then
@@ -202,4 +203,4 @@ if #changed + #told > 0 then
   end
 end
 for _, v in ipairs(told) do changed[#changed + 1] = v end
-return {'ok', tonumber(redis.call('HGET', conf, 'rev')), raised, state, changed, replaced}
+return {'ok', tonumber(rev), raised, state, changed, replaced}

@@ -19,6 +19,6 @@ if told > 0 then
   redis.call('HSET', conf, 'stock_rev', ARGV[7])
   for _, v in ipairs({'old:stock_rev', had[2] or '0', 'new:stock_rev', ARGV[7]}) do entry[#entry + 1] = v end
 end
-redis.call('HINCRBY', conf, 'rev', 1)
+redis.call('HSET', stats, 'rev', redis.call('HINCRBY', conf, 'rev', 1))
 redis.call('XADD', acts, 'MAXLEN', ARGV[6], '*', 'at', now, 'actor', ARGV[5], 'act', 'set', unpack(entry))
 return {'ok'}
