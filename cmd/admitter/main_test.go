@@ -141,7 +141,7 @@ func TestOperator(t *testing.T) {
 		{"room close sale", 0, `state: open -> closed\n`, ``},
 		{"pause sale", 1, ``, `wrong_state: .*closed, want open or opening`},
 		{"room delete sale", 0, ``, ``},
-		{"room delete sale", 1, ``, `unknown_room`},
+		{"room delete sale", 1, ``, `room_deleted`},
 		{"-h", 0, `(?s)Usage: admitter.*room create.*`, ``},
 		{"run -h", 0, `(?s).*--redis=.*WAITROOM_REDIS.*--kafka=.*`, ``},
 	} {

@@ -97,7 +97,11 @@ func lifeKey(name room.Name) string { return key(name, "life") }
 // joined nobody for laneLife leave it when somebody reads it.
 func lanesKey(name room.Name) string { return key(name, "lanes") }
 
-// keysOf are all keys of a room, as every script of it takes them: the names for them
+// deletedKey is a hash: epoch, at in µs and actor of a line that was ended for good. It
+// lives for tombstoneLife, or until a room of that name is made anew.
+func deletedKey(name room.Name) string { return key(name, "deleted") }
+
+// keysOf are all keys of a line, as every script of it takes them: the names for them
 // stand in lua/prelude.lua, in this order.
 func keysOf(name room.Name) []string {
 	return []string{confKey(name), seqKey(name), queueKey(name), goneKey(name), backKey(name), awayKey(name),
@@ -114,3 +118,6 @@ func presenceKeysOf(name room.Name) []string {
 	}
 	return keys
 }
+
+// keysAndStone are all that a room has, the tombstone last: for what begins and ends a line.
+func keysAndStone(name room.Name) []string { return append(presenceKeysOf(name), deletedKey(name)) }

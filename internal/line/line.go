@@ -15,6 +15,9 @@ const (
 	laneLife = time.Hour
 	// closedLife is how long a closed room can still be looked at and opened.
 	closedLife = 30 * 24 * time.Hour
+	// tombstoneLife is how long a room is known to have been ended, and its acts can
+	// be read: a day more than pages keep a place.
+	tombstoneLife = 31 * 24 * time.Hour
 )
 
 // Lines are the lines of all rooms in one Redis. Safe for concurrent use.

@@ -20,8 +20,8 @@ var (
 // miniredis, and neither has the libraries of the other.
 func TestLuaTraps(t *testing.T) {
 	files, err := fs.Glob(sources, "lua/*.lua")
-	if err != nil || len(files) != 25 {
-		t.Fatalf("got %d scripts, %v, want 25 with what stands in front of others", len(files), err)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d scripts, %v", len(files), err)
 	}
 	for _, file := range files {
 		text, err := sources.ReadFile(file)

@@ -76,7 +76,7 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	}
 	args := append([]any{l.now(), actor, room.MaxActs}, wholeEventArgs(event)...)
 	args = append(args, confArgs(conf)...)
-	answer, err := l.run(ctx, createScript, name, presenceKeysOf(name), args...)
+	answer, err := l.run(ctx, createScript, name, keysAndStone(name), args...)
 	if errors.Is(err, room.ErrExists) && answer.text(0) == string(conf.Epoch) {
 		err = nil // the same room, made by a call whose answer was lost
 	}
@@ -85,8 +85,8 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	}
 	// A room that exists and is not listed was left so by a crash: listed now.
 	if answer.len() == 0 || answer.text(0) != "" {
-		if listErr := l.rdb.SAdd(ctx, roomsKey(), string(name)).Err(); listErr != nil {
-			return translate(listErr)
+		if listErr := l.list(ctx, name); listErr != nil {
+			return listErr
 		}
 		// The room of that name before may have left its end behind.
 		if answer.len() == 0 {
@@ -98,28 +98,10 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	return err
 }
 
-// Delete ends a room's line for good. Without force it refuses with ErrBusy while
-// visitors wait, may claim, or the outbox is not empty.
-func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor string) error {
-	if err := (room.Change{Actor: actor}).Valid(); err != nil {
-		return err
-	}
-	listed, err := l.rdb.SIsMember(ctx, roomsKey(), string(name)).Result()
-	if err != nil {
-		return translate(err)
-	}
-	answer, err := l.run(ctx, deleteScript, name, presenceKeysOf(name), l.now(), digit(force))
-	if err != nil {
-		return err
-	}
-	had := answer.int(0) > 0
-	if err := answer.bad(); err != nil {
-		return err
-	}
-	if !had && !listed {
-		return room.ErrUnknown
-	}
-	return l.unlist(ctx, name)
+// list puts a name into the registry.
+func (l *Lines) list(ctx context.Context, name room.Name) error {
+	_, err := l.run(ctx, listScript, name, []string{roomsKey()}, string(name))
+	return err
 }
 
 // unlist takes a name off the registry unless there is a line of that name,
@@ -137,7 +119,7 @@ func (l *Lines) unlist(ctx context.Context, name room.Name) error {
 	// Created between the look and the removal: listed again.
 	n, err := l.rdb.Exists(ctx, confKey(name)).Result()
 	if err == nil && n > 0 {
-		err = l.rdb.SAdd(ctx, roomsKey(), string(name)).Err()
+		return l.list(ctx, name)
 	}
 	return translate(err)
 }

@@ -55,11 +55,14 @@ func TestCreateAndDelete(t *testing.T) {
 			t.Errorf("delete: %v", err)
 		}
 		if keys, err := rdb.Keys(ctx, "wr1:{"+string(name)+"}:*").Result(); err != nil ||
-			len(keys) > 0 {
-			t.Errorf("after delete: got keys %v, %v, want none", keys, err)
+			len(keys) != 2 {
+			t.Errorf("after delete: got keys %v, %v, want its acts and its tombstone", keys, err)
 		}
-		if err := l.Delete(ctx, name, false, "test"); err != room.ErrUnknown {
-			t.Errorf("delete again: got %v, want %v", err, room.ErrUnknown)
+		if err := l.Delete(ctx, name, false, "test"); err != room.ErrDeleted {
+			t.Errorf("delete again: got %v, want %v", err, room.ErrDeleted)
+		}
+		if err := l.Delete(ctx, roomName(t), true, "test"); err != room.ErrUnknown {
+			t.Errorf("delete of a room that never was: got %v, want %v", err, room.ErrUnknown)
 		}
 		if _, err := l.Status(ctx, name); err != room.ErrUnknown {
 			t.Errorf("status of a deleted room: got %v, want %v", err, room.ErrUnknown)

@@ -23,7 +23,7 @@ var (
 	// Of operators, and reads.
 	createScript = load("clock", "prelude", "create")
 	setScript    = load("clock", "prelude", "set")
-	deleteScript = load("clock", "prelude", "delete")
+	deleteScript = load("clock", "prelude", "bury", "delete")
 	standsScript = load("clock", "prelude", "stands")
 	lookScript   = load("clock", "prelude", "look")
 	groupScript  = load("clock", "prelude", "group")
@@ -44,6 +44,7 @@ var (
 	// Of no room.
 	signScript  = load("clock", "sign")
 	signsScript = load("clock", "signs")
+	listScript  = load("list")
 
 	errReply       = errors.New("unexpected reply of a script")
 	errMissingConf = errors.New("conf is missing")

@@ -85,7 +85,7 @@ func create(t testing.TB, l *Lines, conf room.Conf) room.Name {
 		t.Fatalf("create: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := l.Delete(background(), name, true, "test"); err != nil && err != room.ErrUnknown {
+		if err := l.Delete(background(), name, true, "test"); err != nil && err != room.ErrUnknown && err != room.ErrDeleted {
 			t.Errorf("delete: %v", err)
 		}
 	})

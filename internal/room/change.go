@@ -171,6 +171,13 @@ type Status struct {
 	Saved     Saved
 }
 
+// Tombstone says that a room was ended for good.
+type Tombstone struct {
+	Epoch Epoch // of the line that ended; "" where Redis had lost the line before
+	At    time.Time
+	Actor string
+}
+
 // Act is one entry of the audit stream.
 type Act struct {
 	At      time.Time

@@ -1,6 +1,6 @@
 -- create: a new line, empty, with its first number still to give.
 --
--- KEYS  the room's, as the prelude names them
+-- KEYS  the room's, as the prelude and presence name them, the tombstone last
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 bytes of the logo
 --       5 how many fields of the event are told, 0 for no event
 --       then the event's fields, then conf's: name, value, …
@@ -10,15 +10,20 @@
 local epoch = redis.call('HGET', conf, 'epoch')
 if epoch then return {'exists', epoch} end
 -- Never a new line over the rest of an old one: its places would come back.
--- What the sale before was for is no such rest.
-for i = 2, #KEYS do
-  if KEYS[i] ~= event and redis.call('EXISTS', KEYS[i]) == 1 then return {'exists', ''} end
+-- What the sale before was for is no such rest, nor are the acts of one that was
+-- deleted.
+local tombstone = KEYS[#KEYS]
+local buried = redis.call('EXISTS', tombstone) == 1
+for i = 2, #KEYS - 1 do
+  local rest = KEYS[i] ~= event and not (buried and KEYS[i] == acts)
+  if rest and redis.call('EXISTS', KEYS[i]) == 1 then return {'exists', ''} end
 end
 local now = clock(ARGV[1])
 local conf_from = 6 + 2 * tonumber(ARGV[5])
 local fields = {}
 for i = conf_from, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', conf, unpack(fields))
+if buried then redis.call('UNLINK', tombstone, acts) end
 -- In ms, so that who knows several lines of this name knows the newest.
 redis.call('HSET', conf, 'rev', 1, 'created_ms', math.floor(now / 1000))
 redis.call('DEL', event)

@@ -1,11 +1,12 @@
 -- delete: a line and everything about it, for good.
 --
--- KEYS  the room's, as the prelude names them
--- ARGV  1 now override in µs  2 '1' to delete whatever is in there
--- reply {'ok', 1 when there was anything} | {'busy'}
+-- KEYS  as bury has them
+-- ARGV  1 to 4 as bury has them  5 '1' to delete whatever is in there
+--       6 '1' to look whether it may be deleted, and change nothing
+--       7 '1' when the room was listed
+-- reply {'ok', 1 when it is gone by this, 0 when nothing was there} | {'busy'}
 
-local now_ms = math.floor(clock(ARGV[1]) / 1000)
-if ARGV[2] ~= '1' then
+if ARGV[5] ~= '1' then
   -- Who was admitted and may still claim waits too.
   if redis.call('ZCARD', queue) > 0
     or redis.call('ZCOUNT', unclaimed, now_ms + 1, '+inf') > 0
@@ -13,4 +14,13 @@ if ARGV[2] ~= '1' then
     return {'busy'}
   end
 end
-return {'ok', math.min(1, redis.call('UNLINK', unpack(KEYS)))}
+if ARGV[6] == '1' then return {'ok', 1} end
+local there = 0
+for i = 1, #KEYS - 1 do
+  if KEYS[i] ~= acts then there = there + redis.call('EXISTS', KEYS[i]) end
+end
+-- Of a room that is listed and has no line Redis lost the line; an operator may end
+-- that too. One that has a tombstone was ended before.
+if there == 0 and (ARGV[7] ~= '1' or redis.call('EXISTS', tombstone) == 1) then return {'ok', 0} end
+bury('delete')
+return {'ok', 1}
