@@ -92,11 +92,10 @@ func (l *live) set(ctx context.Context, env *process.Env, change room.Change, fr
 	change.Actor, change.Rev = l.One.Actor.name(), l.Rev
 	return l.One.with(ctx, func(lines *line.Lines) error {
 		if change.Rev == 0 {
-			status, err := lines.Status(ctx, l.One.name())
-			if err != nil {
+			var err error
+			if change.Rev, err = lines.Rev(ctx, l.One.name()); err != nil {
 				return err
 			}
-			change.Rev = status.Conf.Rev
 		}
 		changed, err := lines.Set(ctx, l.One.name(), change)
 		if errors.Is(err, room.ErrChanged) {

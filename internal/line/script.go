@@ -42,9 +42,10 @@ var (
 	giveBackScript = load("clock", "prelude", "guard", "give_back")
 	recreateScript = load("clock", "prelude", "guard", "recreate")
 	// Of no room.
-	signScript  = load("clock", "sign")
-	signsScript = load("clock", "signs")
-	listScript  = load("list")
+	signScript    = load("clock", "sign")
+	signsScript   = load("clock", "signs")
+	listScript    = load("list")
+	closingScript = load("closing")
 
 	errReply       = errors.New("unexpected reply of a script")
 	errMissingConf = errors.New("conf is missing")

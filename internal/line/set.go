@@ -55,13 +55,21 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	if ch.State == nil {
 		return changed, nil
 	}
+	ends := ""
 	if state == room.Closed {
-		err = l.rdb.ZAdd(ctx, closingKey(), redis.Z{Member: string(name),
-			Score: float64(time.Now().Add(closedLife).UnixMilli())}).Err()
-	} else {
-		err = l.rdb.ZRem(ctx, closingKey(), string(name)).Err()
+		ends = strconv.FormatInt(time.Now().Add(closedLife).UnixMilli(), 10)
 	}
-	return changed, translate(err)
+	_, err = l.run(ctx, closingScript, name, []string{closingKey()}, string(name), ends)
+	return changed, err
+}
+
+// Rev reads the rev of a room's configuration: what an act is made on.
+func (l *Lines) Rev(ctx context.Context, name room.Name) (int64, error) {
+	rev, err := l.rdb.HGet(ctx, confKey(name), "rev").Int64()
+	if errors.Is(err, redis.Nil) {
+		return 0, l.missing(ctx, name)
+	}
+	return rev, translate(err)
 }
 
 // Reopen ends sold_out; see room.Change.

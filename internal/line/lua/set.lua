@@ -47,6 +47,10 @@ end
 local stock, known = tonumber(ARGV[8]), tonumber(had[7] or '0')
 if step == 'reopen' and had[6] == '1' and stock > 0 and stock <= known then return {'stock', had[7]} end
 
+-- The first write of a script must not ask for memory: a full Redis refuses one that
+-- does, and it is then that a room has to be paused.
+redis.call('HDEL', conf, 'none')
+
 local event_from = 13
 local conf_from = event_from + 2 * tonumber(ARGV[12])
 
