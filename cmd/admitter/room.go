@@ -48,11 +48,16 @@ func (o *one) with(ctx context.Context, do func(*line.Lines) error) error {
 	})
 }
 
-// named puts the room before err, and what to do behind it when there is no such
-// room: a name is mistyped more often than a room is missing.
+// named puts the room before err, and behind it who deleted the room, or what to do
+// when there never was one: a name is mistyped more often than a room is missing.
 func named(ctx context.Context, lines *line.Lines, name room.Name, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrDeleted) {
+		if stone, has, stoneErr := lines.Tombstone(ctx, name); stoneErr == nil && has {
+			return fmt.Errorf("room %s: %w by %s at %s", name, room.ErrDeleted, stone.Actor, stone.At.Format(time.RFC3339))
+		}
 	}
 	err = fmt.Errorf("room %s: %w", name, err)
 	if !errors.Is(err, room.ErrUnknown) {

@@ -113,14 +113,16 @@ func (c *statusCmd) show(ctx context.Context, env *process.Env, lines *line.Line
 	return errors.Join(errs...)
 }
 
-// read reads one room. One that is listed and whose line is gone has a view, and
-// an error too.
+// read reads one room. One that is listed and whose line is gone, and one that was
+// deleted, has a view, and an error too.
 func (c *statusCmd) read(ctx context.Context, lines *line.Lines, name room.Name, fleet signs.Fleet) (*statusView, error) {
 	status, err := lines.Status(ctx, name)
-	if errors.Is(err, room.ErrRecovering) {
+	switch {
+	case errors.Is(err, room.ErrRecovering):
 		return lostView(name, fleet), err
-	}
-	if err != nil {
+	case errors.Is(err, room.ErrUnknown):
+		return c.deleted(ctx, lines, name, fleet, err)
+	case err != nil:
 		return nil, err
 	}
 	oldest, err := lines.Oldest(ctx, name)
@@ -138,9 +140,33 @@ func (c *statusCmd) read(ctx context.Context, lines *line.Lines, name room.Name,
 		return nil, err
 	}
 	if c.Acts {
-		for _, act := range acts[:min(len(acts), lastActs)] {
-			v.Acts = append(v.Acts, actView{act.At.UTC().Format(time.RFC3339), act.Actor, act.What})
-		}
+		v.Acts = actsOf(acts)
 	}
 	return &v, nil
+}
+
+// deleted reads what is kept of a room that was deleted; unknown is its error, and
+// that of a room that never was.
+func (c *statusCmd) deleted(ctx context.Context, lines *line.Lines, name room.Name, fleet signs.Fleet, unknown error) (*statusView, error) {
+	stone, has, err := lines.Tombstone(ctx, name)
+	if err != nil || !has {
+		return nil, errors.Join(err, unknown)
+	}
+	v := deletedView(name, stone, fleet)
+	if c.Acts {
+		acts, err := lines.Acts(ctx, name, lastActs)
+		if err != nil {
+			return nil, err
+		}
+		v.Acts = actsOf(acts)
+	}
+	return v, room.ErrDeleted
+}
+
+// actsOf are the last acts, the newest first.
+func actsOf(acts []room.Act) (views []actView) {
+	for _, act := range acts[:min(len(acts), lastActs)] {
+		views = append(views, actView{act.At.UTC().Format(time.RFC3339), act.Actor, act.What})
+	}
+	return views
 }

@@ -44,6 +44,7 @@ type statusView struct {
 	Stats      statsView `json:"stats"`
 	Admitters  []signOf  `json:"admitters"` // those that signed in the last 10 minutes
 	Nodes      []signOf  `json:"nodes"`
+	Deleted    *endView  `json:"deleted,omitempty"` // then all else but why and acts is empty
 	Acts       []actView `json:"acts,omitempty"`
 
 	// For people alone.
@@ -51,6 +52,13 @@ type statusView struct {
 	opensAt time.Time
 	why     signs.Why
 	pace    signs.Pace
+}
+
+// endView says who ended a room for good.
+type endView struct {
+	Epoch string `json:"epoch,omitempty"` // "" where the line had been lost before
+	At    string `json:"at"`
+	Actor string `json:"actor"`
 }
 
 // whyView says why a room admits nobody, or that it does.
@@ -149,6 +157,14 @@ func lostView(name room.Name, fleet signs.Fleet) *statusView {
 		Nodes: signsOf(fleet, room.RoleNode, name), now: fleet.Now, why: why}
 }
 
+// deletedView is all there is to say of a room that was ended for good.
+func deletedView(name room.Name, stone room.Tombstone, fleet signs.Fleet) *statusView {
+	why := signs.Why{Stands: true, Cause: "deleted", Text: "deleted by " + stone.Actor, Since: stone.At}
+	return &statusView{Room: string(name), Now: fleet.Now.UTC().Format(time.RFC3339Nano), Why: whyOf(why),
+		Deleted:   &endView{string(stone.Epoch), stone.At.UTC().Format(time.RFC3339Nano), stone.Actor},
+		Admitters: signsOf(fleet, room.RoleAdmitter, name), Nodes: signsOf(fleet, room.RoleNode, name), now: fleet.Now, why: why}
+}
+
 func whyOf(w signs.Why) whyView {
 	v := whyView{Stands: w.Stands, Cause: string(w.Cause), Text: w.Text, Do: w.Do}
 	if !w.Since.IsZero() {
@@ -192,8 +208,13 @@ func (v *statusView) print(out io.Writer, detail bool) {
 		fmt.Fprintf(w, "  %s\t%s\n", label, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintf(w, "%s\n", v.Room)
-	fmt.Fprintf(w, "  %s\n", v.why.String(v.now))
+	if v.Deleted != nil {
+		fmt.Fprintf(w, "  %s, since %s\n", v.why.Text, signs.At(v.why.Since, v.now))
+	} else {
+		fmt.Fprintf(w, "  %s\n", v.why.String(v.now))
+	}
 	if v.Epoch == "" { // the line is gone
+		v.printActs(row)
 		w.Flush()
 		return
 	}
@@ -223,10 +244,14 @@ func (v *statusView) print(out io.Writer, detail bool) {
 		row("notice", "%s", strings.Join(strings.Fields(v.Notice), " "))
 	}
 	v.Event.print(row)
+	v.printActs(row)
+	w.Flush()
+}
+
+func (v *statusView) printActs(row func(label, format string, args ...any)) {
 	for _, act := range v.Acts {
 		row(act.At, "%s: %s", act.Actor, act.What)
 	}
-	w.Flush()
 }
 
 // printRounds shows the last round, of all the admitters that live; with detail,
