@@ -49,6 +49,9 @@ func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor st
 	if err := l.unlist(ctx, name); err != nil {
 		return err
 	}
+	if err := l.note(ctx, name, 0); err != nil {
+		return err
+	}
 	if did || listed {
 		return nil
 	}

@@ -194,8 +194,8 @@ func TestEventLives(t *testing.T) {
 			if _, err := l.Set(ctx, name, room.Change{Actor: "test", Event: room.EventChange{Title: &title}}); err != nil {
 				t.Fatal(err)
 			}
-			if ttl := rdb.PTTL(ctx, eventKey(name)).Val(); ttl <= 0 || ttl > closedLife {
-				t.Errorf("event of a closed room: got %v to live, want up to %v", ttl, closedLife)
+			if ttl := rdb.PTTL(ctx, eventKey(name)).Val(); ttl <= 0 || ttl > closedLife+netLife {
+				t.Errorf("event of a closed room: got %v to live, want up to %v", ttl, closedLife+netLife)
 			}
 		}
 		if _, err := l.Set(ctx, name, room.Change{Actor: "test", State: ptr(room.Open)}); err != nil {

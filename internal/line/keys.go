@@ -14,8 +14,8 @@ import (
 // roomsKey is the registry, a set of names.
 func roomsKey() string { return "wr1:rooms" }
 
-// closingKey is a sorted set of closed rooms by the time in ms at which their
-// keys expire; what expired leaves the registry.
+// closingKey is a sorted set of closed rooms by the time in ms at which they end, for
+// Expire; what ended leaves it.
 func closingKey() string { return "wr1:closing" }
 
 // signsKey is a hash: process → its last sign of life, and at:process → when it

@@ -15,6 +15,10 @@ const (
 	laneLife = time.Hour
 	// closedLife is how long a closed room can still be looked at and opened.
 	closedLife = 30 * 24 * time.Hour
+	// netLife is how much later the keys of a closed room expire by themselves, if no
+	// process ran Expire meanwhile. Redis frees what expires in the midst of its work:
+	// 275 ms for a million waiting.
+	netLife = 24 * time.Hour
 	// tombstoneLife is how long a room is known to have been ended, and its acts can
 	// be read: a day more than pages keep a place.
 	tombstoneLife = 31 * 24 * time.Hour

@@ -5,36 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"waitroom/internal/room"
 )
 
-// Rooms lists the registry in order of name, room.MaxRooms at most. A closed
-// room whose keys have expired leaves it here.
+// Rooms lists the registry in order of name, room.MaxRooms at most.
 func (l *Lines) Rooms(ctx context.Context) ([]room.Name, error) {
-	// Two plain commands and no MULTI: the keys lie in different slots.
 	members, err := l.rdb.SMembers(ctx, roomsKey()).Result()
 	if err != nil {
 		return nil, translate(err)
-	}
-	expired, err := l.rdb.ZRangeByScore(ctx, closingKey(), &redis.ZRangeBy{
-		Min: "-inf", Max: strconv.FormatInt(time.Now().UnixMilli(), 10), Count: room.MaxRooms}).Result()
-	if err != nil {
-		return nil, translate(err)
-	}
-	for _, member := range expired {
-		if err := l.unlist(ctx, room.Name(member)); err != nil {
-			return nil, err
-		}
-	}
-	if len(expired) > 0 { // some of them may live: what the registry says now counts
-		if members, err = l.rdb.SMembers(ctx, roomsKey()).Result(); err != nil {
-			return nil, translate(err)
-		}
 	}
 	names := make([]room.Name, 0, len(members))
 	for _, member := range members {
@@ -74,26 +53,28 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	if listed >= room.MaxRooms {
 		return fmt.Errorf("%w: %d", room.ErrTooMany, listed)
 	}
-	args := append([]any{l.now(), actor, room.MaxActs}, wholeEventArgs(event)...)
+	args := append([]any{l.now(), actor, room.MaxActs, closedLife.Milliseconds()}, wholeEventArgs(event)...)
 	args = append(args, confArgs(conf)...)
 	answer, err := l.run(ctx, createScript, name, keysAndStone(name), args...)
-	if errors.Is(err, room.ErrExists) && answer.text(0) == string(conf.Epoch) {
-		err = nil // the same room, made by a call whose answer was lost
-	}
 	if err != nil && !errors.Is(err, room.ErrExists) {
 		return err
 	}
+	there, end := answer.text(0), answer.int(1)
+	if bad := answer.bad(); bad != nil {
+		return bad
+	}
+	if there == string(conf.Epoch) {
+		err = nil // made now, or by a call whose answer was lost
+	}
+	if there == "" { // the rest of a line, of which nobody knows
+		return err
+	}
 	// A room that exists and is not listed was left so by a crash: listed now.
-	if answer.len() == 0 || answer.text(0) != "" {
-		if listErr := l.list(ctx, name); listErr != nil {
-			return listErr
-		}
-		// The room of that name before may have left its end behind.
-		if answer.len() == 0 {
-			if zErr := l.rdb.ZRem(ctx, closingKey(), string(name)).Err(); zErr != nil {
-				return translate(zErr)
-			}
-		}
+	if listErr := l.list(ctx, name); listErr != nil {
+		return listErr
+	}
+	if noteErr := l.note(ctx, name, end); noteErr != nil {
+		return noteErr
 	}
 	return err
 }
@@ -111,9 +92,6 @@ func (l *Lines) unlist(ctx context.Context, name room.Name) error {
 		return translate(err)
 	}
 	if err := l.rdb.SRem(ctx, roomsKey(), string(name)).Err(); err != nil {
-		return translate(err)
-	}
-	if err := l.rdb.ZRem(ctx, closingKey(), string(name)).Err(); err != nil {
 		return translate(err)
 	}
 	// Created between the look and the removal: listed again.

@@ -21,9 +21,10 @@ var sources embed.FS
 // not have one: after a restart, a promotion, or the first time.
 var (
 	// Of operators, and reads.
-	createScript = load("clock", "prelude", "create")
-	setScript    = load("clock", "prelude", "set")
+	createScript = load("clock", "prelude", "close", "create")
+	setScript    = load("clock", "prelude", "close", "set")
 	deleteScript = load("clock", "prelude", "bury", "delete")
+	expireScript = load("clock", "prelude", "bury", "expire")
 	standsScript = load("clock", "prelude", "stands")
 	lookScript   = load("clock", "prelude", "look")
 	groupScript  = load("clock", "prelude", "group")

@@ -20,7 +20,7 @@ const actID = 8
 // Set changes some fields of a live room; rounds follow from the next one on.
 // A change on a rev that has passed is room.ErrChanged and names the one there is.
 // A pause or a resume from a state that has none is room.ErrState and names it.
-// Closing lets the room's keys expire in 30 days, any other state keeps them.
+// Closing ends the room in 30 days, by Expire; any other state keeps it.
 func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.Changed, error) {
 	// Raised before it is judged: the script raises it for the room's own rate.
 	if err := ch.Valid(); err != nil {
@@ -37,16 +37,16 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	if raised := answer.int(1); raised > 0 {
 		changed.BurstRaised = &raised
 	}
-	state := room.State(answer.text(2))
-	fields := answer.list(3)
+	fields := answer.list(2)
 	for i := 0; i+2 < fields.len(); i += 3 {
 		changed.Fields = append(changed.Fields, readField(fields, i))
 	}
-	replaced := answer.list(4)
+	replaced := answer.list(3)
 	for i := 0; i+3 < replaced.len(); i += 4 {
 		changed.Replaced = append(changed.Replaced, room.Replaced{Field: readField(replaced, i),
 			Age: time.Duration(replaced.int(i+3)) * time.Millisecond})
 	}
+	end := answer.int(4)
 	if err := answer.bad(); err != nil {
 		return room.Changed{}, err
 	}
@@ -55,12 +55,7 @@ func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.C
 	if ch.State == nil {
 		return changed, nil
 	}
-	ends := ""
-	if state == room.Closed {
-		ends = strconv.FormatInt(time.Now().Add(closedLife).UnixMilli(), 10)
-	}
-	_, err = l.run(ctx, closingScript, name, []string{closingKey()}, string(name), ends)
-	return changed, err
+	return changed, l.note(ctx, name, end)
 }
 
 // Rev reads the rev of a room's configuration: what an act is made on.

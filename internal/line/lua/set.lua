@@ -3,7 +3,7 @@
 -- KEYS  the room's, as the prelude names them
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
 --       from flags  5 ms below which a flag's value is recent  6 ms until a
---       closed room's keys expire  7 'pause', 'resume', 'reopen' or ''
+--       closed room ends  7 'pause', 'resume', 'reopen' or ''
 --       8 revision of the stock for a reopen, 0 when it tells none
 --       9 the rev that the act is made on, 0 for any  10 id of the act
 --       11 bytes of the logo, when it is set  12 how many fields of the event follow
@@ -11,8 +11,8 @@
 -- reply {'absent'} | {'state', the state that 7 does not begin from}
 --     | {'stock', the revision at which the room was said to be sold out}
 --     | {'changed', the rev there is, who made it}
---     | {'ok', rev, burst raised to or 0, state,
---        {field, old, new, …}, {field, old, new, age in ms, …}}
+--     | {'ok', rev, burst raised to or 0, {field, old, new, …},
+--        {field, old, new, age in ms, …}, ms at which a closed room ends or 0}
 
 local rev = redis.call('HGET', conf, 'rev')
 if not rev then return {'absent'} end
@@ -197,14 +197,12 @@ if #changed + #told > 0 then
   if wanted.state then
     state = wanted.state
     if state == 'closed' then
-      -- What a closed room may still write to must be there to expire.
-      redis.call('SETBIT', gone, 0, 0)
-      redis.call('HINCRBY', stats, 'joined', 0)
-      for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+      close(now_ms, tonumber(ARGV[6]))
     else
+      redis.call('HDEL', conf, 'ends_ms')
       for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end
     end
   end
 end
 for _, v in ipairs(told) do changed[#changed + 1] = v end
-return {'ok', tonumber(rev), raised, state, changed, replaced}
+return {'ok', tonumber(rev), raised, changed, replaced, tonumber(redis.call('HGET', conf, 'ends_ms') or '0')}
