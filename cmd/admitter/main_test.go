@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -404,5 +405,24 @@ func TestOps(t *testing.T) {
 	io.Copy(io.Discard, pipe)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after SIGTERM: got %v, want exit code 0", err)
+	}
+}
+
+// More rooms than a registry may hold hide none of the first thousand, and are said.
+func TestTooManyRooms(t *testing.T) {
+	url := redisURL(t)
+	rdb := clientOf(t, url)
+	for i := range room.MaxRooms + 2 {
+		if err := rdb.SAdd(t.Context(), "wr1:rooms", fmt.Sprintf("r%04d", i)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, errOut := run(t, "room", "list", "--redis", url)
+	if code != 1 || strings.Count(out, "\n") != room.MaxRooms || !strings.HasPrefix(out, "r0000\n") || !strings.Contains(errOut, "too_many_rooms: ") || !strings.Contains(errOut, "1002") {
+		t.Errorf("room list: got %d, %d lines, %q, want the first thousand and too_many_rooms with 1002", code, strings.Count(out, "\n"), errOut)
+	}
+	code, out, errOut = run(t, "status", "--json", "--redis", url)
+	if code != 1 || strings.Count(out, "\n") != room.MaxRooms || !strings.Contains(errOut, "1002") {
+		t.Errorf("status: got %d, %d lines, %.200q, want a thousand rooms and 1002", code, strings.Count(out, "\n"), errOut)
 	}
 }

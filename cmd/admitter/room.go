@@ -64,7 +64,7 @@ func named(ctx context.Context, lines *line.Lines, name room.Name, err error) er
 		return err
 	}
 	names, listErr := lines.Rooms(ctx)
-	if listErr != nil {
+	if listErr != nil && !errors.Is(listErr, room.ErrTooMany) {
 		return err // the one to tell
 	}
 	switch near := room.Nearest(string(name), names); len(near) {

@@ -78,18 +78,20 @@ func (c *statusCmd) watch(ctx context.Context, env *process.Env, lines *line.Lin
 // other.
 func (c *statusCmd) show(ctx context.Context, env *process.Env, lines *line.Lines) error {
 	names := []room.Name{room.Name(c.Name)}
+	var errs []error
 	if c.Name == "" {
 		var err error
-		if names, err = lines.Rooms(ctx); err != nil {
+		names, err = lines.Rooms(ctx)
+		if err != nil && !errors.Is(err, room.ErrTooMany) {
 			return err
 		}
+		errs = append(errs, err)
 	}
 	now, all, err := lines.Signs(ctx)
 	if err != nil {
 		return err
 	}
 	fleet := signs.Fleet{Now: now, Signs: all}
-	var errs []error
 	shown := 0
 	for _, name := range names {
 		v, err := c.read(ctx, lines, name, fleet)

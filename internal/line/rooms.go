@@ -9,7 +9,9 @@ import (
 	"waitroom/internal/room"
 )
 
-// Rooms lists the registry in order of name, room.MaxRooms at most.
+// Rooms lists the registry in order of name, room.MaxRooms at most. If there are more,
+// the first of them come with an error that is room.ErrTooMany: whoever calls says so
+// and goes on with those.
 func (l *Lines) Rooms(ctx context.Context) ([]room.Name, error) {
 	members, err := l.rdb.SMembers(ctx, roomsKey()).Result()
 	if err != nil {
@@ -24,7 +26,10 @@ func (l *Lines) Rooms(ctx context.Context) ([]room.Name, error) {
 		}
 	}
 	slices.Sort(names)
-	return names[:min(len(names), room.MaxRooms)], nil
+	if len(names) > room.MaxRooms {
+		return names[:room.MaxRooms], fmt.Errorf("%w: %d, %d of them count", room.ErrTooMany, len(names), room.MaxRooms)
+	}
+	return names, nil
 }
 
 // Create makes a room's line with an empty event; see CreateWithEvent.

@@ -258,4 +258,12 @@ func TestRegistryBound(t *testing.T) {
 	if err := l.Create(ctx, "one-more", openConf(), "test"); !errors.Is(err, room.ErrTooMany) {
 		t.Errorf("create beyond the bound: got %v, want %v", err, room.ErrTooMany)
 	}
+	if names, err := l.Rooms(ctx); err != nil || len(names) != room.MaxRooms {
+		t.Errorf("rooms at the bound: got %d, %v, want %d", len(names), err, room.MaxRooms)
+	}
+	rdb.SAdd(ctx, roomsKey(), "zz-beyond", "Not A Room")
+	names, err := l.Rooms(ctx)
+	if !errors.Is(err, room.ErrTooMany) || !strings.Contains(err.Error(), "1001") || len(names) != room.MaxRooms || slices.Contains(names, "zz-beyond") {
+		t.Errorf("rooms beyond the bound: got %d, %v, want the first %d and %v, which says 1001", len(names), err, room.MaxRooms, room.ErrTooMany)
+	}
 }
