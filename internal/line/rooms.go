@@ -58,7 +58,7 @@ func (l *Lines) CreateWithEvent(ctx context.Context, name room.Name, conf room.C
 	if listed >= room.MaxRooms {
 		return fmt.Errorf("%w: %d", room.ErrTooMany, listed)
 	}
-	args := append([]any{l.now(), actor, room.MaxActs, closedLife.Milliseconds()}, wholeEventArgs(event)...)
+	args := append([]any{l.now(), actor, room.MaxActs, closedLife.Milliseconds(), group}, wholeEventArgs(event)...)
 	args = append(args, confArgs(conf)...)
 	answer, err := l.run(ctx, createScript, name, keysAndStone(name), args...)
 	if err != nil && !errors.Is(err, room.ErrExists) {

@@ -70,6 +70,24 @@ func TestCreateAndDelete(t *testing.T) {
 	})
 }
 
+// A line is born with the group that reads its outbox: a relay that starts on a full
+// Redis finds it.
+func TestCreateMakesTheRelaysGroup(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb *redis.Client) {
+		ctx, l, conf := background(), New(rdb), openConf()
+		name := create(t, l, conf)
+		groups, err := rdb.XInfoGroups(ctx, outboxKey(name)).Result()
+		if err != nil || len(groups) != 1 || groups[0].Name != group {
+			t.Errorf("a new room: got groups %+v, %v, want %s", groups, err, group)
+		}
+		join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 3)
+		admit(t, l, name, conf, 3)
+		if entries, err := l.ReadOutbox(ctx, name, 10); err != nil || len(admissions(entries)) != 3 {
+			t.Errorf("outbox: got %v, %v, want 3 admissions", entries, err)
+		}
+	})
+}
+
 // A room that is listed and has no conf has lost its data: every call says so,
 // and no new line grows over what is left.
 func TestLostLine(t *testing.T) {

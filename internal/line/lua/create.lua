@@ -2,7 +2,8 @@
 --
 -- KEYS  the room's, as the prelude and presence name them, the tombstone last
 -- ARGV  1 now override in µs  2 actor  3 acts kept  4 ms until a closed room ends
---       5 bytes of the logo  6 how many fields of the event are told, 0 for no event
+--       5 the group that reads the outbox  6 bytes of the logo
+--       7 how many fields of the event are told, 0 for no event
 --       then the event's fields, then conf's: name, value, …
 -- reply {'ok' or 'exists', epoch, ms at which a closed room ends or 0}: epoch is ''
 --       when a line without its conf is in the way
@@ -22,8 +23,8 @@ for i = 2, #KEYS - 1 do
   if rest and redis.call('EXISTS', KEYS[i]) == 1 then return answer('exists') end
 end
 local now = clock(ARGV[1])
-local event_from = 7
-local conf_from = event_from + 2 * tonumber(ARGV[6])
+local event_from = 8
+local conf_from = event_from + 2 * tonumber(ARGV[7])
 local fields = {}
 for i = conf_from, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', conf, unpack(fields))
@@ -33,10 +34,12 @@ redis.call('HSET', conf, 'rev', 1, 'created_ms', math.floor(now / 1000))
 redis.call('DEL', event)
 if conf_from > event_from then
   redis.call('HSET', conf, 'event_rev', 1)
-  redis.call('HSET', event, 'rev', 1, 'logo_bytes', ARGV[5])
+  redis.call('HSET', event, 'rev', 1, 'logo_bytes', ARGV[6])
   for i = event_from, conf_from - 1, 2 do redis.call('HSET', event, ARGV[i], ARGV[i + 1]) end
 end
 redis.call('SET', seq, 0)
+-- Here, so that no relay has to on a full Redis.
+redis.call('XGROUP', 'CREATE', outbox, ARGV[5], '0', 'MKSTREAM')
 redis.call('HSET', stats, 'rev', 1)
 redis.call('HSET', life, 'replid', replication(), 'id', newborn(now))
 local rate = redis.call('HGET', conf, 'rate')
