@@ -43,13 +43,17 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // run runs the command to its end.
 func run(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
-	cmd := command(t, args...)
+	return end(t, command(t, args...))
+}
+
+func end(t *testing.T, cmd *exec.Cmd) (code int, out, errOut string) {
+	t.Helper()
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", args, err)
+		t.Fatalf("%v: %v", cmd.Args, err)
 	}
 	return cmd.ProcessState.ExitCode(), o.String(), e.String()
 }
@@ -253,12 +257,14 @@ func TestServerAway(t *testing.T) {
 	t.Parallel() // each waits for startWait
 	url := redisURL(t)
 	for _, c := range []struct{ name, redis, kafka, want string }{
-		{"redis", "redis://user:hunter2@127.0.0.1:1/0", "127.0.0.1:1", `unavailable: redis at .*127\.0\.0\.1:1.*refused`},
+		{"redis", "redis://user:hunter2@127.0.0.1:1/0", "127.0.0.1:1", `unavailable: redis://127\.0\.0\.1:1: .*refused`},
 		{"kafka", url, "127.0.0.1:2", `unavailable: kafka is out of reach at 127\.0\.0\.1:2`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			code, _, errOut := run(t, "run", "--redis", c.redis, "--kafka", c.kafka, "--ops-listen", "127.0.0.1:0")
+			cmd := command(t, "run", "--kafka", c.kafka, "--ops-listen", "127.0.0.1:0")
+			cmd.Env = append(cmd.Env, "WAITROOM_REDIS="+c.redis) // where its password may stand
+			code, _, errOut := end(t, cmd)
 			if code != 1 || !regexp.MustCompile(c.want).MatchString(errOut) {
 				t.Errorf("got %d, %q, want 1 and %q", code, errOut, c.want)
 			}
@@ -266,6 +272,17 @@ func TestServerAway(t *testing.T) {
 				t.Errorf("the password is in %q", errOut)
 			}
 		})
+	}
+}
+
+// A password on the command line, where everybody on the machine reads it, is
+// refused and not repeated.
+func TestPasswordOnCommandLine(t *testing.T) {
+	for _, args := range [][]string{{"--redis", "redis://:hunter2@127.0.0.1:1"}, {"--redis=redis://:hunter2@127.0.0.1:1"}} {
+		code, out, errOut := run(t, append([]string{"room", "list"}, args...)...)
+		if code != 2 || !strings.Contains(errOut, "--redis-password-file") || strings.Contains(out+errOut, "hunter2") {
+			t.Errorf("%v: got %d, %q, want 2 and what to do instead", args, code, errOut)
+		}
 	}
 }
 

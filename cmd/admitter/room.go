@@ -27,9 +27,9 @@ type roomCmd struct {
 
 // one is what every command for one room takes.
 type one struct {
-	Name  string     `arg:"" help:"Name of the room."`
-	Redis redisFlags `embed:""`
-	Actor actorFlag  `embed:""`
+	Name  string      `arg:"" help:"Name of the room."`
+	Redis line.Server `embed:""`
+	Actor actorFlag   `embed:""`
 }
 
 func (o *one) Check() error {
@@ -43,7 +43,7 @@ func (o *one) name() room.Name { return room.Name(o.Name) }
 
 // with calls do with the line, and gives its error a stable code.
 func (o *one) with(ctx context.Context, do func(*line.Lines) error) error {
-	return withLine(ctx, &o.Redis, func(lines *line.Lines) error {
+	return withLine(ctx, o.Redis, func(lines *line.Lines) error {
 		return named(ctx, lines, o.name(), do(lines))
 	})
 }
@@ -77,8 +77,8 @@ func named(ctx context.Context, lines *line.Lines, name room.Name, err error) er
 	}
 }
 
-func withLine(ctx context.Context, flags *redisFlags, do func(*line.Lines) error) error {
-	rdb, err := flags.open(ctx)
+func withLine(ctx context.Context, server line.Server, do func(*line.Lines) error) error {
+	rdb, err := server.Open(ctx)
 	if err != nil {
 		return coded(err)
 	}
@@ -200,11 +200,11 @@ func (c *deleteCmd) Run(ctx context.Context, env *process.Env) error {
 }
 
 type listCmd struct {
-	Redis redisFlags `embed:""`
+	Redis line.Server `embed:""`
 }
 
 func (c *listCmd) Run(ctx context.Context, env *process.Env) error {
-	return withLine(ctx, &c.Redis, func(lines *line.Lines) error {
+	return withLine(ctx, c.Redis, func(lines *line.Lines) error {
 		names, err := lines.Rooms(ctx)
 		for _, name := range names {
 			fmt.Fprintln(env.Out, name)

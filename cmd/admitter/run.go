@@ -22,7 +22,7 @@ import (
 const stopLimit = 15 * time.Second
 
 type runCmd struct {
-	Redis     redisFlags       `embed:""`
+	Redis     line.Server      `embed:""`
 	Kafka     kafkaFlags       `embed:""`
 	Admission admission.Config `embed:""`
 	Actor     actorFlag        `embed:""`
@@ -37,7 +37,7 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	defer ops.Close()
-	rdb, err := r.Redis.open(ctx)
+	rdb, err := r.Redis.Open(ctx)
 	if err != nil {
 		return coded(err)
 	}

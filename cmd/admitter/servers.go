@@ -9,40 +9,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
-	"waitroom/internal/line"
-	"waitroom/internal/process"
 	"waitroom/internal/room"
 )
 
 // startWait is how long a start waits for a Kafka that does not answer, as
-// line.Open does for Redis.
+// line.Server.Open does for Redis.
 const startWait = 10 * time.Second
-
-type redisFlags struct {
-	Redis string `help:"URL of the Redis that holds the line." default:"redis://127.0.0.1:6379/0" env:"WAITROOM_REDIS"`
-}
-
-func (f *redisFlags) Check() error {
-	rdb, err := line.Dial(f.Redis)
-	if err != nil {
-		return fmt.Errorf("--redis: %w", err) // without its value, which may hold a password
-	}
-	return rdb.Close() // it has not connected
-}
-
-// open returns a client of a Redis that has answered.
-func (f *redisFlags) open(ctx context.Context) (redis.UniversalClient, error) {
-	rdb, err := line.Open(ctx, f.Redis)
-	if err != nil {
-		return nil, fmt.Errorf("redis at %s does not answer: %w", process.Redact(f.Redis), err)
-	}
-	return rdb, nil
-}
 
 type kafkaFlags struct {
 	Brokers     []string `name:"kafka" help:"Kafka brokers to ask first, host:port, separated by commas." default:"127.0.0.1:9092" env:"WAITROOM_KAFKA"`

@@ -21,11 +21,11 @@ const (
 )
 
 type statusCmd struct {
-	Name  string     `arg:"" optional:"" help:"Name of the room; without it, every room."`
-	JSON  bool       `name:"json" help:"Print JSON, one object per line and room."`
-	Acts  bool       `help:"Show who changed what, newest first."`
-	Watch bool       `help:"Show again every second until Ctrl-C."`
-	Redis redisFlags `embed:""`
+	Name  string      `arg:"" optional:"" help:"Name of the room; without it, every room."`
+	JSON  bool        `name:"json" help:"Print JSON, one object per line and room."`
+	Acts  bool        `help:"Show who changed what, newest first."`
+	Watch bool        `help:"Show again every second until Ctrl-C."`
+	Redis line.Server `embed:""`
 }
 
 func (c *statusCmd) Check() error {
@@ -39,7 +39,7 @@ func (c *statusCmd) Check() error {
 }
 
 func (c *statusCmd) Run(ctx context.Context, env *process.Env) error {
-	return withLine(ctx, &c.Redis, func(lines *line.Lines) error {
+	return withLine(ctx, c.Redis, func(lines *line.Lines) error {
 		if !c.Watch {
 			return c.show(ctx, env, lines)
 		}

@@ -23,7 +23,7 @@ func main() {
 }
 
 type runCmd struct {
-	Redis     string         `help:"Redis that holds the line: redis://[user:password@]host:port[/db]." default:"redis://127.0.0.1:6379/0" env:"WAITROOM_REDIS"`
+	Redis     line.Server    `embed:""`
 	Keys      string         `help:"File with the private keys, made by waitroom keys new; the same on every node." required:"" type:"path" env:"WAITROOM_KEYS"`
 	Listen    string         `help:"Public address." default:":8080" env:"WAITROOM_LISTEN"`
 	OpsListen string         `help:"Address of /metrics, /healthz, /readyz and /debug/pprof; never public." default:"127.0.0.1:9180" env:"WAITROOM_OPS_LISTEN"`

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -10,22 +9,12 @@ import (
 	"waitroom/internal/process"
 )
 
-// Check reports a URL that the client does not understand, without repeating it:
-// it may hold a password.
-func (c *runCmd) Check() error {
-	rdb, err := line.Dial(c.Redis)
-	if err != nil {
-		return fmt.Errorf("--redis: %w", err)
-	}
-	return rdb.Close() // it has not connected
-}
-
 // open returns a client of a Redis that has answered, and warns of settings that
 // may lose the line.
 func (c *runCmd) open(ctx context.Context, env *process.Env) (redis.UniversalClient, error) {
-	rdb, err := line.Open(ctx, c.Redis)
+	rdb, err := c.Redis.Open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("--redis %s: %w", process.Redact(c.Redis), err)
+		return nil, err
 	}
 	for _, warning := range line.Check(ctx, rdb) {
 		env.Log.Warn(warning)

@@ -199,23 +199,3 @@ func TestCheckOfMiniredis(t *testing.T) {
 		t.Errorf("check: got %v, want nothing of a server that does not tell", got)
 	}
 }
-
-func TestDial(t *testing.T) {
-	for _, url := range []string{"", "http://x", "redis://user:secret@host:port:x/0", "redis://:secret@[", "rediss://a/x?addr=%zz", ":"} {
-		rdb, err := Dial(url)
-		if err == nil {
-			_ = rdb.Close()
-			t.Errorf("dial %q: got no error", url)
-		} else if strings.Contains(err.Error(), "secret") {
-			t.Errorf("dial %q: got %v, which tells the password", url, err)
-		}
-	}
-	for _, url := range []string{"redis://127.0.0.1:1/3", "redis://127.0.0.1:1?addr=127.0.0.1:2"} {
-		rdb, err := Dial(url)
-		if err != nil {
-			t.Errorf("dial %q: %v", url, err)
-			continue
-		}
-		_ = rdb.Close()
-	}
-}

@@ -130,16 +130,18 @@ func TestTranslateOfTheClient(t *testing.T) {
 	}
 }
 
+func open(url string) (redis.UniversalClient, error) { return Server{URL: url}.Open(background()) }
+
 // A start waits for a server that has no room for another client, and not for one
 // that refuses this one.
 func TestOpenWaits(t *testing.T) {
 	var pings atomic.Int32
-	rdb, err := Open(background(), "redis://"+server(t, func(command string) string {
+	rdb, err := open("redis://" + server(t, func(command string) string {
 		if command == "ping" && pings.Add(1) > 2 {
 			return "+PONG\r\n"
 		}
 		return "-ERR max number of clients reached\r\n"
-	})+"?max_retries=-1")
+	}) + "?max_retries=-1")
 	if err != nil {
 		t.Fatalf("a full server: got %v, want it awaited", err)
 	}
@@ -147,12 +149,12 @@ func TestOpenWaits(t *testing.T) {
 		t.Error(err)
 	}
 	pings.Store(0)
-	_, err = Open(background(), "redis://"+server(t, func(command string) string {
+	_, err = open("redis://" + server(t, func(command string) string {
 		if command == "ping" {
 			pings.Add(1)
 		}
 		return "-NOAUTH Authentication required.\r\n"
-	})+"?max_retries=-1")
+	}) + "?max_retries=-1")
 	if err == nil || !strings.Contains(err.Error(), "NOAUTH") || pings.Load() > 1 {
 		t.Errorf("a server that refuses: got %v after %d tries, want its answer at once", err, pings.Load())
 	}

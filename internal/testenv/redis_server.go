@@ -26,22 +26,23 @@ type RedisServer struct {
 	t    testing.TB
 	dir  string
 	port int
+	args []string // beside our own
 
 	// The process that runs now; nil after Stop and Kill.
 	process *os.Process
 	exited  chan struct{} // closed by the goroutine that waits for process
 }
 
-// StartRedis starts a Redis for this test alone and stops it when the test ends.
-// It skips the test where WAITROOM_TEST_REDIS is not set, and fails where it is
-// and there is no redis-server on the PATH.
-func StartRedis(t testing.TB) *RedisServer {
+// StartRedis starts a Redis for this test alone, with further arguments if need be,
+// and stops it when the test ends. It skips the test where WAITROOM_TEST_REDIS is
+// not set, and fails where it is and there is no redis-server on the PATH.
+func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	address(t, "redis", "WAITROOM_TEST_REDIS")
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("a test with a Redis of its own: %v", err)
 	}
-	s := &RedisServer{t: t, dir: t.TempDir()}
+	s := &RedisServer{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(s.Stop)
 	// Another process may take the port between the look and the bind.
 	var err error
@@ -106,6 +107,24 @@ func (s *RedisServer) Resume() {
 	s.signal(syscall.SIGCONT)
 }
 
+// EnableTLS opens a second port that speaks TLS only, with the certificates that
+// StartRedis was given, until the server ends.
+func (s *RedisServer) EnableTLS() (port string) {
+	s.t.Helper()
+	// Another process may take the port between the look and the bind.
+	var err error
+	for range 3 {
+		var n int
+		if n, err = freePort(); err == nil {
+			if err = s.Client().ConfigSet(context.Background(), "tls-port", strconv.Itoa(n)).Err(); err == nil {
+				return strconv.Itoa(n)
+			}
+		}
+	}
+	s.t.Fatalf("a port with TLS: %v", err)
+	return ""
+}
+
 func (s *RedisServer) signal(sig syscall.Signal) {
 	s.t.Helper()
 	if s.process == nil {
@@ -138,9 +157,9 @@ func (s *RedisServer) end(sig syscall.Signal) {
 // otherwise.
 func (s *RedisServer) start() error {
 	log := filepath.Join(s.dir, "log")
-	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port),
+	cmd := exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port),
 		"--dir", s.dir, "--logfile", log, "--appendonly", "yes", "--appendfsync", "everysec",
-		"--save", "", "--maxmemory-policy", "noeviction", "--enable-debug-command", "local")
+		"--save", "", "--maxmemory-policy", "noeviction", "--enable-debug-command", "local"}, s.args...)...)
 	dieWithParent(cmd)
 
 	started, exited := make(chan error), make(chan struct{})

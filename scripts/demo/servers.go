@@ -14,7 +14,6 @@ import (
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
-	"waitroom/internal/process"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
@@ -105,15 +104,12 @@ func (s *servers) openRedis(ctx context.Context, url string, log *zap.Logger) er
 		s.stops = append(s.stops, stop)
 		url = "redis://" + address
 	}
-	rdb, err := line.Dial(url)
+	rdb, err := line.Server{URL: url}.Open(ctx)
 	if err != nil {
-		return fmt.Errorf("--redis: %w", err)
+		return err
 	}
 	s.rdb = rdb
 	s.stops = append(s.stops, func() { _ = rdb.Close() })
-	if err := rdb.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("--redis %s: %w", process.Redact(url), err)
-	}
 	if given { // the stand-in has no settings to warn of
 		for _, warning := range line.Check(ctx, rdb) {
 			log.Warn(warning)
