@@ -65,23 +65,38 @@ func dial(t testing.TB, url string) *redis.Client {
 	return client
 }
 
-// forget removes a room from the shared Redis: every key whose hash tag it is.
+// forget removes a room from the shared servers: every key whose hash tag it is.
 // Without it the registry grows from run to run, and with it the work of every
 // test that walks the rooms.
 func forget(t testing.TB, room string) {
-	url := os.Getenv("WAITROOM_TEST_REDIS")
-	if url == "" {
-		return
-	}
-	client, err := newClient(url)
-	if err != nil {
-		t.Errorf("WAITROOM_TEST_REDIS: %v", err)
-		return
-	}
-	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	client.SRem(ctx, registry, room)
+	if url := os.Getenv("WAITROOM_TEST_REDIS"); url != "" {
+		client, err := newClient(url)
+		if err != nil {
+			t.Errorf("WAITROOM_TEST_REDIS: %v", err)
+			return
+		}
+		defer client.Close()
+		client.SRem(ctx, registry, room)
+		sweep(ctx, t, client, room)
+	}
+	// Three scans more, so only after a test that took the cluster.
+	if _, taken := onCluster.Load(t.Name()); taken {
+		client := newClusterClient(clusterHosts(os.Getenv("WAITROOM_TEST_REDIS_CLUSTER")))
+		defer client.Close()
+		client.SRem(ctx, registry, room)
+		err := client.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+			sweep(ctx, t, master, room)
+			return nil
+		})
+		if err != nil {
+			t.Errorf("remove room %s from the cluster: %v", room, err)
+		}
+	}
+}
+
+func sweep(ctx context.Context, t testing.TB, client *redis.Client, room string) {
 	keys := client.Scan(ctx, 0, "*{"+room+"}*", 1000).Iterator()
 	for keys.Next(ctx) {
 		client.Unlink(ctx, keys.Val())

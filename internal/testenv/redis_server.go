@@ -26,7 +26,11 @@ type RedisServer struct {
 	t    testing.TB
 	dir  string
 	port int
+	bus  int      // of a cluster's node
 	args []string // beside our own
+
+	// One client for all calls of this package and of the test.
+	client *redis.Client
 
 	// The process that runs now; nil after Stop and Kill.
 	process *os.Process
@@ -42,8 +46,16 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatalf("a test with a Redis of its own: %v", err)
 	}
+	s, err := startRedis(t, args)
+	if err != nil {
+		t.Fatalf("start a Redis for the test: %v", err)
+	}
+	return s
+}
+
+func startRedis(t testing.TB, args []string) (*RedisServer, error) {
 	s := &RedisServer{t: t, dir: t.TempDir(), args: args}
-	t.Cleanup(s.Stop)
+	t.Cleanup(s.close)
 	// Another process may take the port between the look and the bind.
 	var err error
 	for range 3 {
@@ -51,11 +63,10 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 			continue
 		}
 		if err = s.start(); err == nil {
-			return s
+			return s, nil
 		}
 	}
-	t.Fatalf("start a Redis for the test: %v", err)
-	return nil
+	return nil, err
 }
 
 // Addr is "127.0.0.1:port", the same over restarts.
@@ -64,10 +75,30 @@ func (s *RedisServer) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port)
 // URL is the address as WAITROOM_TEST_REDIS has it.
 func (s *RedisServer) URL() string { return "redis://" + s.Addr() + "/0" }
 
-// Client is a client of this server, closed when the test ends.
+// Client is a client of this server, the same at each call, closed when the test
+// ends.
 func (s *RedisServer) Client() *redis.Client {
 	s.t.Helper()
-	return dial(s.t, s.URL())
+	if s.client == nil {
+		client, err := newClient(s.URL())
+		if err != nil {
+			s.t.Fatalf("the URL of the test's Redis: %v", err)
+		}
+		s.client = client
+	}
+	return s.client
+}
+
+// close ends the server with the test.
+func (s *RedisServer) close() {
+	if s.client != nil {
+		_ = s.client.Close() // a test may have closed it already
+	}
+	if s.bus != 0 {
+		s.Kill() // a replica that writes its first file refuses to stop, and nobody needs its data
+		return
+	}
+	s.Stop()
 }
 
 // Stop ends the server as an operator would and returns when it has ended. It

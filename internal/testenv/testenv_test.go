@@ -23,11 +23,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A variable that is not set skips, whatever the machine has.
 func TestSkipsWithoutServer(t *testing.T) {
 	t.Setenv("WAITROOM_TEST_REDIS", "")
+	t.Setenv("WAITROOM_TEST_REDIS_CLUSTER", "")
 	t.Setenv("WAITROOM_TEST_KAFKA", "")
 	t.Setenv("WAITROOM_TEST_DB", "")
 	for name, take := range map[string]func(*testing.T){
 		"redis":         func(t *testing.T) { testenv.Redis(t) },
 		"redis process": func(t *testing.T) { testenv.StartRedis(t) },
+		"cluster":       func(t *testing.T) { testenv.Cluster(t) },
+		"own cluster":   func(t *testing.T) { testenv.StartRedisCluster(t) },
 		"kafka":         func(t *testing.T) { testenv.Kafka(t) },
 		"db":            func(t *testing.T) { testenv.MySQL(t) },
 	} {
