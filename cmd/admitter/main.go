@@ -14,6 +14,7 @@ type cli struct {
 	Pause  pauseCmd  `cmd:"" help:"Stop admitting; joins and claims go on, deadlines run."`
 	Resume resumeCmd `cmd:"" help:"Admit again after a pause."`
 	Status statusCmd `cmd:"" help:"Show one room, or all of them."`
+	ACL    aclCmd    `cmd:"" name:"acl" help:"Print the least rights that Redis must give us, as a line of its ACL file."`
 }
 
 func main() {

@@ -42,8 +42,12 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return coded(err)
 	}
 	defer rdb.Close()
-	for _, warning := range line.Check(ctx, rdb) {
+	warnings, err := line.Check(ctx, rdb, line.RoleAdmitter)
+	for _, warning := range warnings {
 		env.Log.Error(warning)
+	}
+	if err != nil {
+		return err
 	}
 	if err := r.Kafka.prepare(ctx); err != nil {
 		return coded(err)

@@ -9,15 +9,20 @@ import (
 	"waitroom/internal/process"
 )
 
-// open returns a client of a Redis that has answered, and warns of settings that
-// may lose the line.
+// open returns a client of a Redis that has answered and can hold a line, and warns
+// of what may lose it.
 func (c *runCmd) open(ctx context.Context, env *process.Env) (redis.UniversalClient, error) {
 	rdb, err := c.Redis.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range line.Check(ctx, rdb) {
+	warnings, err := line.Check(ctx, rdb, line.RoleNode)
+	for _, warning := range warnings {
 		env.Log.Warn(warning)
+	}
+	if err != nil {
+		_ = rdb.Close() // nothing of it is in use
+		return nil, err
 	}
 	return rdb, nil
 }

@@ -116,13 +116,17 @@ func (s Server) options() (options, error) {
 		if o.address.secret {
 			wrong("--redis-password-file", errors.New("the URL has a password as well; want one of them"))
 		}
-		_, err := readSecret(s.PasswordFile)
+		_, err := ReadSecret(s.PasswordFile)
 		wrong("--redis-password-file", err)
 		user, file := o.address.user, s.PasswordFile
 		o.secret = func(context.Context) (string, string, error) {
-			password, err := readSecret(file)
+			password, err := ReadSecret(file)
 			return user, password, err
 		}
+	}
+	if o.address.user != "" && o.address.password == "" && s.PasswordFile == "" {
+		// The library would go in as the default user instead.
+		wrong("--redis", errors.New("a user without a password; want --redis-password-file as well"))
 	}
 	known := err == nil // of a URL that can't be read, nothing more is said
 	if known && o.address.topology != sentinel {
@@ -132,7 +136,7 @@ func (s Server) options() (options, error) {
 			}
 		}
 	} else if s.SentinelPasswordFile != "" {
-		o.sentinelPassword, err = readSecret(s.SentinelPasswordFile)
+		o.sentinelPassword, err = ReadSecret(s.SentinelPasswordFile)
 		wrong("--redis-sentinel-password-file", err)
 	}
 	o.sentinelUser = s.SentinelUser
@@ -178,8 +182,8 @@ func (s Server) tls(wanted bool) (*tls.Config, error) {
 	return conf, errors.Join(errs...)
 }
 
-// readSecret returns the first line of a file.
-func readSecret(name string) (string, error) {
+// ReadSecret returns the first line of a file with a password.
+func ReadSecret(name string) (string, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return "", err
@@ -199,12 +203,13 @@ func readSecret(name string) (string, error) {
 
 // The three kinds of clients have options of their own with the same meaning. In
 // all of them a context that ends, ends the call (by default it takes readTimeout),
-// and a dial is tried once: the caller's next round asks again.
+// a dial is tried once, since the caller's next round asks again, and the library
+// does not introduce itself (CLIENT SETINFO), which needs a right more.
 
 func (o options) single() *redis.Options {
 	a := o.address
 	c := &redis.Options{Username: a.user, Password: a.password, CredentialsProviderContext: o.secret, DB: a.db, TLSConfig: o.tls,
-		PoolSize: a.poolSize, MaxRetries: a.retries, DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: readTimeout, ContextTimeoutEnabled: true,
+		PoolSize: a.poolSize, MaxRetries: a.retries, DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: readTimeout, ContextTimeoutEnabled: true, DisableIdentity: true,
 		MaintNotificationsConfig: quiet()}
 	if a.socket != "" {
 		c.Network, c.Addr = "unix", a.socket
@@ -221,7 +226,7 @@ func (o options) cluster() *redis.ClusterOptions {
 		conns, pipes = a.poolSize, a.poolSize
 	}
 	return &redis.ClusterOptions{Addrs: a.hosts, Username: a.user, Password: a.password, CredentialsProviderContext: o.secret, TLSConfig: o.tls,
-		PoolSize: conns, PipelinePoolSize: pipes, DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: readTimeout, ContextTimeoutEnabled: true,
+		PoolSize: conns, PipelinePoolSize: pipes, DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: readTimeout, ContextTimeoutEnabled: true, DisableIdentity: true,
 		ClusterStateReloadInterval: mapInterval, MaxRedirects: redirects,
 		// The policies would ask some node for COMMAND at the first call, for 5 s and
 		// whatever the context says, and again each time that the user may not.
@@ -233,7 +238,7 @@ func (o options) sentinel() *redis.FailoverOptions {
 	a := o.address
 	return &redis.FailoverOptions{MasterName: a.master, SentinelAddrs: a.hosts, SentinelUsername: o.sentinelUser, SentinelPassword: o.sentinelPassword,
 		Username: a.user, Password: a.password, CredentialsProviderContext: o.secret, DB: a.db, TLSConfig: o.tls,
-		PoolSize: a.poolSize, MaxRetries: a.retries, DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: readTimeout, ContextTimeoutEnabled: true}
+		PoolSize: a.poolSize, MaxRetries: a.retries, DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: readTimeout, ContextTimeoutEnabled: true, DisableIdentity: true}
 }
 
 // quiet: Redis before 8 does not know the hand-shake of maintenance notifications;

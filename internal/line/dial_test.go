@@ -125,6 +125,7 @@ func TestWrongFlags(t *testing.T) {
 		server Server
 		want   []string
 	}{
+		{Server{URL: "redis://ann@a"}, []string{"--redis: a user without a password"}},
 		{Server{URL: "redis://a", PasswordFile: empty}, []string{"--redis-password-file", "first line"}},
 		{Server{URL: "redis://a", PasswordFile: filepath.Join(dir, "none")}, []string{"--redis-password-file", "no such file"}},
 		{Server{URL: "redis://:x@a", PasswordFile: text}, []string{"--redis-password-file", "want one of them"}},

@@ -94,10 +94,6 @@ func (s *RedisServer) close() {
 	if s.client != nil {
 		_ = s.client.Close() // a test may have closed it already
 	}
-	if s.bus != 0 {
-		s.Kill() // a replica that writes its first file refuses to stop, and nobody needs its data
-		return
-	}
 	s.Stop()
 }
 
@@ -174,14 +170,23 @@ func (s *RedisServer) end(sig syscall.Signal) {
 	// Errors mean that it has ended already, which exited then tells.
 	_ = s.process.Signal(sig)
 	_ = s.process.Signal(syscall.SIGCONT) // a paused one hears nothing else but SIGKILL
-	select {
-	case <-s.exited:
-	case <-time.After(wait):
-		_ = s.process.Kill()
-		<-s.exited
-		s.t.Errorf("Redis did not end on %v within %v", sig, wait)
+	end := time.After(wait)
+	// A replica that writes its first append-only file drops the signal.
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for s.process != nil {
+		select {
+		case <-s.exited:
+			s.process = nil
+		case <-again.C:
+			_ = s.process.Signal(sig)
+		case <-end:
+			_ = s.process.Kill()
+			<-s.exited
+			s.process = nil
+			s.t.Errorf("Redis did not end on %v within %v", sig, wait)
+		}
 	}
-	s.process = nil
 }
 
 // start returns when the server answers, and its error holds the end of the log

@@ -111,8 +111,12 @@ func (s *servers) openRedis(ctx context.Context, url string, log *zap.Logger) er
 	s.rdb = rdb
 	s.stops = append(s.stops, func() { _ = rdb.Close() })
 	if given { // the stand-in has no settings to warn of
-		for _, warning := range line.Check(ctx, rdb) {
+		warnings, err := line.Check(ctx, rdb, line.RoleAll)
+		for _, warning := range warnings {
 			log.Warn(warning)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	s.lines = line.New(rdb)
