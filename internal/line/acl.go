@@ -18,24 +18,32 @@ const (
 	RoleAll      Role = "all"
 )
 
-// scriptRoles says who runs which script. Every file of lua/ stands here but the
-// prelude, which is part of each.
+// scriptRoles says who runs which script: each of parts.
 var scriptRoles = map[string][]Role{
-	"create":   {RoleOperator},
-	"set":      {RoleAdmitter, RoleOperator},
-	"sold_out": {RoleAdmitter},
-	"delete":   {RoleOperator},
-	"join":     {RoleNode},
-	"rejoin":   {RoleNode},
-	"stands":   {RoleNode},
-	"admit":    {RoleAdmitter},
-	"claim":    {RoleNode},
-	"leave":    {RoleNode},
-	"finish":   {RoleAdmitter},
-	"relayed":  {RoleAdmitter},
-	"look":     {RoleNode, RoleAdmitter, RoleOperator},
-	"sign":     {RoleNode, RoleAdmitter},
-	"signs":    {RoleOperator},
+	"create":    {RoleOperator},
+	"set":       {RoleAdmitter, RoleOperator},
+	"sold_out":  {RoleAdmitter},
+	"expire":    {RoleAdmitter},
+	"list":      {RoleOperator},
+	"closing":   {RoleAdmitter, RoleOperator},
+	"group":     {RoleAdmitter},
+	"present":   {RoleNode},
+	"reap":      {RoleAdmitter},
+	"report":    {RoleNode, RoleAdmitter},
+	"give_back": {RoleNode, RoleAdmitter},
+	"recreate":  {RoleNode, RoleAdmitter, RoleOperator},
+	"delete":    {RoleOperator},
+	"join":      {RoleNode},
+	"rejoin":    {RoleNode},
+	"stands":    {RoleNode},
+	"admit":     {RoleAdmitter},
+	"claim":     {RoleNode},
+	"leave":     {RoleNode},
+	"finish":    {RoleAdmitter},
+	"relayed":   {RoleAdmitter},
+	"look":      {RoleNode, RoleAdmitter, RoleOperator},
+	"sign":      {RoleNode, RoleAdmitter},
+	"signs":     {RoleAdmitter, RoleOperator},
 }
 
 // plainCommands are those that the Go code sends by itself, by who does. The suite
@@ -51,11 +59,15 @@ var plainCommands = map[string][]Role{
 	// Events.
 	"hmget": {RoleNode, RoleAdmitter, RoleOperator},
 	// The outbox.
-	"xgroup|create xautoclaim xreadgroup": {RoleAdmitter},
-	"xrange":                              {RoleAdmitter, RoleOperator},
+	"xgroup|create xautoclaim xreadgroup xclaim": {RoleAdmitter},
+	// Lanes of batches that nobody heard of.
+	"time hdel": {RoleAdmitter},
+	// Marks of busy rooms.
+	"xadd":             {RoleNode, RoleAdmitter},
+	"xrange xrevrange": {RoleNode, RoleAdmitter, RoleOperator},
 	// Closing, creating, and the audit stream.
-	"zadd":            {RoleAdmitter, RoleOperator},
-	"scard xrevrange": {RoleOperator},
+	"zadd":  {RoleAdmitter, RoleOperator},
+	"scard": {RoleOperator},
 }
 
 // A command of a script, and its subcommand where one is named.
@@ -78,7 +90,7 @@ func Commands(role Role) []string {
 		if !has(roles) {
 			continue
 		}
-		for _, call := range luaCall.FindAllStringSubmatch(source("prelude")+source(name), -1) {
+		for _, call := range luaCall.FindAllStringSubmatch(whole(name), -1) {
 			command := strings.ToLower(call[1])
 			if slices.Contains(withParts, command) {
 				command += "|" + strings.ToLower(call[2])

@@ -64,7 +64,7 @@ func TestSeveralAdmitters(t *testing.T) {
 // Each stretch of time counts at the rate and burst that held then, also when
 // both changed back before the next round.
 func TestChangesBetweenRounds(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		conf.Rate, conf.Burst = 100_000, 50
@@ -101,7 +101,7 @@ func TestChangesBetweenRounds(t *testing.T) {
 
 // A clock that went back gives nothing and stops nothing.
 func TestClockGoesBack(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		conf.Rate, conf.Burst = 100_000, 50

@@ -16,7 +16,7 @@ func TestLeastBurstReachesTheRate(t *testing.T) {
 	const late, over = 90 * time.Millisecond, 9 * time.Second
 	for _, rate := range []room.Rate{7_333, 50_000, 200_000, 1_000_000} {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
-			onServers(t, func(t *testing.T, rdb *redis.Client) {
+			onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 				clock, conf := newHand(), openConf()
 				l := New(rdb, WithClock(clock.now))
 				conf.Rate, conf.Burst = rate, 1 // raised

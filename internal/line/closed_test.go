@@ -16,7 +16,7 @@ import (
 // A closed room expires whole, whatever still happens in it; opened again it
 // stays.
 func TestClosedRoomExpires(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		by := caller(conf.Epoch)
@@ -62,7 +62,7 @@ func TestClosedRoomExpires(t *testing.T) {
 }
 
 // ends is when a room ends, as its conf and as the closed rooms have it; 0 for never.
-func ends(t *testing.T, rdb *redis.Client, name room.Name) (conf, noted int64) {
+func ends(t *testing.T, rdb redis.UniversalClient, name room.Name) (conf, noted int64) {
 	t.Helper()
 	conf, err := rdb.HGet(background(), confKey(name), "ends_ms").Int64()
 	if err != nil && err != redis.Nil {
@@ -78,7 +78,7 @@ func ends(t *testing.T, rdb *redis.Client, name room.Name) (conf, noted int64) {
 // A room is closed once: closing it again, or making it closed, leaves keys, conf and
 // registry of one mind about its end.
 func TestClosedRoomEndsOnce(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock, conf := newHand(), openConf()
 		ctx, l := background(), New(rdb, WithClock(clock.now))
 		set := func(name room.Name, state room.State) {
@@ -132,7 +132,7 @@ func TestClosedRoomEndsOnce(t *testing.T) {
 // What has ended leaves the registry with a tombstone; what has not is left as it is,
 // whatever was noted of it.
 func TestExpire(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock, conf := newHand(), openConf()
 		ctx, l := background(), New(rdb, WithClock(clock.now))
 		conf.State = room.Closed
@@ -205,7 +205,7 @@ func TestExpireCutShort(t *testing.T) {
 	for _, sent := range []bool{false, true} {
 		for at := range 7 {
 			t.Run(fmt.Sprint(sent, " ", at), func(t *testing.T) {
-				onServers(t, func(t *testing.T, rdb *redis.Client) {
+				onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 					clock, conf := newHand(), openConf()
 					l := New(rdb, WithClock(clock.now))
 					conf.State = room.Closed

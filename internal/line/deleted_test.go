@@ -38,7 +38,7 @@ func deleted(t *testing.T, l *Lines, name room.Name) bool {
 // A deleted room leaves a tombstone and its acts, and nothing else ends a room: not
 // an empty registry, not a line that is gone.
 func TestTombstone(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -116,7 +116,7 @@ func TestDeleteCutShort(t *testing.T) {
 	for _, reply := range []string{"not sent", "reply lost"} {
 		for at := range 8 {
 			t.Run(fmt.Sprint(reply, " ", at), func(t *testing.T) {
-				onServers(t, func(t *testing.T, rdb *redis.Client) {
+				onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 					ctx, conf := background(), openConf()
 					l := New(rdb)
 					name := create(t, l, conf)
@@ -181,11 +181,11 @@ func (h *cutter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // Who joins while a room is being deleted is not lost with it, and the room is
 // listed again.
 func TestJoinWhileDeleting(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, conf := background(), openConf()
 		name := create(t, New(rdb), conf)
 		other := New(rdb)
-		slow := redis.NewClient(rdb.Options())
+		slow := sibling(rdb)
 		defer slow.Close()
 		slow.AddHook(before{"srem", func() { join(t, other, name, conf, room.Lane{Name: "a-0", Batch: 1}, 1) }})
 		if err := New(slow).Delete(ctx, name, false, "ann"); !errors.Is(err, room.ErrBusy) {
@@ -216,4 +216,15 @@ func (h before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return next(ctx, cmd)
 	}
+}
+
+// sibling is another client of the same servers.
+func sibling(rdb redis.UniversalClient) redis.UniversalClient {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		return redis.NewClient(c.Options())
+	case *redis.ClusterClient:
+		return redis.NewClusterClient(c.Options())
+	}
+	panic("a client of another kind")
 }

@@ -37,7 +37,7 @@ func wantEvent(t *testing.T, l *Lines, name room.Name, want room.Event) {
 // An event is made with its room or later, each change raises its rev by one, and
 // the audit stream says who changed what without the logo's bytes.
 func TestEvent(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -111,7 +111,7 @@ func TestEvent(t *testing.T) {
 
 // An event beyond its bounds changes nothing, in create as in set.
 func TestEventBounds(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		large := gala().Brand
@@ -146,7 +146,7 @@ func TestEventBounds(t *testing.T) {
 // The event goes with its room: deleted with it, never in the way of a new one,
 // expiring with a closed one though it was set after the close.
 func TestEventLives(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := roomName(t)
@@ -218,7 +218,7 @@ func TestEventLives(t *testing.T) {
 
 // A line that an older version made has neither field in its conf.
 func TestEventOfOlderLine(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)

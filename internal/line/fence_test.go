@@ -13,7 +13,7 @@ import (
 
 // restarted makes a line look as after a restart of Redis: its replication id is
 // another one than that under which it last wrote.
-func restarted(t *testing.T, rdb *redis.Client, name room.Name) {
+func restarted(t *testing.T, rdb redis.UniversalClient, name room.Name) {
 	t.Helper()
 	if err := rdb.HSet(background(), lifeKey(name), "replid", "before").Err(); err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func restarted(t *testing.T, rdb *redis.Client, name room.Name) {
 // A restart that lost nothing costs no number, and joins wait only for the processes
 // that were alive: each tells its mark, and the last one ends it.
 func TestRestartCostsNothing(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -66,7 +66,7 @@ func TestRestartCostsNothing(t *testing.T) {
 // Who was alive and is not heard may have given numbers: after three seconds the line
 // goes on beyond what it can have given.
 func TestSilentProcess(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -111,7 +111,7 @@ func TestSilentProcess(t *testing.T) {
 // mark, or a visitor's place. It costs nobody else anything: on the same process others
 // join and come back.
 func TestNumberAboveTheLine(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for what, show := range map[string]func(l *Lines, name room.Name, by room.Caller) error{
 			"a mark": func(l *Lines, name room.Name, by room.Caller) error {
 				by.Mark = 100
@@ -170,7 +170,7 @@ func TestNumberAboveTheLine(t *testing.T) {
 
 // A loss takes nobody's time to claim.
 func TestLossCostsNoClaim(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -199,7 +199,7 @@ func TestLossCostsNoClaim(t *testing.T) {
 // A line that its processes bring back is never more open than any of them remembers
 // it, and another epoch or a deletion wins over all of them.
 func TestRecreate(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -265,7 +265,7 @@ func TestRecreate(t *testing.T) {
 // A clock that goes back by an hour, or comes back from a year ahead, holds nothing for
 // so long: no slot, no claim, no admission behind a loss.
 func TestClockStepsBack(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, back := range []time.Duration{time.Hour, 365 * 24 * time.Hour} {
 			clock := newHand()
 			ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
@@ -319,7 +319,7 @@ func TestClockStepsBack(t *testing.T) {
 // Pruning and the repair of deadlines are bounded in each round, and slots whose time is
 // over are free at once all the same.
 func TestManyDeadlines(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		conf.MaxActive = 5_000

@@ -30,7 +30,7 @@ func TestLastNumber(t *testing.T) {
 // A visitor that is in line already keeps its number; the one a batch took for it
 // is marked, so that nobody behind is off.
 func TestJoinOfAVisitorInLine(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		first := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 3)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -66,7 +65,9 @@ func (l *Lines) look(ctx context.Context, name room.Name, deep depth, from, to i
 	switch {
 	case errors.Is(err, redis.Nil): // of GET, the one command that answers nil
 		return look{}, l.missing(ctx, name)
-	case err != nil && strings.HasPrefix(err.Error(), "EXECABORT"):
+	case refused(err, "EXECABORT"), refused(err, "OOM"):
+		// The client of a single server tells what the EXEC said; a cluster's tells
+		// why, which is what the first command was answered.
 		return l.lookByScript(ctx, name, from, to)
 	case err != nil:
 		return look{}, translate(err)

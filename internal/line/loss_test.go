@@ -23,7 +23,7 @@ func TestLosses(t *testing.T) {
 	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "10") })
 }
 
-func walkLosses(t *testing.T, rdb *redis.Client, checks string) {
+func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string) {
 	rapidly(t, checks, "60")
 	loss := &lossy{}
 	rdb.AddHook(loss)
@@ -53,7 +53,7 @@ func walkLosses(t *testing.T, rdb *redis.Client, checks string) {
 
 // losing is what the processes and visitors of one line know, beside the line.
 type losing struct {
-	rdb   *redis.Client
+	rdb   redis.UniversalClient
 	loss  *lossy
 	lines *Lines
 	clock *hand
@@ -89,7 +89,7 @@ type told struct {
 	absent   time.Duration
 }
 
-func newLosing(t *rapid.T, rdb *redis.Client, loss *lossy, name room.Name) *losing {
+func newLosing(t *rapid.T, rdb redis.UniversalClient, loss *lossy, name room.Name) *losing {
 	w := &losing{rdb: rdb, loss: loss, clock: newHand(), name: name, visitors: map[room.VisitorID]*told{},
 		numbers: map[room.Number]room.VisitorID{}, strays: map[room.VisitorID]bool{}}
 	w.lines = New(rdb, WithClock(w.clock.now))
@@ -283,7 +283,7 @@ func (w *losing) save(t *rapid.T) {
 	ctx := background()
 	for _, k := range keysOf(w.name) {
 		w.rdb.Del(ctx, w.copyOf(k))
-		if err := w.rdb.Copy(ctx, k, w.copyOf(k), w.rdb.Options().DB, true).Err(); err != nil {
+		if err := w.rdb.Copy(ctx, k, w.copyOf(k), 0, true).Err(); err != nil {
 			t.Fatalf("copy %s: %v", k, err)
 		}
 	}
@@ -299,7 +299,7 @@ func (w *losing) lose(t *rapid.T) {
 	ctx := background()
 	for _, k := range keysOf(w.name) {
 		w.rdb.Del(ctx, k)
-		if err := w.rdb.Copy(ctx, w.copyOf(k), k, w.rdb.Options().DB, true).Err(); err != nil {
+		if err := w.rdb.Copy(ctx, w.copyOf(k), k, 0, true).Err(); err != nil {
 			t.Fatalf("copy %s: %v", k, err)
 		}
 	}

@@ -27,6 +27,7 @@ var modelSeed = strconv.FormatUint(uint64(time.Now().UnixNano())>>1, 10)
 // and then, and compares it after every step with a model in plain Go.
 func TestModel(t *testing.T) {
 	t.Run("redis", func(t *testing.T) { walk(t, testenv.Redis(t), "60") })
+	t.Run("cluster", func(t *testing.T) { walk(t, testenv.Cluster(t), "30") })
 	t.Run("miniredis", func(t *testing.T) { walk(t, mini(t), "15") })
 }
 
@@ -45,7 +46,7 @@ func rapidly(t *testing.T, checks, steps string) {
 	}
 }
 
-func walk(t *testing.T, rdb *redis.Client, checks string) {
+func walk(t *testing.T, rdb redis.UniversalClient, checks string) {
 	rapidly(t, checks, "60")
 	loss := &lossy{}
 	rdb.AddHook(loss)
@@ -90,7 +91,7 @@ type round struct {
 // model is the line in plain Go: one visitor is in one list, and every number
 // ever given is known.
 type model struct {
-	rdb   *redis.Client
+	rdb   redis.UniversalClient
 	loss  *lossy
 	lines *Lines
 	clock *hand
@@ -114,7 +115,7 @@ type model struct {
 	stats     room.Stats
 }
 
-func newModel(t *rapid.T, rdb *redis.Client, loss *lossy, name room.Name) *model {
+func newModel(t *rapid.T, rdb redis.UniversalClient, loss *lossy, name room.Name) *model {
 	m := &model{rdb: rdb, loss: loss, clock: newHand(), name: name,
 		unclaimed: map[room.VisitorID]int64{}, active: map[room.VisitorID]int64{}, last: map[string]*batch{}}
 	m.lines = New(rdb, WithClock(m.clock.now))

@@ -21,7 +21,7 @@ func admissions(entries []room.Entry) (all []room.Admitted) {
 // An admission stays in the outbox until it is relayed, whatever happens to the
 // relay that read it.
 func TestOutbox(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, conf := background(), openConf()
 		conf.Rate, conf.Burst = room.MaxRate, room.MaxBurst // whole entries
 		l := New(rdb)
@@ -94,7 +94,7 @@ func TestOutbox(t *testing.T) {
 
 // An entry that nobody can read comes by itself, and is acknowledged like any other.
 func TestOutboxUnreadable(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, conf := background(), openConf()
 		conf.Rate, conf.Burst = room.MaxRate, room.MaxBurst
 		l := New(rdb)

@@ -47,7 +47,7 @@ func TestPauseAndResume(t *testing.T) {
 		{"closed", room.Closed, 0, []step{{0, pause, room.Closed, room.ErrState, "closed"}, {0, resume, room.Closed, room.ErrState, "closed"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			onServers(t, func(t *testing.T, rdb *redis.Client) {
+			onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 				clock := newHand()
 				ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 				conf.State = c.state
@@ -94,7 +94,7 @@ func TestNoticeOfAPause(t *testing.T) {
 		{"resumed with a word", []room.Change{pause("back at 8"), {Resume: true, Notice: ptr("thank you")}}, "thank you"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			onServers(t, func(t *testing.T, rdb *redis.Client) {
+			onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 				ctx, l := background(), New(rdb)
 				name := create(t, l, openConf())
 				for i, change := range c.steps {
@@ -113,7 +113,7 @@ func TestNoticeOfAPause(t *testing.T) {
 
 // An older version sets a notice without knowing of the pause's own.
 func TestNoticeByAnOlderVersion(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l := background(), New(rdb)
 		name := create(t, l, openConf())
 		if _, err := l.Set(ctx, name, room.Change{Actor: "test", Pause: true, Notice: ptr("back at 8")}); err != nil {

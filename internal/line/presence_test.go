@@ -33,7 +33,7 @@ func window(places []room.Place) (from int64, bits []byte) {
 // Who is seen stays, who is not leaves the line after the grace and hears why; who
 // comes back in time, or in the moment between look and act, stays too.
 func TestAwayVisitorsLeave(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)

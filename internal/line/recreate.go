@@ -8,7 +8,8 @@ import (
 
 // Recreate brings back a line that Redis lost whole, as a process remembers it, and
 // lists it. Of a line that is there it changes nothing, unless that was brought back
-// just so by somebody who remembered less. ErrEpoch: there is another line of that name.
+// just so by somebody who remembered less. ErrEpoch: there is another line of that
+// name; ErrDeleted: it was ended for good.
 //
 // Who waits comes back by Rejoin. Nobody but those whom the line knew is admitted for
 // some seconds.
@@ -27,7 +28,7 @@ func (l *Lines) Recreate(ctx context.Context, name room.Name, by room.Caller, sa
 	for field, value := range saved.Event {
 		args = append(args, field, value)
 	}
-	if _, err := l.act(ctx, recreateScript, name, by, args...); err != nil {
+	if _, err := l.actOn(ctx, recreateScript, name, keysAndStone(name), by, args...); err != nil {
 		return err
 	}
 	return translate(l.rdb.SAdd(ctx, roomsKey(), string(name)).Err())

@@ -17,7 +17,7 @@ import (
 // An act carries the rev that its operator saw: where the room was changed since, it
 // changes nothing and says who did.
 func TestActOnARevThatHasPassed(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l := background(), New(rdb)
 		name := create(t, l, openConf())
 		if _, err := l.Set(ctx, name, room.Change{Actor: "bob", Rev: 1, Rate: ptr(room.Rate(20_000))}); err != nil {
@@ -52,7 +52,7 @@ func TestActOnARevThatHasPassed(t *testing.T) {
 
 // Of operators who saw the same room one changes it.
 func TestActsOnOneRev(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		l := New(rdb)
 		name := create(t, l, openConf())
 		const operators = 8
@@ -84,7 +84,7 @@ func TestActsOnOneRev(t *testing.T) {
 // A client library that lost a reply sends the call again by itself: the act that
 // it made the first time is no other operator's.
 func TestActSentTwice(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		l := New(rdb)
 		name := create(t, l, openConf())
 		again := &twice{}
@@ -123,7 +123,7 @@ func (h *twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // Every act that changes the conf leaves its rev in stats too, which is all that
 // processes read of a room that stands still.
 func TestRevInStats(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		same := func(what string, want int64) {
@@ -171,7 +171,7 @@ func (l *Lines) epoch(t *testing.T, name room.Name) room.Epoch {
 }
 
 // everything is all that an act may change, as Redis has it.
-func (l *Lines) everything(t *testing.T, rdb *redis.Client, name room.Name) map[string]any {
+func (l *Lines) everything(t *testing.T, rdb redis.UniversalClient, name room.Name) map[string]any {
 	t.Helper()
 	ctx, all := background(), map[string]any{}
 	for _, key := range []string{confKey(name), statsKey(name), eventKey(name), bucketKey(name)} {

@@ -14,7 +14,7 @@ import (
 )
 
 func TestCreateAndDelete(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		if names, err := l.Rooms(ctx); err != nil || !slices.Contains(names, name) {
@@ -54,7 +54,7 @@ func TestCreateAndDelete(t *testing.T) {
 		if err := l.Delete(ctx, name, false, "test"); err != nil {
 			t.Errorf("delete: %v", err)
 		}
-		if keys, err := rdb.Keys(ctx, "wr1:{"+string(name)+"}:*").Result(); err != nil ||
+		if keys, err := keysIn(ctx, rdb, name); err != nil ||
 			len(keys) != 2 {
 			t.Errorf("after delete: got keys %v, %v, want its acts and its tombstone", keys, err)
 		}
@@ -73,7 +73,7 @@ func TestCreateAndDelete(t *testing.T) {
 // A line is born with the group that reads its outbox: a relay that starts on a full
 // Redis finds it.
 func TestCreateMakesTheRelaysGroup(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		groups, err := rdb.XInfoGroups(ctx, outboxKey(name)).Result()
@@ -91,7 +91,7 @@ func TestCreateMakesTheRelaysGroup(t *testing.T) {
 // A room that is listed and has no conf has lost its data: every call says so,
 // and no new line grows over what is left.
 func TestLostLine(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		place := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 1)[0]
@@ -137,7 +137,7 @@ func TestLostLine(t *testing.T) {
 }
 
 func TestUnknownRoom(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, name := background(), New(rdb), roomName(t)
 		by := caller(room.NewEpoch())
 		_, err1 := l.Join(ctx, name, by, room.Lane{Name: "a-0", Batch: 1}, visitors(1))
@@ -154,7 +154,7 @@ func TestUnknownRoom(t *testing.T) {
 		if entries, err := l.ReadOutbox(ctx, name, 10); err != nil || len(entries) != 0 {
 			t.Errorf("outbox: got %v, %v, want none", entries, err)
 		}
-		if keys, err := rdb.Keys(ctx, "wr1:{"+string(name)+"}:*").Result(); err != nil || len(keys) != 0 {
+		if keys, err := keysIn(ctx, rdb, name); err != nil || len(keys) != 0 {
 			t.Errorf("got keys %v, %v, want none", keys, err)
 		}
 	})
@@ -163,7 +163,7 @@ func TestUnknownRoom(t *testing.T) {
 // A flag takes effect when its value is a new one, and never undoes what was set
 // since.
 func TestFlags(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
@@ -211,7 +211,7 @@ func TestFlags(t *testing.T) {
 }
 
 func TestSetAndActs(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		clock := newHand()
 		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		conf.Burst = 20

@@ -17,49 +17,80 @@ import (
 //go:embed lua/*.lua
 var sources embed.FS
 
+// parts are the files in front of each script.
+var parts = map[string][]string{
+	"create":    {"clock", "prelude", "close"},
+	"set":       {"clock", "prelude", "close"},
+	"delete":    {"clock", "prelude", "bury"},
+	"expire":    {"clock", "prelude", "bury"},
+	"stands":    {"clock", "prelude"},
+	"look":      {"clock", "prelude"},
+	"group":     {"clock", "prelude"},
+	"join":      {"clock", "prelude", "presence", "guard"},
+	"rejoin":    {"clock", "prelude", "presence", "guard"},
+	"present":   {"clock", "prelude", "presence", "guard"},
+	"reap":      {"clock", "prelude", "presence", "guard"},
+	"report":    {"clock", "prelude", "guard"},
+	"admit":     {"clock", "prelude", "guard"},
+	"claim":     {"clock", "prelude", "guard"},
+	"leave":     {"clock", "prelude", "guard"},
+	"finish":    {"clock", "prelude", "guard"},
+	"sold_out":  {"clock", "prelude", "guard"},
+	"relayed":   {"clock", "prelude", "guard"},
+	"give_back": {"clock", "prelude", "guard"},
+	"recreate":  {"clock", "prelude", "guard"},
+	"sign":      {"clock"},
+	"signs":     {"clock"},
+	"list":      {},
+	"closing":   {},
+}
+
 // The scripts, sent by EVALSHA and loaded when the server answers that it does
 // not have one: after a restart, a promotion, or the first time.
 var (
-	// Of operators, and reads.
-	createScript = load("clock", "prelude", "close", "create")
-	setScript    = load("clock", "prelude", "close", "set")
-	deleteScript = load("clock", "prelude", "bury", "delete")
-	expireScript = load("clock", "prelude", "bury", "expire")
-	standsScript = load("clock", "prelude", "stands")
-	lookScript   = load("clock", "prelude", "look")
-	groupScript  = load("clock", "prelude", "group")
-	// Of the fleet's processes: guarded.
-	joinScript     = load("clock", "prelude", "presence", "guard", "join")
-	rejoinScript   = load("clock", "prelude", "presence", "guard", "rejoin")
-	presentScript  = load("clock", "prelude", "presence", "guard", "present")
-	reapScript     = load("clock", "prelude", "presence", "guard", "reap")
-	reportScript   = load("clock", "prelude", "guard", "report")
-	admitScript    = load("clock", "prelude", "guard", "admit")
-	claimScript    = load("clock", "prelude", "guard", "claim")
-	leaveScript    = load("clock", "prelude", "guard", "leave")
-	finishScript   = load("clock", "prelude", "guard", "finish")
-	soldOutScript  = load("clock", "prelude", "guard", "sold_out")
-	relayedScript  = load("clock", "prelude", "guard", "relayed")
-	giveBackScript = load("clock", "prelude", "guard", "give_back")
-	recreateScript = load("clock", "prelude", "guard", "recreate")
-	// Of no room.
-	signScript    = load("clock", "sign")
-	signsScript   = load("clock", "signs")
-	listScript    = load("list")
-	closingScript = load("closing")
+	createScript   = load("create")
+	setScript      = load("set")
+	deleteScript   = load("delete")
+	expireScript   = load("expire")
+	standsScript   = load("stands")
+	lookScript     = load("look")
+	groupScript    = load("group")
+	joinScript     = load("join")
+	rejoinScript   = load("rejoin")
+	presentScript  = load("present")
+	reapScript     = load("reap")
+	reportScript   = load("report")
+	admitScript    = load("admit")
+	claimScript    = load("claim")
+	leaveScript    = load("leave")
+	finishScript   = load("finish")
+	soldOutScript  = load("sold_out")
+	relayedScript  = load("relayed")
+	giveBackScript = load("give_back")
+	recreateScript = load("recreate")
+	signScript     = load("sign")
+	signsScript    = load("signs")
+	listScript     = load("list")
+	closingScript  = load("closing")
 
 	errReply       = errors.New("unexpected reply of a script")
 	errMissingConf = errors.New("conf is missing")
 )
 
-// load puts files behind each other. It panics on a name that is not embedded: the
+func load(name string) *redis.Script { return redis.NewScript(whole(name)) }
+
+// whole is a script behind its parts. It panics on a name that is not embedded: the
 // program can't have been built with it.
-func load(names ...string) *redis.Script {
-	var text strings.Builder
-	for _, name := range names {
-		text.WriteString(source(name))
+func whole(name string) string {
+	front, known := parts[name]
+	if !known {
+		panic("no script " + name)
 	}
-	return redis.NewScript(text.String())
+	var text strings.Builder
+	for _, part := range front {
+		text.WriteString(source(part))
+	}
+	return text.String() + source(name)
 }
 
 // act runs a guarded script of a room: what all of them take, then args.
@@ -93,6 +124,7 @@ var refusals = map[string]error{
 	"busy":       room.ErrBusy,
 	"full":       room.ErrTooManySigns,
 	"unsure":     room.ErrUnsure,
+	"deleted":    room.ErrDeleted,
 }
 
 // run runs a script and returns what follows 'ok'. A refusal and every error of

@@ -18,10 +18,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// onServers runs a story over miniredis and over the real Redis.
-func onServers(t *testing.T, story func(t *testing.T, rdb *redis.Client)) {
+// onServers runs a story over miniredis, over the real Redis, and over the real Redis
+// Cluster.
+func onServers(t *testing.T, story func(t *testing.T, rdb redis.UniversalClient)) {
 	t.Run("miniredis", func(t *testing.T) { story(t, mini(t)) })
 	t.Run("redis", func(t *testing.T) { story(t, testenv.Redis(t)) })
+	t.Run("cluster", func(t *testing.T) { story(t, testenv.Cluster(t)) })
+}
+
+// keysOf are all keys of a room: of a cluster, those of its master.
+func keysIn(ctx context.Context, rdb redis.UniversalClient, name room.Name) ([]string, error) {
+	if nodes, ok := rdb.(*redis.ClusterClient); ok {
+		master, err := nodes.MasterForKey(ctx, confKey(name))
+		if err != nil {
+			return nil, err
+		}
+		rdb = master
+	}
+	return rdb.Keys(ctx, "wr1:{"+string(name)+"}:*").Result()
 }
 
 // mini is a client of a miniredis of this test.

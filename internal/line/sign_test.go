@@ -33,7 +33,7 @@ func find(signs []room.Sign, id string) *room.Sign {
 // A sign is dated by the line's clock, replaced by the next one, read as written,
 // and kept for SignKept after the process went silent.
 func TestSigns(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, h := background(), newHand()
 		l := New(rdb, WithClock(h.now))
 		a, b := signFor(t, "a"), signFor(t, "b")

@@ -13,7 +13,7 @@ import (
 // Of what the shop says of its stock the greater revision wins: a fact that comes
 // late or again does not close a room that has heard of newer stock.
 func TestStaleSoldOut(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		for i, step := range []struct {
@@ -68,7 +68,7 @@ func TestStaleSoldOut(t *testing.T) {
 // Sold out is ended by a reopening and by nothing else that an operator does, in
 // whatever state the room is.
 func TestReopen(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb *redis.Client) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		ctx, l, conf := background(), New(rdb), openConf()
 		name := create(t, l, conf)
 		soldOut := func(what string, want bool) {

@@ -3,13 +3,14 @@
 -- mark given to somebody who has yet to come back. Then others tell what they know:
 -- of two the newer line counts, of one line the newer conf.
 --
--- KEYS  the room's, as the prelude names them
+-- KEYS  as presence has them, then the tombstone
 -- ARGV  1 to 4 as guard has them  5 acts kept  6 how many fields of conf follow
 --       then conf's fields, then the event's: name, value, …
--- reply {'ok', 1 when the line is another one than before} | {'epoch'}
+-- reply {'ok', 1 when the line is another one than before} | {'epoch'|'deleted'}
 -- Nobody behind the last number known is admitted for some seconds, so a conf that
 -- says open gives way in time to one that says paused.
 
+if redis.call('HGET', KEYS[#KEYS], 'epoch') == ARGV[1] then return {'deleted'} end
 local fields, told, of_event = {}, {}, {}
 local event_from = 7 + 2 * tonumber(ARGV[6])
 for i = 7, #ARGV do
