@@ -26,9 +26,11 @@ const (
 	readTimeout = 2 * time.Second
 	// dialTimeout holds the hand-shake of TLS as well: a few round trips.
 	dialTimeout = 500 * time.Millisecond
-	// mapInterval is the age at which a cluster's map of slots is read again. By
-	// default it is a minute, and until then no client comes back after a failover.
-	mapInterval = time.Second
+	// mapInterval is the age at which a cluster's map of slots is read again, by a
+	// call that meets it. By default it is a minute, and until then no client comes
+	// back after a failover. The answer may come from a node that has not heard of it
+	// yet, so that two may be needed; one costs a node some 20 µs.
+	mapInterval = 300 * time.Millisecond
 	// redirects are the tries of a cluster's client: with its growing pauses 1.5 s
 	// in all, unless the context ends before.
 	redirects = 8

@@ -28,6 +28,8 @@ type RedisServer struct {
 	port int
 	bus  int      // of a cluster's node
 	args []string // beside our own
+	// Configuration of a Sentinel, which writes there what it learns.
+	sentinel string
 
 	// One client for all calls of this package and of the test.
 	client *redis.Client
@@ -53,9 +55,29 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	return s
 }
 
+// StartSentinel starts a Sentinel for this test alone, which by itself decides that
+// the master it knows by name is dead, after one second of silence, and promotes a
+// replica.
+func StartSentinel(t testing.TB, name string, master *RedisServer) *RedisServer {
+	t.Helper()
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]d 1\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n", name, master.port)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := launch(&RedisServer{t: t, dir: t.TempDir(), sentinel: conf})
+	if err != nil {
+		t.Fatalf("start a Sentinel for the test: %v", err)
+	}
+	return s
+}
+
 func startRedis(t testing.TB, args []string) (*RedisServer, error) {
-	s := &RedisServer{t: t, dir: t.TempDir(), args: args}
-	t.Cleanup(s.close)
+	return launch(&RedisServer{t: t, dir: t.TempDir(), args: args})
+}
+
+func launch(s *RedisServer) (*RedisServer, error) {
+	s.t.Cleanup(s.close)
 	// Another process may take the port between the look and the bind.
 	var err error
 	for range 3 {
@@ -193,9 +215,14 @@ func (s *RedisServer) end(sig syscall.Signal) {
 // otherwise.
 func (s *RedisServer) start() error {
 	log := filepath.Join(s.dir, "log")
-	cmd := exec.Command("redis-server", append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port),
-		"--dir", s.dir, "--logfile", log, "--appendonly", "yes", "--appendfsync", "everysec",
-		"--save", "", "--maxmemory-policy", "noeviction", "--enable-debug-command", "local"}, s.args...)...)
+	args := []string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--logfile", log}
+	if s.sentinel != "" {
+		args = append([]string{s.sentinel, "--sentinel"}, args...)
+	} else {
+		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+			"--maxmemory-policy", "noeviction", "--enable-debug-command", "local")
+	}
+	cmd := exec.Command("redis-server", append(args, s.args...)...)
 	dieWithParent(cmd)
 
 	started, exited := make(chan error), make(chan struct{})
