@@ -20,6 +20,7 @@ func TestCluster(t *testing.T) {
 	// Without it every slot is refused while one master is being replaced.
 	c := testenv.StartRedisCluster(t, "--cluster-require-full-coverage", "no")
 	t.Run("check", func(t *testing.T) { checkCluster(t, c) })
+	t.Run("rights", func(t *testing.T) { grantCluster(t, c) })
 	t.Run("shards", func(t *testing.T) { shardCluster(t, c) })
 	t.Run("full memory", func(t *testing.T) {
 		rdb := dial(t, c.URL())
@@ -68,6 +69,37 @@ func checkCluster(t *testing.T, c *testenv.RedisCluster) {
 	one := testenv.StartRedis(t)
 	if _, err := open("redis-cluster://" + one.Addr()); err == nil || !strings.Contains(err.Error(), "write redis:// instead") {
 		t.Errorf("a single server as a cluster: got %v, want an error that names the right scheme", err)
+	}
+}
+
+// The user that `admitter acl` prints, made on each node, is all that a cluster
+// needs; a node that lacks it is named.
+func grantCluster(t *testing.T, c *testenv.RedisCluster) {
+	for _, node := range c.Nodes {
+		grant(t, node, RoleAll)
+	}
+	rdb := dial(t, strings.Replace(c.URL(), "://", "://user-all:hush@", 1))
+	warned(t, rdb)
+	l, conf := New(rdb), openConf()
+	for range 20 { // on all masters
+		name := create(t, l, conf)
+		join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 2)
+		admit(t, l, name, conf, 1)
+		_, err1 := l.Status(background(), name)
+		_, err2 := l.ReadOutbox(background(), name, 1)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, node := range c.Nodes {
+		if got := refusedBy(t, node); len(got) > 0 {
+			t.Errorf("%s refused %q, want nothing", node.Addr(), got)
+		}
+	}
+	grant(t, c.Nodes[1], RoleAll, "-zadd")
+	_, err := Check(background(), rdb, RoleAll)
+	if err == nil || !strings.Contains(err.Error(), c.Nodes[1].Addr()+": the user may not run zadd") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("one master with fewer rights: got %v, want it named, alone", err)
 	}
 }
 

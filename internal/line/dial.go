@@ -34,10 +34,11 @@ const (
 	// redirects are the tries of a cluster's client: with its growing pauses 1.5 s
 	// in all, unless the context ends before.
 	redirects = 8
-	// clusterConns are the connections per core to each master, and as many for
-	// pipelines: three masters then need what a single server does, which is what
-	// package process keeps open files for.
+	// clusterConns are the connections per core to each master, and clusterPipes those
+	// for pipelines: three masters then need little more than a single server, for
+	// which package process keeps open files. A master does one thing at a time.
 	clusterConns = 4
+	clusterPipes = 4
 	// maxSecret is more than any password has.
 	maxSecret = 4096
 )
@@ -223,7 +224,7 @@ func (o options) single() *redis.Options {
 
 func (o options) cluster() *redis.ClusterOptions {
 	a := o.address
-	conns, pipes := clusterConns*runtime.GOMAXPROCS(0), clusterConns*runtime.GOMAXPROCS(0)
+	conns, pipes := clusterConns*runtime.GOMAXPROCS(0), clusterPipes
 	if a.poolSize > 0 {
 		conns, pipes = a.poolSize, a.poolSize
 	}
