@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -152,7 +154,18 @@ func TestSentinel(t *testing.T) {
 		info, err := sentinel.Client().Info(background(), "sentinel").Result()
 		return err == nil && strings.Contains(info, "slaves=1")
 	})
-	rdb, err := open("redis-sentinel://" + sentinel.Addr() + "/sale")
+	// A user at the Sentinel with what docs/redis.md says, and one at the servers.
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("hush"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := sentinel.Client().Do(background(), "acl", "setuser", "watch", "reset", "on", ">hush", "allchannels", "-@all", "+ping",
+		"+sentinel|get-master-addr-by-name", "+sentinel|sentinels", "+sentinel|replicas", "+subscribe", "+psubscribe").Err(); err != nil {
+		t.Fatal(err)
+	}
+	url := strings.Replace(grant(t, master, RoleAll), master.Addr(), sentinel.Addr()+"/sale", 1)
+	grant(t, replica, RoleAll)
+	rdb, err := Server{URL: strings.Replace(url, "redis://", "redis-sentinel://", 1), SentinelUser: "watch", SentinelPasswordFile: file}.Open(background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +183,7 @@ func TestSentinel(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { p.admit(ctx, l, name, conf) }) // until stop
 	eventually(t, "rounds", func() bool { return p.rounds() > 5 })
+	replicated(t, master, name)
 	master.Kill()
 	killed := time.Now()
 	awaitInfo(t, replica.Client(), "role:master")
@@ -181,6 +195,11 @@ func TestSentinel(t *testing.T) {
 	// The Sentinel asks the promoted one once a second, and tells when it knows.
 	if most := promoted + followGap + 2*time.Second; p.longest > most {
 		t.Errorf("admission stood still for %v, want at most %v", p.longest, most)
+	}
+	for _, server := range []*testenv.RedisServer{sentinel, replica} {
+		if got := refusedBy(t, server); len(got) > 0 {
+			t.Errorf("%s refused %q, want nothing", server.Addr(), got)
+		}
 	}
 	if _, err := open("redis-sentinel://" + sentinel.Addr() + "/another"); err == nil || !strings.Contains(err.Error(), "no Sentinel knows a master of this name") {
 		t.Errorf("an unknown master: got %v, want an error that says so", err)
@@ -286,6 +305,7 @@ func killMaster(t *testing.T, c *testenv.RedisCluster) {
 		all.Go(func() { pulses[i].admit(ctx, l, name, conf) }) // until stop
 	}
 	eventually(t, "rounds in all rooms", func() bool { return pulses[0].rounds() > 5 && pulses[1].rounds() > 5 && pulses[2].rounds() > 5 })
+	replicated(t, victim, rooms[0])
 	victim.Kill()
 	killed := time.Now()
 	c.MasterOf(confKey(rooms[0]))
@@ -305,6 +325,19 @@ func killMaster(t *testing.T, c *testenv.RedisCluster) {
 	}
 	victim.Restart()
 	c.Await()
+}
+
+// replicated returns when the replica has all that was written of a room. Of a new
+// replica no other word will do: its master calls it online, and sends it nothing
+// until it has answered once, up to a second later.
+func replicated(t *testing.T, master *testenv.RedisServer, name room.Name) {
+	t.Helper()
+	conn := master.Client().Conn() // WAIT is about what its own connection wrote
+	defer conn.Close()
+	err := conn.Set(background(), key(name, "test"), 1, time.Minute).Err()
+	if n, err2 := conn.Wait(background(), 1, 10*time.Second).Result(); err != nil || err2 != nil || n != 1 {
+		t.Fatalf("await the replica of %s: got %d, %v, %v", master.Addr(), n, err, err2)
+	}
 }
 
 // oneOnEach makes a room on each master.

@@ -144,6 +144,22 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
+// One server by its socket.
+func TestSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "redis.sock")
+	server := testenv.StartRedis(t, "--unixsocket", path)
+	if err := server.Client().Set(background(), "here", 1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb := dial(t, "unix://"+path+"?db=0")
+	if n, err := rdb.Exists(background(), "here").Result(); err != nil || n != 1 {
+		t.Errorf("got %d, %v, want the same server", n, err)
+	}
+	if got := warned(t, rdb); len(got) != 0 {
+		t.Errorf("check: got %q, want nothing", got)
+	}
+}
+
 // A Redis that speaks TLS only and asks for our certificate, whose authority is our
 // own: with the right files it answers, else the error says what is wrong.
 func TestTLS(t *testing.T) {
