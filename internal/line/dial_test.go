@@ -41,8 +41,8 @@ func TestContextEndsCall(t *testing.T) {
 			begun := time.Now()
 			err := call(ctx)
 			cancel()
-			// Half as long again for a machine that is busy; it was 2 s and more.
-			if took := time.Since(begun); took > patience+patience/2 || !errors.Is(err, room.ErrAway) && !errors.Is(err, context.DeadlineExceeded) {
+			// A busy machine has been seen to take twice the time; it was 2 s and more.
+			if took := time.Since(begun); took >= readTimeout-patience || !errors.Is(err, room.ErrAway) && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: got %v after %v, want an end after %v", what, err, took, patience)
 			}
 		}
