@@ -647,7 +647,8 @@ function received(s, m, c) {
         late: false, turned: false, claimed: false, pass: null, spare: null, why: '', said: '',
       });
       clear(s, 'turn', 'pass', 'rush', 'claim');
-      if (['stalled', 'recovering'].includes(s.room)) s.room = 'open';
+      // Positions go on while places are brought back: the room says when that is over.
+      if (s.room === 'stalled') s.room = 'open';
       if (news) keep(s, c);
       return;
     }

@@ -62,6 +62,16 @@ test('every golden message of the server does what it should', () => {
   }
 });
 
+test('positions go on while places are brought back, and the room alone says when that is over', () => {
+  const [recovering] = hear(waiting(), 'room_recovering');
+  const [moved] = hear(recovering, 'position_first');
+  assert.equal(moved.position, 1);
+  assert.equal(moved.room, 'recovering');
+  assert.equal(hear(moved, 'room_open')[0].room, 'open');
+  const [stalled] = hear(waiting(), 'room_stalled');
+  assert.equal(hear(stalled, 'position')[0].room, 'open', 'a line that tells positions is in reach');
+});
+
 test('the page says what the golden messages of the visitor say', () => {
   const sent = (/** @type {import('../assets/line.js').Effect[]} */ does) => does.flatMap((d) => (d.do === 'send' ? [d.message] : []));
   assert.deepEqual(sent(step(start(), { type: 'opened' })[1]), [read('visitor/join.json')]);
