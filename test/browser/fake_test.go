@@ -52,6 +52,10 @@ var fakeLine = map[string][]string{
 	"first-paused":  {joined, `{"type":"room","state":"paused"}`, position(1, 60, 0, 0)},
 	"stalled-new":   {problem("stalled"), `{"type":"room","state":"stalled"}`},
 	"recovering":    {problem("recovering"), `{"type":"room","state":"recovering"}`},
+	"lost-waiting":  {joined, roomOpen, position(90, 940, 60, 90), `{"type":"room","state":"recovering"}`, position(87, 940, 60, 90)},
+	"lost-finding":  {joined, `{"type":"room","state":"recovering"}`},
+	"lost-turn":     {joined, roomOpen, position(5, 60, 0, 8), `{"type":"admitted","claim_ms":108000}`, `{"type":"room","state":"recovering"}`},
+	"lost-late":     {joined, roomOpen, `{"type":"admitted","claim_ms":300}`, `{"type":"room","state":"recovering"}`},
 	"closed-note":   {problem("room_closed"), `{"type":"room","state":"closed","notice":"The concert is on another day. Tickets stay valid."}`},
 	"full-note":     {problem("room_full"), `{"type":"room","state":"full","notice":"The second sale starts on Friday."}`},
 	"over-late":     {joined, roomOpen, `{"type":"admitted","claim_ms":300}`, "drop"}, // see serveLine

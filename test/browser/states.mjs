@@ -39,7 +39,11 @@ const waiting = /** @type {Record<string, {see: RegExp, not?: RegExp}>} */ ({
   full: { see: /line is full[^]*by itself[^]*not in line yet/, not: /kept/ },
   'full-note': { see: /line is full[^]*second sale/ },
   'stalled-new': { see: /cannot reach the line[^]*not in line yet/, not: /kept/ },
-  recovering: { see: /checked after a fault[^]*not in line yet/, not: /kept/ },
+  recovering: { see: /had a fault[^]*you get one as soon as[^]*not in line yet/, not: /kept|Join the line/ },
+  'lost-waiting': { see: /87[^]*of 940 people waiting[^]*nobody loses theirs[^]*kept in this browser/, not: /minute|Join the line|Nobody is let in/ },
+  'lost-finding': { see: /Finding your place[^]*nobody loses theirs[^]*kept in this browser/, not: /Join the line/ },
+  'lost-turn': { see: /It’s your turn[^]*Choose seats[^]*1:4[^]*Your turn is not lost/, not: /Join the line/ },
+  'lost-late': { see: /It’s your turn[^]*Choose seats[^]*may have longer/, not: /Time is up|Join the line/ },
   'over-late': { see: /Time is up[^]*while the connection was away/, not: /Choose seats/ },
   drained: { see: /of 1,234 people/ },
   flaky: { see: /29 people are ahead/ },
@@ -70,7 +74,7 @@ for (const look of looks) {
   const page = await open(browser, look);
   const few = quick || look.name.startsWith('desk');
   // In the dark the words are the same: one state for each thing that has a colour.
-  const dark = ['waiting', 'opening', 'paused', 'stalled', 'turn', 'late', 'inside', 'missed', 'unknown', 'closed-note', 'full', 'over-late', 'event', 'event-turn'];
+  const dark = ['waiting', 'opening', 'paused', 'stalled', 'lost-waiting', 'turn', 'late', 'inside', 'missed', 'unknown', 'closed-note', 'full', 'over-late', 'event', 'event-turn'];
   for (const [room, { see: pattern, not }] of Object.entries(waiting)) {
     const where = `${room}-${look.name}`;
     if (look.dark && !dark.includes(room) && !only) continue;

@@ -77,6 +77,12 @@ export function words(s, now, stored) {
     case 'turn':
     case 'claiming': {
       const mine = { ...base, part: /** @type {const} */ ('turn'), keep: stored ? null : keep };
+      // From a fault on everybody whose turn it was has a whole turn, which this page's
+      // clock does not know of.
+      if (live && s.room === 'recovering') {
+        const text = s.turnEnds <= now ? 'turn.recovering_over' : 'turn.recovering';
+        return { ...mine, heading: phrase('turn.title'), text: phrase(text), said: s.said === 'recovering' ? null : base.said, claim: s.phase === 'claiming' ? 'busy' : 'shown' };
+      }
       // A claim on its way over a live connection may be in time by a hair.
       if (s.turnEnds <= now && !(s.phase === 'claiming' && live)) {
         return { ...mine, heading: phrase('turn.ended.title'), text: phrase(live ? 'turn.ended' : 'turn.ended_away') };
@@ -92,11 +98,13 @@ export function words(s, now, stored) {
       return { ...base, part: 'ended', keep: null, ...stopped(s.why) };
   }
   base.text = known ? { key: 'line.of', count: s.waiting } : away(s) ?? phrase(placed ? 'line.finding' : 'line.joining');
-  if (!known) return { ...base, about: about(s, now) };
-  base.about = away(s) ?? about(s, now);
+  base.about = known ? away(s) ?? about(s, now) : about(s, now);
+  if (base.said && base.said.key === base.about?.key) base.said = null; // the room says it already
+  if (!known) return base;
   const from = Math.max(s.from, s.position ?? 1);
   base.done = Math.max(0, Math.min(1, from > 1 ? (from - (s.position ?? 1)) / (from - 1) : 1));
-  const shut = !['open', 'full'].includes(s.room);
+  // While places are brought back those before the fault are let in.
+  const shut = !['open', 'full', 'recovering'].includes(s.room);
   if (shut) base.done = Math.min(base.done, DOOR_SHUT);
   base.ahead = s.position !== 1 ? { key: 'line.ahead', count: (s.position ?? 1) - 1 }
     : phrase(s.room === 'opening' ? 'line.first_opening' : shut ? 'line.first_shut' : 'line.first');
@@ -127,9 +135,14 @@ function about(s, now) {
     }
     case 'paused': return phrase('room.paused');
     case 'stalled': return phrase('room.stalled');
-    case 'recovering': return phrase('room.recovering');
+    case 'recovering': return recovering(s);
   }
   return null;
+}
+
+/** What a line that lost something says: whoever has a place has it still. @param {State} s */
+function recovering(s) {
+  return phrase(s.place ? 'room.recovering' : 'room.recovering_new');
 }
 
 /**
@@ -145,7 +158,7 @@ function blocked(s, keep) {
     case 'sold_out': return { heading: phrase('blocked.sold_out.title'), text: phrase('room.sold_out'), keep: null };
     case 'full': return { heading: phrase('blocked.full.title'), text: phrase('room.full'), keep, next };
     case 'stalled': return { heading: phrase('blocked.stalled.title'), text: phrase('room.stalled'), keep, next };
-    case 'recovering': return { heading: phrase('blocked.stalled.title'), text: phrase('room.recovering'), keep, next };
+    case 'recovering': return { heading: phrase('blocked.stalled.title'), text: recovering(s), keep, next };
   }
   if (s.why === 'address_limit') return { heading: phrase('blocked.stalled.title'), text: phrase(CODES[s.why].text), keep, next };
   return { heading: phrase('blocked.stalled.title'), text: phrase('blocked.reopened'), keep, next: away(s) };

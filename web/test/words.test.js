@@ -93,7 +93,7 @@ test('no reload is promised where nothing is kept, and staying is asked for', ()
 test('who is first before a door that is shut is next, but not let in', () => {
   for (const { name, state, said } of cells()) {
     if (said.part !== 'line' || state.position !== 1 || !state.place) continue;
-    const shut = !['open', 'full'].includes(state.room);
+    const shut = !['open', 'full', 'recovering'].includes(state.room);
     const ahead = texts[said.ahead?.key ?? ''];
     assert.match(ahead, /You are next/, name);
     assert.equal(/nobody is let in/i.test(ahead), shut, name);
@@ -122,6 +122,7 @@ test('a turn whose time is over offers no button and does not say to go in', () 
   for (const { name, state, said } of cells()) {
     if (said.part !== 'turn') continue;
     const over = state.turnEnds <= NOW;
+    if (state.room === 'recovering' && state.link === 'live') continue; // below
     if (over && state.link !== 'live') assert.equal(said.text.key, 'turn.ended_away', name);
     if (over && state.phase === 'turn') assert.equal(said.claim, 'gone', name);
     if (!over) assert.equal(said.claim, state.phase === 'turn' && state.link === 'live' ? 'shown' : 'busy', name);
@@ -157,4 +158,38 @@ test('whose network has too many people is told so, and what the page does, what
     }
   }
   assert.match(texts['error.address_limit'], /network.*by itself/);
+});
+
+test('while places are brought back everybody who has one hears that it is not lost, and keeps the number that is known', () => {
+  for (const { name, state, said } of cells()) {
+    if (state.room !== 'recovering' || state.link !== 'live' || !['joining', 'waiting', 'blocked'].includes(state.phase)) continue;
+    const all = sentences(said).join(' ');
+    if (state.place) assert.match(all, /Places are being brought back, and nobody loses theirs/, name);
+    else assert.match(all, /Places are being brought back; you get one as soon as that is done/, name);
+    if (state.phase === 'waiting' && state.position !== null) {
+      assert.equal(said.text.key, 'line.of', name);
+      assert.doesNotMatch(texts[said.ahead?.key ?? ''] ?? '', /nobody is let in/i, `${name}: those before the loss are let in`);
+    }
+    assert.doesNotMatch(all, /join again|at the end|tail|line is full|closed/i, name);
+    const twice = sentences(said).filter((text, i, list) => list.indexOf(text) !== i);
+    assert.deepEqual(twice, [], `${name}: said twice`);
+  }
+});
+
+test('a refused return does not say once more what the room says', () => {
+  const s = /** @type {State} */ ({ ...start(null), phase: 'waiting', place: 'PLACE', position: 7, waiting: 9, said: 'recovering', room: 'recovering', link: 'live' });
+  assert.equal(words(s, NOW, true).said, null);
+  assert.equal(words({ ...s, room: 'open' }, NOW, true).said?.key, 'room.recovering');
+  const turn = { ...s, phase: /** @type {const} */ ('turn'), turnEnds: NOW + 1_000 };
+  assert.equal(words(turn, NOW, true).said, null);
+  assert.equal(words({ ...turn, said: 'no_answer' }, NOW, true).said?.key, 'error.internal');
+});
+
+test('a turn is not called over by the clock of a page while places are brought back', () => {
+  for (const { name, state, said } of cells()) {
+    if (state.room !== 'recovering' || state.link !== 'live' || said.part !== 'turn') continue;
+    assert.equal(said.heading.key, 'turn.title', name);
+    assert.equal(said.text.key, state.turnEnds <= NOW ? 'turn.recovering_over' : 'turn.recovering', name);
+    assert.equal(said.claim, state.phase === 'turn' ? 'shown' : 'busy', name);
+  }
 });
