@@ -17,6 +17,7 @@ type statusView struct {
 	Room       string    `json:"room"`
 	Now        string    `json:"now"` // the line's clock
 	Why        whyView   `json:"why"`
+	Loss       *lossView `json:"loss,omitempty"`
 	Epoch      string    `json:"epoch"`
 	State      string    `json:"state"`
 	Shown      string    `json:"shown"` // what visitors are told
@@ -50,6 +51,7 @@ type statusView struct {
 	// For people alone.
 	now     time.Time
 	opensAt time.Time
+	life    room.Life
 	why     signs.Why
 	pace    signs.Pace
 }
@@ -138,7 +140,11 @@ func view(s room.Status, acts []room.Act, oldest time.Time, fleet signs.Fleet) s
 		Lately:    rateView{admitted, over.Milliseconds()},
 		Pace:      paceView{pace.Rate, pace.Cap, pace.Inside.Milliseconds(), pace.Measured},
 		Admitters: signsOf(fleet, room.RoleAdmitter, s.Name), Nodes: signsOf(fleet, room.RoleNode, s.Name),
-		now: s.Now, opensAt: c.OpensAt, why: why, pace: pace,
+		Loss: lossOf(s.Life, s.Now),
+		now:  s.Now, opensAt: c.OpensAt, life: s.Life, why: why, pace: pace,
+	}
+	if v.Loss != nil && v.Loss.Recovering {
+		v.Shown = string(room.ShownRecovering)
 	}
 	if !oldest.IsZero() {
 		v.OldestMS = max(0, s.Now.Sub(oldest).Milliseconds())
@@ -151,7 +157,7 @@ func view(s room.Status, acts []room.Act, oldest time.Time, fleet signs.Fleet) s
 
 // lostView is all there is to say of a room whose line is gone.
 func lostView(name room.Name, fleet signs.Fleet) *statusView {
-	why := signs.Recovering()
+	why := signs.Recovering(name)
 	return &statusView{Room: string(name), Now: fleet.Now.UTC().Format(time.RFC3339Nano), Why: whyOf(why),
 		Shown: string(room.ShownRecovering), Admitters: signsOf(fleet, room.RoleAdmitter, name),
 		Nodes: signsOf(fleet, room.RoleNode, name), now: fleet.Now, why: why}
@@ -219,6 +225,7 @@ func (v *statusView) print(out io.Writer, detail bool) {
 		return
 	}
 	row("state", "%s (visitors see: %s), epoch %s, rev %d", v.State, v.Shown, v.Epoch, v.Rev)
+	printLoss(row, v.life, v.now)
 	if !v.opensAt.IsZero() {
 		row("opens at", "%s", signs.At(v.opensAt, v.now))
 	}

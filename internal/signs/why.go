@@ -59,7 +59,7 @@ func Explain(status room.Status, acts []room.Act, oldest time.Time, f Fleet) Why
 	}
 	ago, did := a.round(f.Now)
 	if !did || ago >= roundLate {
-		return late(a, ago, did, f)
+		return late(status, a, ago, did, f)
 	}
 	switch a.Cause {
 	case room.StopPaused, room.StopOpening, room.StopClosed, room.StopSoldOut:
@@ -71,6 +71,11 @@ func Explain(status room.Status, acts []room.Act, oldest time.Time, f Fleet) Why
 		return moves(status)
 	case room.StopCap:
 		if f.Now.Sub(since) < capQuiet {
+			return moves(status)
+		}
+	case room.StopRecovering:
+		// The sign is a second old; the line's word is not.
+		if l, has := LossOf(status.Life, status.Now); a.Error == "" && !(has && l.held()) {
 			return moves(status)
 		}
 	case room.StopEmpty:
@@ -149,7 +154,7 @@ func moves(status room.Status) Why {
 
 // late explains an admitter that signs and makes no rounds. The cause that its
 // failing rounds found is told too.
-func late(a about, ago time.Duration, did bool, f Fleet) Why {
+func late(status room.Status, a about, ago time.Duration, did bool, f Fleet) Why {
 	why := Why{Stands: true, Cause: NoRounds, Do: "look at its log; start it again"}
 	why.Text = fmt.Sprintf("admitter %s on %s lives and makes no rounds", a.by.ID, a.by.Host)
 	if did {
@@ -157,7 +162,7 @@ func late(a about, ago time.Duration, did bool, f Fleet) Why {
 	}
 	switch a.Cause {
 	case room.StopAway, room.StopRecovering, room.StopUnknown, room.StopError:
-		known := still(room.Status{}, a, a.since(), time.Time{}, f.Now)
+		known := still(room.Status{Name: status.Name}, a, a.since(), time.Time{}, f.Now)
 		known.Since = why.Since
 		return known
 	}
@@ -181,8 +186,14 @@ func still(status room.Status, a about, since, oldest, now time.Time) Why {
 		why.Text = fmt.Sprintf("admitter %s on %s can't reach Redis for its rounds", a.by.ID, a.by.Host)
 		why.Do = "look at Redis and the way to it"
 	case room.StopRecovering:
-		why.Text = "the line knows less than its admitter: Redis has lost writes"
-		why.Do = "bring Redis back with the data it had; rounds go on by themselves then"
+		if l, has := LossOf(status.Life, status.Now); has && l.held() {
+			why.Since = status.Life.LostAt
+			why.Text = "Redis lost writes, and everybody who waits is behind the loss: " + l.places()
+			why.Do = "admission goes on by itself at " + At(status.Life.HoldUntil, status.Now) + ", so that nobody who comes back is overtaken"
+			break
+		}
+		why.Text = "Redis has lost the line that its admitter knows"
+		why.Do = bringBack(status.Name)
 	case room.StopUnknown:
 		why.Text = "its admitter knows it as deleted or made anew"
 		why.Do = "wait a second: it looks again"
@@ -197,9 +208,13 @@ func still(status room.Status, a about, since, oldest, now time.Time) Why {
 }
 
 // Recovering explains a room whose line can't be read: listed, and its data gone.
-func Recovering() Why {
-	return Why{Stands: true, Cause: room.StopRecovering, Text: "the room is listed and Redis has lost its line",
-		Do: "bring Redis back with the data it had, or delete the room and create it anew: a new sale, all places void"}
+func Recovering(name room.Name) Why {
+	return Why{Stands: true, Cause: room.StopRecovering, Text: "the room is listed and Redis has lost its line", Do: bringBack(name)}
+}
+
+// bringBack is what may be done for a line that is gone.
+func bringBack(name room.Name) string {
+	return fmt.Sprintf("a node or admitter that remembers it brings it back within seconds; when none does, `admitter room create %s --epoch E` does, with its places", name)
 }
 
 // String is the whole sentence; now is the line's clock.

@@ -53,6 +53,8 @@ func TestExplain(t *testing.T) {
 	failing.Error = "boom"
 	lost := rounds(room.StopAway, 8000, 9000)
 	lost.Error = "refused"
+	gone, older := rounds(room.StopRecovering, 8000, 100), rounds(room.StopRecovering, 8000, 40_000)
+	gone.Error, older.Error = "recovering", "recovering"
 	changed := rounds(room.StopPaused, 8000, 50)
 	changed.Last = room.StopRate
 	turning := rounds(room.StopCap, 3_000, 20)
@@ -102,8 +104,20 @@ func TestExplain(t *testing.T) {
 			"stands still: admitter a on ha can't reach Redis for its rounds (refused), since 2026-11-21T11:59:51Z (9s ago); look at Redis and the way to it"},
 		{"away for one of two", status(nil), time.Time{}, fleet(admitter("a", 0, lost), admitter("b", 0, rounds(room.StopRate, 9, 9))), room.StopRate,
 			"visitors are let in"},
-		{"recovering", status(nil), time.Time{}, fleet(admitter("a", 0, rounds(room.StopRecovering, 8000, 9000))), room.StopRecovering,
-			"stands still: the line knows less than its admitter: Redis has lost writes, since 2026-11-21T11:59:51Z (9s ago); bring Redis back with the data it had; rounds go on by themselves then"},
+		{"the line is gone", status(nil), time.Time{}, fleet(admitter("a", 0, gone)), room.StopRecovering,
+			"stands still: Redis has lost the line that its admitter knows (recovering), since 2026-11-21T11:59:52Z (8s ago); a node or admitter that remembers it brings it back within seconds; when none does, `admitter room create sale --epoch E` does, with its places"},
+		{"the line is gone, and rounds with it", status(nil), time.Time{}, fleet(admitter("a", 0, older)), room.StopRecovering,
+			"stands still: Redis has lost the line that its admitter knows (recovering), since 2026-11-21T11:59:20Z (40s ago); a node or admitter that remembers it brings it back within seconds; when none does, `admitter room create sale --epoch E` does, with its places"},
+		{"the line is gone, some time after a loss", status(func(s *room.Status) { s.Life = lossOf(1, 1, time.Minute, -time.Second) }), time.Time{},
+			fleet(admitter("a", 0, gone)), room.StopRecovering,
+			"stands still: Redis has lost the line that its admitter knows (recovering), since 2026-11-21T11:59:52Z (8s ago); a node or admitter that remembers it brings it back within seconds; when none does, `admitter room create sale --epoch E` does, with its places"},
+		{"behind a loss", status(func(s *room.Status) { s.Life = lossOf(5760, 5702, 4*time.Second, 6*time.Second) }), time.Time{},
+			fleet(admitter("a", 0, rounds(room.StopRecovering, 2000, 20))), room.StopRecovering,
+			"stands still: Redis lost writes, and everybody who waits is behind the loss: 5760 places unknown, 5702 back, since 2026-11-21T11:59:56Z (4s ago); admission goes on by itself at 2026-11-21T12:00:06Z (in 6s), so that nobody who comes back is overtaken"},
+		{"before a loss people are let in", status(func(s *room.Status) { s.Life = lossOf(5760, 5702, 4*time.Second, 6*time.Second) }), time.Time{}, well, room.StopRate,
+			"visitors are let in"},
+		{"a loss that is over", status(func(s *room.Status) { s.Life = lossOf(5760, 5702, 4*time.Second, 0) }), time.Time{},
+			fleet(admitter("a", 0, rounds(room.StopRecovering, 2000, 20))), room.StopRate, "visitors are let in"},
 		{"error", status(nil), time.Time{}, fleet(admitter("a", 0, failing)), room.StopError,
 			"stands still: rounds of admitter a on ha fail (boom), since 2026-11-21T11:59:52Z (8s ago); look at its log"},
 		{"no rounds", status(nil), time.Time{}, fleet(admitter("a", 0, rounds(room.StopRate, 5000, 40_000))), NoRounds,
@@ -133,7 +147,7 @@ func TestExplain(t *testing.T) {
 	if got, want := why.String(noon), "stands still: paused; `admitter resume sale` lets visitors in again"; got != want {
 		t.Errorf("without acts: got %s, want %s", got, want)
 	}
-	if got := Recovering().String(noon); !regexp.MustCompile(`^stands still: .*lost its line; .*delete the room`).MatchString(got) {
+	if got := Recovering("gala").String(noon); !regexp.MustCompile(`^stands still: .*lost its line; .*brings it back.*room create gala --epoch`).MatchString(got) {
 		t.Errorf("recovering: got %s", got)
 	}
 }

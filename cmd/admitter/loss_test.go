@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"waitroom/internal/room"
+)
+
+// A line that lost writes says so in the status: while places are brought back, for an
+// hour after it, and in JSON.
+func TestStatusOfALoss(t *testing.T) {
+	url := redisURL(t)
+	lines, rdb := linesOf(t, url), clientOf(t, url)
+	status := func(args ...string) string {
+		t.Helper()
+		code, out, errOut := run(t, append([]string{"status", "sale", "--redis", url}, args...)...)
+		if code != 0 {
+			t.Fatalf("status: got exit code %d; %s", code, errOut)
+		}
+		return out
+	}
+	_, out, _ := run(t, "room", "create", "sale", "--state", "open", "--redis", url)
+	epoch := room.Epoch(strings.TrimSpace(out))
+	known := room.VisitorID("AAAAAAAAAAAAAAAA")
+	joined, err := lines.Join(t.Context(), "sale", room.Caller{Epoch: epoch, Process: "p"}, room.Lane{Name: "p-1", Batch: 1}, []room.VisitorID{known})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := status(); strings.Contains(out, "recovering") || strings.Contains(out, "last ch") || strings.Contains(status("--json"), `"loss"`) {
+		t.Errorf("before: got %s, want no word of a loss", out)
+	}
+
+	// A process heard of number 100, and one of its visitors comes back with 50.
+	mark := room.Caller{Epoch: epoch, Mark: 100, Process: "p"}
+	stands, err := lines.Rejoin(t.Context(), "sale", mark, []room.Place{{Visitor: "BBBBBBBBBBBBBBBB", Number: 50}})
+	if err != nil || stands[0].Standing != room.Waiting || joined.Mark() != 1 {
+		t.Fatalf("rejoin: got %v and %v after number %d, want a place that is back", stands, err, joined.Mark())
+	}
+	out = status()
+	for _, want := range []string{
+		`(?m)^  state +open \(visitors see: recovering\), `,
+		`(?m)^  recovering +20\S+Z \(\d+m?s ago\): 99 places unknown, 1 back; admission goes on behind them at 20\S+Z \(in \d+s\)$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("held: got %s, want %q in it", out, want)
+		}
+	}
+	var v statusView
+	if err := json.Unmarshal([]byte(status("--json")), &v); err != nil {
+		t.Fatal(err)
+	}
+	if l := v.Loss; l == nil || !l.Recovering || l.Asking || l.Since == "" || l.Unknown != 99 || l.Back != 1 || l.GoesOn == "" || l.Losses != 1 || v.Shown != "recovering" {
+		t.Errorf("held: got %+v and %s, want all of it", v.Loss, v.Shown)
+	}
+
+	// The hold is over.
+	if err := rdb.HSet(t.Context(), "wr1:{sale}:life", "hold", 1).Err(); err != nil {
+		t.Fatal(err)
+	}
+	out = status()
+	if !regexp.MustCompile(`(?m)^  last loss +20\S+Z \(\d+m?s ago\): 99 places unknown, 1 back$`).MatchString(out) || !strings.Contains(out, "(visitors see: open)") {
+		t.Errorf("over: got %s, want the last loss", out)
+	}
+	v = statusView{}
+	if err := json.Unmarshal([]byte(status("--json")), &v); err != nil || v.Loss == nil || v.Loss.Recovering || v.Loss.GoesOn != "" || v.Shown != "open" {
+		t.Errorf("over: got %+v, %s and %v, want a loss that is over", v.Loss, v.Shown, err)
+	}
+}
