@@ -56,6 +56,16 @@ func TestStatusOfALoss(t *testing.T) {
 		t.Errorf("held: got %+v and %s, want all of it", v.Loss, v.Shown)
 	}
 
+	if code, _, errOut := run(t, "room", "close", "sale", "--redis", url); code != 0 {
+		t.Fatal(errOut)
+	}
+	if out := status(); !strings.Contains(out, "(visitors see: closed)") || !strings.Contains(out, "  recovering ") {
+		t.Errorf("held and closed: got %s, want both", out)
+	}
+	if code, _, errOut := run(t, "room", "open", "sale", "--redis", url); code != 0 {
+		t.Fatal(errOut)
+	}
+
 	// The hold is over.
 	if err := rdb.HSet(t.Context(), "wr1:{sale}:life", "hold", 1).Err(); err != nil {
 		t.Fatal(err)

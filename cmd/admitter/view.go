@@ -143,7 +143,8 @@ func view(s room.Status, acts []room.Act, oldest time.Time, fleet signs.Fleet) s
 		Loss: lossOf(s.Life, s.Now),
 		now:  s.Now, opensAt: c.OpensAt, life: s.Life, why: why, pace: pace,
 	}
-	if v.Loss != nil && v.Loss.Recovering {
+	// As nodes show it: closed and sold out a room is all the same.
+	if shown := c.Shown(s.Waiting, s.Now); v.Loss != nil && v.Loss.Recovering && shown != room.ShownClosed && shown != room.ShownSoldOut {
 		v.Shown = string(room.ShownRecovering)
 	}
 	if !oldest.IsZero() {
