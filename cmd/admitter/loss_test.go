@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"waitroom/internal/room"
+	"waitroom/internal/testenv"
 )
 
 // A line that lost writes says so in the status: while places are brought back, for an
@@ -78,4 +79,52 @@ func TestStatusOfALoss(t *testing.T) {
 	if err := json.Unmarshal([]byte(status("--json")), &v); err != nil || v.Loss == nil || v.Loss.Recovering || v.Loss.GoesOn != "" || v.Shown != "open" {
 		t.Errorf("over: got %+v, %s and %v, want a loss that is over", v.Loss, v.Shown, err)
 	}
+}
+
+// What docs/recovery.md tells of a kill and of a Redis that lost everything, on a Redis
+// that does both.
+func TestStatusAfterAKillAndAFlush(t *testing.T) {
+	server := testenv.StartRedis(t)
+	lines := linesOf(t, server.URL())
+	status := func(want string, args ...string) {
+		t.Helper()
+		_, out, errOut := run(t, append([]string{"status", "sale", "--redis", server.URL()}, args...)...)
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("got %s%s, want %q in it", out, errOut, want)
+		}
+	}
+	_, out, _ := run(t, "room", "create", "sale", "--state", "open", "--redis", server.URL())
+	epoch := room.Epoch(strings.TrimSpace(out))
+	a, b := room.Caller{Epoch: epoch, Process: "a"}, room.Caller{Epoch: epoch, Process: "b"}
+	for _, by := range []*room.Caller{&a, &b} {
+		joined, err := lines.Join(t.Context(), "sale", *by, room.Lane{Name: by.Process + "-1", Batch: 1}, []room.VisitorID{room.NewVisitorID()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		by.Mark = joined.Mark()
+	}
+
+	server.Kill()
+	server.Restart()
+	if _, _, err := lines.Report(t.Context(), "sale", a); err != nil {
+		t.Fatal(err)
+	}
+	status(`(?m)^  recovering +20\S+Z \(\d+m?s ago\): nobody gets a number until the processes have told what they know, 3 s at most; admission goes on behind them at `)
+	if _, _, err := lines.Report(t.Context(), "sale", b); err != nil {
+		t.Fatal(err)
+	}
+	status(`(?m)^  last check +20\S+Z \(\d+m?s ago\): Redis had begun anew, no place was unknown to it$`)
+
+	found, err := lines.Snapshot(t.Context(), "sale", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := clientOf(t, server.URL()).FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lines.Recreate(t.Context(), "sale", b, found.Saved); err != nil {
+		t.Fatal(err)
+	}
+	status(`(?m)^  recovering +20\S+Z \(\d+m?s ago\): .*2 places unknown, 0 back`)
+	status(`(?m)^  20\S+Z +b: recreate\b`, "--acts")
 }
