@@ -58,16 +58,31 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// The line sets so many numbers aside as this package tells people.
-func TestSpareIsTheLines(t *testing.T) {
-	source, err := os.ReadFile("../line/lua/prelude.lua")
-	if err != nil {
-		t.Fatal(err)
+// What people are told of the times and numbers of a loss is what the line's script
+// does: here, and in docs/recovery.md.
+func TestLossIsToldAsTheLineDoesIt(t *testing.T) {
+	read := func(path string) string {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
 	}
-	if want := fmt.Sprintf("local unseen_least, unseen_seconds = %d,", spare); !strings.Contains(string(source), want) {
-		t.Errorf("got a prelude without %q, want the number that people are told", want)
+	script, doc := read("../line/lua/prelude.lua"), read("../../docs/recovery.md")
+	for _, c := range []struct{ script, doc string }{
+		{fmt.Sprintf("local unseen_least, unseen_seconds = %d, 4\n", spare), "sets 65,536 aside (four times the joins of the busiest second of the last minute, if that is more)"},
+		{"local asking_ms = 3000\n", "for 3 s at most"},
+		{"local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000\n", "10 s, then until 2 s after the last one who came back, 2 minutes at most"},
+	} {
+		if !strings.Contains(script, c.script) || !strings.Contains(doc, c.doc) {
+			t.Errorf("got no %q in the script or no %q in the document, want both", c.script, c.doc)
+		}
 	}
-	if want := "local asking_ms = 3000"; !strings.Contains(string(source), want) {
-		t.Errorf("got a prelude without %q, want the time that people are told", want)
+	for _, said := range []string{"5760 places unknown, 5702 back; admission goes on behind them at ", "Redis had begun anew, no place was unknown to it",
+		"last loss", "last check", "recovering"} {
+		if !strings.Contains(doc, said) {
+			t.Errorf("got no %q in the document, want what the status says", said)
+		}
 	}
 }
