@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,13 +23,20 @@ const (
 )
 
 const (
-	// publishTimeout bounds one Publish.
-	publishTimeout = 10 * time.Second
+	// publishLimit bounds one Publish: what a partition without a leader, or whose
+	// broker does not answer, costs the caller. A broker that is well takes some
+	// milliseconds; whoever needs longer is asked again by the caller, with what is
+	// missing.
+	publishLimit = 2 * time.Second
 	// attempts at one request before Publish gives up: 50 ms, 100, 200, 400
-	// between them outlast a leader that moves, or one that was elected a
-	// moment ago and does not know it yet. A longer trouble is the caller's.
+	// between them outlast a leader that was elected a moment ago and does not
+	// know it yet. A longer trouble is the caller's.
 	attempts      = 5
 	attemptsPause = 50 * time.Millisecond
+	// perPartition is how many requests of one partition are under way at once, and
+	// with it how many connections there are: a request has one for itself. Two, so
+	// that one is written while the other is acknowledged. The next wait.
+	perPartition = 2
 )
 
 // WriterConfig names the brokers. ClientID stands in the brokers' logs.
@@ -44,6 +52,9 @@ type WriterConfig struct {
 type Writer struct {
 	client    *kafka.Client
 	transport *kafka.Transport
+
+	mu    sync.Mutex
+	turns map[partition]chan struct{} // perPartition each, one per partition ever written to; guarded by mu
 }
 
 // NewWriter makes a Writer. It connects when it is first used.
@@ -51,7 +62,7 @@ func NewWriter(config WriterConfig) *Writer {
 	transport := newTransport(config.ClientID)
 	return &Writer{
 		client:    &kafka.Client{Addr: kafka.TCP(config.Brokers...), Transport: transport},
-		transport: transport,
+		transport: transport, turns: map[partition]chan struct{}{},
 	}
 }
 
@@ -63,54 +74,89 @@ func (w *Writer) Close() error {
 
 // Publish writes the records, those with the same key to the same partition in
 // their order, and returns nil when every one is acknowledged by all in-sync
-// replicas. On an error some may be written: the caller publishes all of them
-// again, under the same ids. It ends with ctx, or after 10 s without an answer.
+// replicas. Otherwise its error is an *events.Unpublished: the caller publishes
+// what it names again, under the same ids, since any of that may be written too.
+// Partitions are apart: one that has no leader takes none of the others' records
+// with it, only what lies behind in itself. It ends with ctx, or after 2 s.
 func (w *Writer) Publish(ctx context.Context, records []events.Record) error {
-	if len(records) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publishLimit)
 	defer cancel()
-	requests, err := w.split(ctx, records)
-	if err != nil {
-		return err
-	}
+	shares, missing, err := w.split(ctx, records)
 	// At most one goroutine per partition touched, and this call waits for all.
-	errs := make([]error, len(requests))
+	errs := make([]error, len(shares))
 	var wait sync.WaitGroup
-	for i, batches := range requests {
-		wait.Go(func() { errs[i] = w.produce(ctx, batches) })
+	for i, share := range shares {
+		wait.Go(func() { errs[i] = w.produce(ctx, share) })
 	}
 	wait.Wait()
-	return errors.Join(errs...)
+	if err = errors.Join(err, errors.Join(errs...)); err == nil {
+		return nil
+	}
+	for _, share := range shares {
+		missing = append(missing, share.at...)
+	}
+	slices.Sort(missing)
+	return &events.Unpublished{Failed: missing, Err: err}
+}
+
+// share is the part of a Publish that goes to one partition.
+type share struct {
+	partition
+	records []events.Record
+	at      []int // where each stood in the call; those acknowledged are cut off
 }
 
 // produce sends the requests of one partition one after the other, so that
-// their order stays.
-func (w *Writer) produce(ctx context.Context, requests []request) error {
-	for _, request := range requests {
-		if err := w.attempt(ctx, request); err != nil {
-			return away(fmt.Sprintf("publish to %s/%d", request.topic, request.id), err)
+// their order stays, and stops at the first that fails.
+func (w *Writer) produce(ctx context.Context, s *share) error {
+	for _, batch := range cut(s.records) {
+		if err := w.attempt(ctx, s.partition, batch); err != nil {
+			return away(fmt.Sprintf("publish to %s/%d", s.topic, s.id), err)
 		}
+		s.at = s.at[len(batch):]
 	}
 	return nil
 }
 
-func (w *Writer) attempt(ctx context.Context, request request) error {
+func (w *Writer) attempt(ctx context.Context, to partition, batch []events.Record) error {
 	for i := 0; ; i++ {
-		reply, err := w.client.Produce(ctx, &kafka.ProduceRequest{
-			Topic: request.topic, Partition: request.id, RequiredAcks: kafka.RequireAll,
-			// Made anew for each attempt: a kafka.Record is read once, and a
-			// second attempt with the same one would write empty values.
-			Records: kafka.NewRecordReader(toKafka(request.records)...),
-		})
-		if err == nil {
-			err = reply.Error
-		}
+		err := w.once(ctx, to, batch)
 		if err == nil || final(err) || i+1 == attempts || !sleep(ctx, attemptsPause<<i) {
 			return err
 		}
 	}
+}
+
+// once makes one request when it is its turn.
+func (w *Writer) once(ctx context.Context, to partition, batch []events.Record) error {
+	turn := w.turn(to)
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for other requests: %w", ctx.Err())
+	}
+	reply, err := w.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic: to.topic, Partition: to.id, RequiredAcks: kafka.RequireAll,
+		// Made anew for each attempt: a kafka.Record is read once, and a
+		// second attempt with the same one would write empty values.
+		Records: kafka.NewRecordReader(toKafka(batch)...),
+	})
+	if err != nil {
+		return err
+	}
+	return reply.Error
+}
+
+func (w *Writer) turn(of partition) chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	turn, ok := w.turns[of]
+	if !ok {
+		turn = make(chan struct{}, perPartition)
+		w.turns[of] = turn
+	}
+	return turn
 }
 
 type partition struct {
@@ -118,36 +164,35 @@ type partition struct {
 	id    int
 }
 
-type request struct {
-	partition
-	records []events.Record
-}
-
-// split sorts the records by partition and cuts each partition's into requests.
-func (w *Writer) split(ctx context.Context, records []events.Record) ([][]request, error) {
-	counts := map[string]int{}
-	sorted := map[partition][]events.Record{}
-	for _, record := range records {
-		count, known := counts[record.Topic]
-		if !known {
-			var err error
-			if count, err = w.partitions(ctx, record.Topic); err != nil {
-				return nil, err
-			}
-			counts[record.Topic] = count
-		}
-		to := partition{record.Topic, partitionOf(record.Key, count)}
-		sorted[to] = append(sorted[to], record)
+// split sorts the records by partition. Those of a topic whose partitions are
+// not known are missing, for the reason of err.
+func (w *Writer) split(ctx context.Context, records []events.Record) (shares []*share, missing []int, err error) {
+	type known struct {
+		count int
+		err   error
 	}
-	requests := make([][]request, 0, len(sorted))
-	for to, all := range sorted {
-		var mine []request
-		for _, batch := range cut(all) {
-			mine = append(mine, request{to, batch})
+	topics := map[string]known{}
+	sorted := map[partition]*share{}
+	for i, record := range records {
+		topic, asked := topics[record.Topic]
+		if !asked {
+			topic.count, topic.err = w.partitions(ctx, record.Topic)
+			topics[record.Topic] = topic
+			err = errors.Join(err, topic.err)
 		}
-		requests = append(requests, mine)
+		if topic.err != nil {
+			missing = append(missing, i)
+			continue
+		}
+		to := partition{record.Topic, partitionOf(record.Key, topic.count)}
+		if sorted[to] == nil {
+			sorted[to] = &share{partition: to}
+			shares = append(shares, sorted[to])
+		}
+		sorted[to].records = append(sorted[to].records, record)
+		sorted[to].at = append(sorted[to].at, i)
 	}
-	return requests, nil
+	return shares, missing, err
 }
 
 // partitions comes from the transport's cached metadata: no round trip.

@@ -1,0 +1,34 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Unpublished is the error of a publish that some records did not survive. Those
+// that Failed does not name are acknowledged by every in-sync replica.
+type Unpublished struct {
+	Failed []int // indexes of the records not known to be acknowledged, ascending
+	Err    error
+}
+
+func (e *Unpublished) Error() string { return fmt.Sprintf("%d records: %v", len(e.Failed), e.Err) }
+
+func (e *Unpublished) Unwrap() error { return e.Err }
+
+// Missing is which of n records are not known to be acknowledged, after a publish
+// of them answered err. An error that does not say misses all.
+func Missing(err error, n int) []int {
+	if err == nil {
+		return nil
+	}
+	var part *Unpublished
+	if errors.As(err, &part) {
+		return part.Failed
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
