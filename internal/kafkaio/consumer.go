@@ -22,19 +22,18 @@ const (
 	sessionTimeout = 10 * time.Second
 	heartbeat      = time.Second // also how soon a member sees a rebalance
 	rejoinPause    = 500 * time.Millisecond
+	// leaveLimit is how long a stop waits for what the group has under way: most
+	// rebalances end in it, and then the member leaves like any other. A member
+	// that could not is taken for dead after sessionTimeout.
+	leaveLimit = 3 * time.Second
 
 	maxBatch   = 500 // records handed over at once
-	fetchWait  = 500 * time.Millisecond
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 5 * time.Second
 
 	// fetchHold is how long a partition can't be read before that is logged: a topic
 	// just made has leaders that don't know it yet.
 	fetchHold = time.Second
-	// fetchQuiet is how far apart two errors of a partition are two outages, since
-	// only a message says that it can be read again: more than the reader's own
-	// attempts take.
-	fetchQuiet = 15 * time.Second
 )
 
 // ConsumerConfig says what a member of a group reads. Log takes a line when the
@@ -58,7 +57,6 @@ type ConsumerConfig struct {
 // offset.
 type Consumer struct {
 	config ConsumerConfig
-	dialer *kafka.Dialer
 	lag    *prometheus.GaugeVec // nil: nobody asks
 }
 
@@ -74,8 +72,7 @@ func NewConsumer(config ConsumerConfig) *Consumer {
 		config.lagEvery = lagEvery
 	}
 	config.Log = config.Log.With(zap.String("group", config.Group))
-	return &Consumer{config: config, dialer: &kafka.Dialer{ClientID: config.ClientID, Timeout: dialTimeout},
-		lag: newLag(config.Metrics, config.Subsystem)}
+	return &Consumer{config: config, lag: newLag(config.Metrics, config.Subsystem)}
 }
 
 // Handle takes records of one partition, in order. Its error, whatever it is,
@@ -86,12 +83,14 @@ func NewConsumer(config ConsumerConfig) *Consumer {
 type Handle func(ctx context.Context, records []events.Record) error
 
 // Run joins the group and hands records to handle until ctx ends; it returns
-// nil then, when every goroutine of it has ended and the group was left. A
-// Kafka that is away, or whose coordinator is not ready, is asked again without
+// nil then, when every goroutine of it has ended and the group was left, or 3 s
+// have passed in which a broker did not answer. A Kafka that is away, or whose coordinator is not ready, is asked again without
 // bound.
 func (c *Consumer) Run(ctx context.Context, handle Handle) error {
+	conns := newEnding()
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.config.Group, Brokers: c.config.Brokers, Topics: c.config.Topics, Dialer: c.dialer,
+		ID: c.config.Group, Brokers: c.config.Brokers, Topics: c.config.Topics,
+		Dialer:      &kafka.Dialer{ClientID: c.config.ClientID, Timeout: dialTimeout, DialFunc: conns.dial},
 		StartOffset: kafka.FirstOffset, GroupBalancers: []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
 		HeartbeatInterval: heartbeat, SessionTimeout: c.config.sessionTimeout, RebalanceTimeout: sessionTimeout,
 		JoinGroupBackoff: rejoinPause, WatchPartitionChanges: true,
@@ -99,16 +98,18 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", c.config.Group, err)
 	}
-	// Of the lag alone. Closed last: a call after that would open it anew, for good.
+	// Closed last: a call after that would open it anew, for good.
 	transport := newTransport(c.config.ClientID)
 	defer transport.CloseIdleConnections()
-	offsets := &kafka.Client{Addr: kafka.TCP(c.config.Brokers...), Transport: transport}
+	client := &kafka.Client{Addr: kafka.TCP(c.config.Brokers...), Transport: transport}
 
 	// Close ends the generation's goroutines, waits for them, and leaves the
 	// group, so that the other members need not wait for the session to end.
 	var readings sync.WaitGroup
 	defer readings.Wait() // a reading of a generation that ended at birth is not the group's to wait for
 	defer group.Close()
+	stop := context.AfterFunc(ctx, func() { conns.by(time.Now().Add(leaveLimit)) })
+	defer stop()
 
 	away := newOutage(c.config.Log, "group", outage.Config{})
 	var last time.Time
@@ -135,14 +136,14 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 		}
 		away.Note(ctx, nil)
 		last = time.Now()
-		c.start(ctx, generation, handle, &readings, offsets)
+		c.start(ctx, generation, handle, &readings, client)
 	}
 }
 
 // start begins one goroutine per assigned partition. The generation owns them:
 // when it ends, their context does, and the group makes no other before they
 // have returned.
-func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, handle Handle, readings *sync.WaitGroup, offsets *kafka.Client) {
+func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, handle Handle, readings *sync.WaitGroup, client *kafka.Client) {
 	count := 0
 	var partitions []*held
 	for topic, assigned := range generation.Assignments {
@@ -152,13 +153,17 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, hand
 			h.next.Store(assignment.Offset)
 			partitions = append(partitions, h)
 			c.during(ctx, generation, readings, func(ctx context.Context) {
-				p := &reading{consumer: c, generation: generation, topic: topic, id: assignment.ID, held: h}
+				log := c.config.Log.With(zap.String("topic", topic), zap.Int("partition", assignment.ID))
+				p := &reading{generation: generation, held: h, log: log,
+					source: source{client: client, topic: topic, partition: assignment.ID, log: log}}
 				p.run(ctx, assignment.Offset, handle)
 			})
 		}
 	}
 	if c.lag != nil && count > 0 {
-		c.during(ctx, generation, readings, func(ctx context.Context) { c.watchLag(ctx, offsets, partitions) })
+		c.during(ctx, generation, readings, func(ctx context.Context) {
+			watchLag(ctx, c.lag, c.config.Log, c.config.lagEvery, client, func() []*held { return partitions })
+		})
 	}
 	c.config.Log.Info("joined the consumer group",
 		zap.Int32("generation", generation.ID), zap.Int("partitions", count))
@@ -180,97 +185,79 @@ func (c *Consumer) during(ctx context.Context, generation *kafka.Generation, rea
 // reading is one partition in one generation. If it returns before the
 // generation has ended, it ends the generation and the group joins anew.
 type reading struct {
-	consumer   *Consumer
 	generation *kafka.Generation
-	topic      string
-	id         int
+	source     source
 	held       *held
+	log        *zap.Logger
 }
 
 func (p *reading) run(ctx context.Context, offset int64, handle Handle) {
-	config := p.consumer.config
-	log := config.Log.With(zap.String("topic", p.topic), zap.Int("partition", p.id))
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: config.Brokers, Topic: p.topic, Partition: p.id, Dialer: p.consumer.dialer,
-		MinBytes: 1, MaxBytes: 1 << 20, MaxWait: fetchWait, QueueCapacity: maxBatch,
-		ReadBackoffMin: 5 * time.Millisecond, ReadBackoffMax: time.Second,
-	})
-	// The offsets a reader accepts are those of an assignment: a number, or
-	// "the first" for a group that has committed nothing yet.
-	if err := reader.SetOffset(offset); err != nil {
-		log.Error("set the offset", zap.Error(err))
-	}
-
 	// The pump ends with ctx, and this function waits for it; what it holds
-	// is bounded by the channel and the reader's queue, maxBatch each.
-	fetched := make(chan kafka.Message, maxBatch)
+	// is bounded by the channel, maxBatch, and one answer of a broker.
+	fetched := make(chan events.Record, maxBatch)
 	var pump sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer pump.Wait()
-	defer reader.Close()
 	defer cancel()
-	pump.Go(func() { p.pump(ctx, reader, fetched, log) })
+	pump.Go(func() { p.pump(ctx, offset, fetched) })
 
 	for {
 		records, next := p.batch(ctx, fetched)
 		if len(records) == 0 {
 			return
 		}
-		if !p.handle(ctx, records, handle, log) {
+		if !p.handle(ctx, records, handle) {
 			return
 		}
 		p.held.next.Store(next)
-		err := p.generation.CommitOffsets(map[string]map[int]int64{p.topic: {p.id: next}})
+		err := p.generation.CommitOffsets(map[string]map[int]int64{p.source.topic: {p.source.partition: next}})
 		if err != nil {
 			// A stale generation is refused, and what was handled here comes
 			// again to whoever holds the partition now. Every other reason is
 			// cured by joining anew from the offset that is committed.
 			if ctx.Err() == nil {
-				log.Warn("commit refused, joining the group anew", zap.Error(err))
+				p.log.Warn("commit refused, joining the group anew", zap.Error(err))
 			}
 			return
 		}
 	}
 }
 
-// pump moves messages from the reader to fetched. Errors of a partition whose
-// broker is away are the reader's to retry.
-func (p *reading) pump(ctx context.Context, reader *kafka.Reader, fetched chan<- kafka.Message, log *zap.Logger) {
-	away := newOutage(log, "fetch", outage.Config{Hold: fetchHold, Quiet: fetchQuiet})
-	for {
-		message, err := reader.FetchMessage(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			away.Note(ctx, err)
+// pump reads records from offset on and moves them to fetched.
+func (p *reading) pump(ctx context.Context, offset int64, fetched chan<- events.Record) {
+	away := newOutage(p.log, "fetch", outage.Config{Hold: fetchHold})
+	for ctx.Err() == nil {
+		records, next, err := p.source.fetch(ctx, offset, fetchWait)
+		if away.Note(ctx, err); err != nil {
 			if !sleep(ctx, retryPause) {
 				return
 			}
 			continue
 		}
-		away.Note(ctx, nil)
-		select {
-		case fetched <- message:
-		case <-ctx.Done():
-			return
+		for _, record := range records {
+			select {
+			case fetched <- record:
+			case <-ctx.Done():
+				return
+			}
 		}
+		offset = next
 	}
 }
 
-// batch waits for one message and takes with it what has arrived already. It
+// batch waits for one record and takes with it what has arrived already. It
 // returns nothing when ctx has ended. next is the offset to commit.
-func (p *reading) batch(ctx context.Context, fetched <-chan kafka.Message) (records []events.Record, next int64) {
+func (p *reading) batch(ctx context.Context, fetched <-chan events.Record) (records []events.Record, next int64) {
 	select {
 	case <-ctx.Done():
 		return nil, 0
-	case message := <-fetched:
-		records, next = append(records, fromKafka(message)), message.Offset+1
+	case record := <-fetched:
+		records, next = append(records, record), record.Offset+1
 	}
 	for len(records) < maxBatch {
 		select {
-		case message := <-fetched:
-			records, next = append(records, fromKafka(message)), message.Offset+1
+		case record := <-fetched:
+			records, next = append(records, record), record.Offset+1
 		default:
 			return records, next
 		}
@@ -280,8 +267,8 @@ func (p *reading) batch(ctx context.Context, fetched <-chan kafka.Message) (reco
 
 // handle repeats until handle succeeds (true) or ctx ends (false). A stale
 // generation whose handle succeeded tries to commit, and is refused.
-func (p *reading) handle(ctx context.Context, records []events.Record, handle Handle, log *zap.Logger) bool {
-	stuck := newOutage(log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
+func (p *reading) handle(ctx context.Context, records []events.Record, handle Handle) bool {
+	stuck := newOutage(p.log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
 		Down: "records can't be dealt with: their offset stays, and they come again without bound", Up: "records are dealt with again"})
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		err := handle(ctx, records)
@@ -302,17 +289,6 @@ func newOutage(log *zap.Logger, what string, config outage.Config) *outage.Log {
 		config.Down, config.Up = "kafka does not work, trying again without bound", "kafka works again"
 	}
 	return outage.New(config)
-}
-
-func fromKafka(message kafka.Message) events.Record {
-	headers := make(map[string]string, len(message.Headers))
-	for _, header := range message.Headers {
-		headers[header.Key] = string(header.Value)
-	}
-	return events.Record{
-		Topic: message.Topic, Key: message.Key, Value: message.Value, Headers: headers,
-		Partition: message.Partition, Offset: message.Offset,
-	}
 }
 
 // sleep waits for d; false says that ctx ended before.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
 
 	"waitroom/internal/outage"
 )
@@ -37,32 +38,36 @@ func newLag(reg prometheus.Registerer, subsystem string) *prometheus.GaugeVec {
 	return lag
 }
 
-// held is one partition in a generation and how far it has got.
+// held is one partition that this process reads, and how far it has got.
 type held struct {
 	topic     string
 	partition int
 	next      atomic.Int64 // the offset to deal with next; below 0: from the first that exists
+	parked    atomic.Int64 // records before it that wait
 }
 
-// watchLag sets the gauge of each held partition until ctx ends, then takes the
-// series away: the partition is another member's to tell about.
-func (c *Consumer) watchLag(ctx context.Context, client *kafka.Client, partitions []*held) {
+// watchLag sets the gauge of each partition of now until ctx ends, then takes the
+// series away: they may be another process's to tell about.
+func watchLag(ctx context.Context, lag *prometheus.GaugeVec, log *zap.Logger, every time.Duration, client *kafka.Client, now func() []*held) {
 	defer func() {
-		for _, h := range partitions {
-			c.lag.DeleteLabelValues(h.topic, strconv.Itoa(h.partition))
+		for _, h := range now() {
+			lag.DeleteLabelValues(h.topic, strconv.Itoa(h.partition))
 		}
 	}()
 	// One failure is what a leader that moves costs; the next try is 5 s later.
-	unknown := newOutage(c.config.Log, "consumer lag", outage.Config{Hold: time.Second})
+	unknown := newOutage(log, "consumer lag", outage.Config{Hold: time.Second})
 	for ctx.Err() == nil {
-		unknown.Note(ctx, c.measure(ctx, client, partitions)) // the gauges stay at what was last known
-		if !sleep(ctx, c.config.lagEvery) {
+		unknown.Note(ctx, measure(ctx, lag, client, now())) // the gauges stay at what was last known
+		if !sleep(ctx, every) {
 			return
 		}
 	}
 }
 
-func (c *Consumer) measure(ctx context.Context, client *kafka.Client, partitions []*held) error {
+func measure(ctx context.Context, lag *prometheus.GaugeVec, client *kafka.Client, partitions []*held) error {
+	if len(partitions) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
 	ask := map[string][]kafka.OffsetRequest{}
@@ -81,8 +86,8 @@ func (c *Consumer) measure(ctx context.Context, client *kafka.Client, partitions
 			case p.Error != nil:
 				failed = errors.Join(failed, fmt.Errorf("%s/%d: %w", h.topic, h.partition, p.Error))
 			default:
-				lag := max(0, p.LastOffset-max(h.next.Load(), p.FirstOffset))
-				c.lag.WithLabelValues(h.topic, strconv.Itoa(h.partition)).Set(float64(lag))
+				behind := max(0, p.LastOffset-max(h.next.Load(), p.FirstOffset)) + h.parked.Load()
+				lag.WithLabelValues(h.topic, strconv.Itoa(h.partition)).Set(float64(behind))
 			}
 		}
 	}

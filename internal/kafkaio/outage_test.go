@@ -27,7 +27,7 @@ func TestHandlerOutage(t *testing.T) {
 			}
 			return nil
 		}
-		if !(&reading{}).handle(t.Context(), nil, handle, zap.New(core)) {
+		if !(&reading{log: zap.New(core)}).handle(t.Context(), nil, handle) {
 			t.Fatal("got false, want the records dealt with")
 		}
 		var warned, over int

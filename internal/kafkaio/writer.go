@@ -28,10 +28,10 @@ const (
 	// milliseconds; whoever needs longer is asked again by the caller, with what is
 	// missing.
 	publishLimit = 2 * time.Second
-	// attempts at one request before Publish gives up: 50 ms, 100, 200, 400
+	// attempts at one request before Publish gives up: 50 ms, 100, 200, 400, 800
 	// between them outlast a leader that was elected a moment ago and does not
 	// know it yet. A longer trouble is the caller's.
-	attempts      = 5
+	attempts      = 6
 	attemptsPause = 50 * time.Millisecond
 	// perPartition is how many requests of one partition are under way at once, and
 	// with it how many connections there are: a request has one for itself. Two, so
