@@ -32,3 +32,21 @@ func Missing(err error, n int) []int {
 	}
 	return all
 }
+
+// Fate is what becomes of a record that a handler was given.
+type Fate int
+
+const (
+	// Done: it need not come again.
+	Done Fate = iota
+	// Later: it comes again; those behind it need not wait for it.
+	Later
+	// Never: it can't succeed, and goes to the dead letters.
+	Never
+)
+
+// Verdict is a handler's word about one record. Err says why it is not Done.
+type Verdict struct {
+	Fate Fate
+	Err  error
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// asked is what a member asks a broker for.
+// asked is what a member and a follower ask a broker for.
 // All but Metadata: a group asks for it on the connection of its heartbeats, which
 // would wait behind it.
 var asked = []kmsg.Key{kmsg.FindCoordinator, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.LeaveGroup,
@@ -52,7 +52,7 @@ func await(t *testing.T, holds <-chan kmsg.Key, keys ...kmsg.Key) {
 	}
 }
 
-// A member stops within 5 s whatever Kafka does: it answers
+// A member, and a follower, stop within 5 s whatever Kafka does: it answers
 // nothing any more, or the stop meets a rebalance that does not end.
 func TestStopWhileSilent(t *testing.T) {
 	const most = 5 * time.Second
@@ -86,6 +86,21 @@ func TestStopWhileSilent(t *testing.T) {
 		stop := consumer(t, cluster, topic, newSeen())
 		await(t, holds, kmsg.JoinGroup)
 		stopped(t, stop)
+	})
+	t.Run("follower", func(t *testing.T) {
+		t.Parallel()
+		cluster := fakeCluster(t)
+		topic := topicFor(t, cluster.ListenAddrs(), "facts")
+		w := writerFor(t, cluster.ListenAddrs())
+		publish(t, w, numbered(topic, 0, 20))
+		got := newSeen()
+		stop := follow(t, FollowerConfig{Brokers: cluster.ListenAddrs(), Group: topic, Topic: topic, Dead: w}, got.done)
+		got.until(t, 20)
+		await(t, silence(t, cluster, asked...), kmsg.Fetch)
+		publishing := make(chan struct{})
+		go func() { _ = w.Publish(within(t), numbered(topic, 20, 21)); close(publishing) }()
+		stopped(t, stop)
+		<-publishing
 	})
 	t.Run("away", func(t *testing.T) {
 		t.Parallel()

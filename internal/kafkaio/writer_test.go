@@ -158,7 +158,7 @@ func TestPublishConnections(t *testing.T) {
 		for i := range 1000 {
 			rooms.Go(func() {
 				<-start
-				left := numbered(topic, 10*i, 10*i+10)
+				left := numbered(topic, i, i+1)
 				for ctx := within(t); len(left) > 0 && ctx.Err() == nil; {
 					var again []events.Record
 					for _, j := range events.Missing(w.Publish(ctx, left), len(left)) {
@@ -187,8 +187,8 @@ func TestPublishConnections(t *testing.T) {
 			written += int(last)
 			conn.Close()
 		}
-		if written < 10_000 {
-			t.Errorf("got %d records written, want at least 10,000", written)
+		if written < 1000 {
+			t.Errorf("got %d records written, want at least 1,000", written)
 		}
 	})
 }
