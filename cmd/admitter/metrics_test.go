@@ -17,6 +17,6 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if _, err := admission.New(admission.Config{}, "test", nil, nil, zap.NewNop(), rec); err != nil {
 		t.Fatal(err)
 	}
-	kafka.facts("test", rec, nil)
+	kafka.facts("test", nil, rec, nil)
 	testenv.Metrics(t, "admitter", rec)
 }

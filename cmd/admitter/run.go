@@ -60,7 +60,7 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	beat := signs.NewBeat(lines, room.RoleAdmitter, process.ReadBuild().Version, service.Signs, env.Log)
-	facts := r.Kafka.facts(env.Name, env.Metrics, env.Log)
+	facts := r.Kafka.facts(env.Name, writer, env.Metrics, env.Log)
 
 	// The drain: not ready, then rounds, relay and facts, then the ops port, so
 	// that the last numbers can be read.

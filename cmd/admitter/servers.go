@@ -55,12 +55,13 @@ func (f *kafkaFlags) prepare(ctx context.Context) error {
 	return kafkaio.EnsureCompacted(ctx, f.Brokers, f.Replication, events.TopicRooms)
 }
 
-// group is the consumer group of booking facts, shared by all admitters.
+// group names the offsets of booking facts, which all admitters commit. It has no
+// members: each of them reads every fact.
 const group = "waitroom.admitter"
 
-// facts is this admitter's member of the group.
-func (f *kafkaFlags) facts(client string, reg prometheus.Registerer, log *zap.Logger) *kafkaio.Consumer {
-	return kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: f.Brokers, Group: group, Topics: []string{events.TopicBookings},
+// facts reads the booking facts.
+func (f *kafkaFlags) facts(client string, dead *kafkaio.Writer, reg prometheus.Registerer, log *zap.Logger) *kafkaio.Follower {
+	return kafkaio.NewFollower(kafkaio.FollowerConfig{Brokers: f.Brokers, Group: group, Topic: events.TopicBookings, Dead: dead,
 		ClientID: client, Log: log, Metrics: reg, Subsystem: "admitter"})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -13,75 +14,119 @@ import (
 
 // slots is what booking facts need of the line. Both are idempotent.
 type slots interface {
-	Finish(ctx context.Context, name room.Name, caller room.Caller, place room.Place) (freed bool, err error)
+	FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (freed int, err error)
 	SoldOut(context.Context, room.Name, room.Epoch, int64) error
 }
 
 // Facts applies booking facts of any room to the line: finished gives the slot
-// back, sold_out marks the room. It is safe for concurrent use and for repeats.
+// back, sold_out marks the room. It is safe for concurrent use and for repeats,
+// and every admitter of a fleet may apply all of them.
 //
-// Its error means "not now", and all of records shall come again: the line or
-// Kafka is away. What can never succeed is no error: a fact of another epoch or
-// of a room that is gone is counted and passed over, and a record that can't be
-// read goes to the dead letter topic.
-func (s *Service) Facts(ctx context.Context, records []events.Record) error {
-	var dead []events.Record
-	for _, record := range records {
+// Its verdicts, one per record: later is a fact of a room that is recovering, and
+// every one while the line is out of reach. Never is a record that can't be read.
+// All else is done: a fact of another epoch, or of a room that is gone, is counted
+// and passed over.
+func (s *Service) Facts(ctx context.Context, records []events.Record) []events.Verdict {
+	verdicts := make([]events.Verdict, len(records))
+	var finished []*finishing
+	for i, record := range records {
 		fact, err := events.DecodeBooking(record.Headers, record.Value)
 		if err != nil {
 			s.log.Error("booking record can't be read, it goes to the dead letter topic",
 				zap.String("topic", record.Topic), zap.Int("partition", record.Partition),
 				zap.Int64("offset", record.Offset), zap.Error(err))
-			dead = append(dead, events.DeadLetter(record, err))
+			s.metrics.dead.Inc()
+			verdicts[i] = events.Verdict{Fate: events.Never, Err: err}
 			continue
 		}
-		if err := s.apply(ctx, fact); err != nil {
-			return err
+		switch fact.Type {
+		case events.TypeFinished:
+			finished = note(finished, fact, &verdicts[i])
+		case events.TypeSoldOut:
+			err := s.line.SoldOut(ctx, fact.Room, fact.Epoch, fact.StockRev)
+			if err == nil {
+				s.log.Info("room is sold out", zap.String("room", string(fact.Room)))
+			}
+			verdicts[i] = s.verdict(fact.Room, fact.Type, "sold_out", err)
+		}
+		// held, confirmed, released, expired: the shop's own affair
+	}
+	for i, f := range finished {
+		if err := s.finish(ctx, f); err != nil {
+			for _, rest := range finished[i+1:] {
+				rest.all(err) // each call would take its time to fail
+			}
+			break
 		}
 	}
-	// Last, so that a line that is away does not repeat dead letters.
-	if len(dead) > 0 {
-		if err := s.publisher.Publish(ctx, dead); err != nil {
-			return fmt.Errorf("dead letters: %w", err)
-		}
-		s.metrics.dead.Add(float64(len(dead)))
-	}
-	return nil
+	return verdicts
 }
 
-func (s *Service) apply(ctx context.Context, fact events.Booking) error {
-	var err error
-	did := ""
-	switch fact.Type {
-	case events.TypeFinished:
-		admission, _ := room.ParseAdmission(fact.Admission) // DecodeBooking has checked it
-		caller := room.Caller{Epoch: fact.Epoch}
-		var freed bool
-		freed, err = s.line.Finish(ctx, fact.Room, caller, room.Place{Visitor: admission.Visitor, Number: admission.Number})
-		if did = "finished"; !freed {
-			did = "finished_before" // or lapsed: the slot is free already
-		}
-	case events.TypeSoldOut:
-		err = s.line.SoldOut(ctx, fact.Room, fact.Epoch, fact.StockRev)
-		did = "sold_out"
-		if err == nil {
-			s.log.Info("room is sold out", zap.String("room", string(fact.Room)))
-		}
-	default:
-		return nil // held, confirmed, released, expired: the shop's own affair
+// finishing is the finished facts of one room and epoch.
+type finishing struct {
+	room     room.Name
+	epoch    room.Epoch
+	who      []room.Place
+	verdicts []*events.Verdict
+}
+
+// note adds a fact to those of its room.
+func note(all []*finishing, fact events.Booking, verdict *events.Verdict) []*finishing {
+	at := slices.IndexFunc(all, func(f *finishing) bool { return f.room == fact.Room && f.epoch == fact.Epoch })
+	if at < 0 {
+		at, all = len(all), append(all, &finishing{room: fact.Room, epoch: fact.Epoch})
 	}
+	id, _ := room.ParseAdmission(fact.Admission) // DecodeBooking has checked it
+	all[at].who = append(all[at].who, room.Place{Visitor: id.Visitor, Number: id.Number})
+	all[at].verdicts = append(all[at].verdicts, verdict)
+	return all
+}
+
+// all gives every fact of the room the same verdict: later.
+func (f *finishing) all(err error) {
+	for _, verdict := range f.verdicts {
+		*verdict = events.Verdict{Fate: events.Later, Err: err}
+	}
+}
+
+// finish gives the slots of one room back. Its error says that the line is out of
+// reach, for every room.
+func (s *Service) finish(ctx context.Context, f *finishing) error {
+	freed, err := s.line.FinishAll(ctx, f.room, room.Caller{Epoch: f.epoch}, f.who)
+	if err == nil {
+		s.count(f.room, "finished", freed)
+		s.count(f.room, "finished_before", len(f.who)-freed) // or lapsed: the slot is free already
+		return nil
+	}
+	verdict := s.verdict(f.room, events.TypeFinished, "", err)
+	if verdict.Fate == events.Done {
+		s.count(f.room, "ignored", len(f.who)-1) // the first is counted
+		return nil
+	}
+	f.all(verdict.Err)
+	if errors.Is(err, room.ErrRecovering) {
+		return nil
+	}
+	return verdict.Err
+}
+
+func (s *Service) count(name room.Name, did string, n int) {
+	s.metrics.facts.WithLabelValues(s.known(name), did).Add(float64(n))
+}
+
+// verdict is what an answer of the line means for the fact that was applied, and
+// counts what it did.
+func (s *Service) verdict(name room.Name, kind, did string, err error) events.Verdict {
 	switch {
 	case err == nil:
 	case errors.Is(err, room.ErrEpoch), errors.Is(err, room.ErrUnknown):
 		did = "ignored"
 	case errors.Is(err, room.ErrRecovering):
-		// Waiting here would hold up the facts of every other room. The slot
-		// comes back at the pass's deadline at the latest.
-		did = "recovering"
-		s.passed.Note(ctx, fmt.Errorf("%s in room %s: %w", fact.Type, fact.Room, err))
+		s.metrics.facts.WithLabelValues(s.known(name), "recovering").Inc()
+		return events.Verdict{Fate: events.Later, Err: fmt.Errorf("%s in room %s: %w", kind, name, err)}
 	default:
-		return fmt.Errorf("%s in room %s: %w", fact.Type, fact.Room, err)
+		return events.Verdict{Fate: events.Later, Err: fmt.Errorf("redis: %s in room %s: %w", kind, name, err)}
 	}
-	s.metrics.facts.WithLabelValues(s.known(fact.Room), did).Inc()
-	return nil
+	s.metrics.facts.WithLabelValues(s.known(name), did).Inc()
+	return events.Verdict{}
 }

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,13 +71,16 @@ func TestFacts(t *testing.T) {
 		finished(sale, "aaaaaaaa", 1), // a repeat
 		finished(sale, "zzzzzzzz", 2),
 		finished("gone", "aaaaaaaa", 2),
-		finished(sale, "aaaaaaaa", 99), // beyond what the line knows
+		finished(sale, "aaaaaaaa", 99), // the line lost this number: nobody has to come back to it
 		soldOut(sale, "zzzzzzzz"),
 		soldOut("gone", "aaaaaaaa"),
 		finished(sale, "aaaaaaaa", 3),
 	}
-	if err := s.Facts(t.Context(), records); err != nil {
-		t.Fatalf("facts: got %v, want nil", err)
+	verdicts := s.Facts(t.Context(), records)
+	for i, v := range verdicts {
+		if v.Fate != events.Done || v.Err != nil {
+			t.Errorf("record %d: got verdict %+v, want it done", i, v)
+		}
 	}
 	if l.active[visitorOf(1)] || !l.active[visitorOf(2)] || l.active[visitorOf(3)] {
 		t.Errorf("got %v active, want only visitor 2", l.active)
@@ -84,63 +88,107 @@ func TestFacts(t *testing.T) {
 	if l.soldOut {
 		t.Error("sold_out of another epoch was applied")
 	}
-	if err := s.Facts(t.Context(), []events.Record{soldOut(sale, "aaaaaaaa")}); err != nil || !l.soldOut {
-		t.Errorf("sold_out: got %v, sold out %t, want nil, true", err, l.soldOut)
-	}
-	if len(w.log) != 0 {
-		t.Errorf("got %d dead letters, want none", len(w.log))
+	if v := s.Facts(t.Context(), []events.Record{soldOut(sale, "aaaaaaaa")}); v[0].Fate != events.Done || !l.soldOut {
+		t.Errorf("sold_out: got %v, sold out %t, want done, true", v, l.soldOut)
 	}
 }
 
-// What can't be read goes to the dead letter topic, with where it came from; the
-// records around it are applied. While Kafka or the line is away nothing counts
-// as done.
+// What can't be read is never; the records around it are applied.
 func TestFactsDead(t *testing.T) {
 	w := newWorld(sale)
 	w.join(sale, 2)
 	w.lines[sale].active[visitorOf(2)] = true
 	s := factsService(t, w, w)
-	garbage := events.Record{
-		Topic: events.TopicBookings, Key: []byte("k"), Value: []byte("{"), Partition: 3, Offset: 42,
-		Headers: map[string]string{"ce_type": "odd"},
+	garbage := events.Record{Topic: events.TopicBookings, Key: []byte("k"), Value: []byte("{"), Partition: 3, Offset: 42,
+		Headers: map[string]string{"ce_type": "odd"}}
+	verdicts := s.Facts(t.Context(), []events.Record{garbage, finished(sale, "aaaaaaaa", 2)})
+	if verdicts[0].Fate != events.Never || !errors.Is(verdicts[0].Err, events.ErrInvalid) {
+		t.Errorf("got %+v, want never, with the reason", verdicts[0])
 	}
-	records := []events.Record{garbage, finished(sale, "aaaaaaaa", 2)}
-	w.away = errAny
-	if err := s.Facts(t.Context(), records); !errors.Is(err, errAny) {
-		t.Errorf("Kafka away: got %v, want its error", err)
-	}
-	w.away = nil
-	if err := s.Facts(t.Context(), records); err != nil {
-		t.Fatalf("got %v, want nil", err)
-	}
-	if w.lines[sale].active[visitorOf(2)] {
-		t.Error("the record behind the dead one was not applied")
-	}
-	if len(w.log) != 1 {
-		t.Fatalf("got %d dead letters, want 1", len(w.log))
-	}
-	dead := w.log[0]
-	if dead.Topic != "waitroom.bookings.dlq" || string(dead.Value) != "{" || dead.Headers["ce_type"] != "odd" ||
-		dead.Headers["dlq_partition"] != "3" || dead.Headers["dlq_offset"] != "42" || dead.Headers["dlq_error"] == "" {
-		t.Errorf("got dead letter %+v, want the record with its origin", dead)
+	if verdicts[1].Fate != events.Done || w.lines[sale].active[visitorOf(2)] {
+		t.Errorf("got %+v, want the record behind the dead one applied", verdicts[1])
 	}
 }
 
-// awayLine answers that it is away.
-type awayLine struct{ *world }
-
-func (awayLine) Finish(context.Context, room.Name, room.Caller, room.Place) (bool, error) {
-	return false, errNotSent
+// A room that is recovering, because Redis lost it whole, has its facts later, and no
+// other room waits; a sold_out is not lost either.
+func TestFactsRecovering(t *testing.T) {
+	w := newWorld(sale, "other")
+	w.join(sale, 3)
+	w.join("other", 1)
+	for n := room.Number(1); n <= 3; n++ {
+		w.lines[sale].active[visitorOf(n)] = true
+	}
+	w.lines["other"].active[visitorOf(1)] = true
+	fenced := &fencedLine{world: w, fenced: true}
+	s := factsService(t, fenced, w)
+	records := []events.Record{
+		finished(sale, "aaaaaaaa", 2), finished(sale, "aaaaaaaa", 3), finished("other", "aaaaaaaa", 1), soldOut(sale, "aaaaaaaa"),
+	}
+	for i, want := range []events.Fate{events.Later, events.Later, events.Done, events.Later} {
+		if got := s.Facts(t.Context(), records)[i]; got.Fate != want || (want == events.Later) != errors.Is(got.Err, room.ErrRecovering) {
+			t.Errorf("record %d: got %+v, want fate %v", i, got, want)
+		}
+	}
+	if w.lines["other"].active[visitorOf(1)] {
+		t.Error("another room's slot is not free")
+	}
+	asked := fenced.asked
+	if v := s.Facts(t.Context(), records[:2]); fenced.asked != asked+1 || v[1].Fate != events.Later {
+		t.Errorf("two facts of one room: got %d questions, want 1", fenced.asked-asked)
+	}
+	fenced.fenced = false
+	if v := s.Facts(t.Context(), records); v[0].Fate != events.Done || v[3].Fate != events.Done || !w.lines[sale].soldOut || w.lines[sale].active[visitorOf(3)] {
+		t.Errorf("got %+v, want the slots back and the room sold out once it has recovered", v)
+	}
 }
 
+// fencedLine is recovering for sold_out, and counts what it is asked.
+type fencedLine struct {
+	*world
+	fenced bool
+	asked  int
+}
+
+func (f *fencedLine) SoldOut(ctx context.Context, name room.Name, epoch room.Epoch, stock int64) error {
+	if f.fenced {
+		return room.ErrRecovering
+	}
+	return f.world.SoldOut(ctx, name, epoch, stock)
+}
+
+func (f *fencedLine) FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (int, error) {
+	f.asked++
+	if f.fenced && name == sale {
+		return 0, room.ErrRecovering
+	}
+	return f.world.FinishAll(ctx, name, caller, places)
+}
+
+// awayLine answers that it is away, and counts what it is asked.
+type awayLine struct {
+	*world
+	asked int
+}
+
+func (l *awayLine) FinishAll(context.Context, room.Name, room.Caller, []room.Place) (int, error) {
+	l.asked++
+	return 0, errNotSent
+}
+
+// While the line is away every fact is later, after one question, and the reason
+// names Redis.
 func TestFactsLineAway(t *testing.T) {
-	w := newWorld(sale)
-	s := factsService(t, awayLine{w}, w)
-	err := s.Facts(t.Context(), []events.Record{{Topic: "x", Value: []byte("{")}, finished(sale, "aaaaaaaa", 1)})
-	if !errors.Is(err, room.ErrAway) {
-		t.Errorf("got %v, want ErrAway, so that the offset stays", err)
+	l := &awayLine{world: newWorld(sale, "other")}
+	s := factsService(t, l, l)
+	verdicts := s.Facts(t.Context(), []events.Record{{Topic: "x", Value: []byte("{")},
+		finished(sale, "aaaaaaaa", 1), finished(sale, "aaaaaaaa", 2), finished("other", "aaaaaaaa", 1)})
+	for i, want := range []events.Fate{events.Never, events.Later, events.Later, events.Later} {
+		if got := verdicts[i]; got.Fate != want || want == events.Later && (!errors.Is(got.Err, room.ErrAway) || !strings.Contains(got.Err.Error(), "redis")) {
+			t.Errorf("record %d: got %+v, want fate %v", i, got, want)
+		}
 	}
-	if len(w.log) != 0 {
-		t.Errorf("got %d dead letters while the line is away, want none yet", len(w.log))
+	if l.asked != 1 {
+		t.Errorf("got %d questions to a line that is away, want 1", l.asked)
 	}
 }

@@ -241,13 +241,25 @@ func admissionID(name room.Name, a room.Admitted) string {
 func (w *world) Finish(_ context.Context, name room.Name, caller room.Caller, place room.Place) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	caller.Mark = max(caller.Mark, place.Number) // a line that lost its data
 	l, err := w.line(name, &caller)
 	if err != nil {
 		return false, err
 	}
 	freed := l.active[place.Visitor]
 	delete(l.active, place.Visitor)
+	return freed, nil
+}
+
+func (w *world) FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (freed int, err error) {
+	for _, place := range places {
+		was, err := w.Finish(ctx, name, caller, place)
+		if err != nil {
+			return freed, err
+		}
+		if was {
+			freed++
+		}
+	}
 	return freed, nil
 }
 

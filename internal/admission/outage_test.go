@@ -7,11 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"waitroom/internal/events"
 	"waitroom/internal/room"
 )
 
@@ -102,21 +99,4 @@ func TestRelayIsWellWithNothingToDo(t *testing.T) {
 		wantSaid(t, logs, "relay: admissions wait in the outbox, trying again without bound", 1)
 		wantSaid(t, logs, "relay: works again", 1)
 	})
-}
-
-// A fact that is given up because the line lost writes costs a slot until the
-// pass's deadline: that is told, not only counted.
-func TestFactsPassedOverAreTold(t *testing.T) {
-	w := newWorld(sale)
-	core, logs := observer.New(zap.DebugLevel)
-	s, err := New(Config{}, "test@host", w, w, zap.New(core), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if err := s.Facts(t.Context(), []events.Record{finished(sale, "aaaaaaaa", 99)}); err != nil {
-			t.Fatalf("facts: got %v, want nil", err)
-		}
-	}
-	wantSaid(t, logs, "facts of a room that is recovering are passed over, its slots come back at their passes' deadlines", 1)
 }

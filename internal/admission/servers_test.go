@@ -169,7 +169,7 @@ func replica(t *testing.T, rdb redis.UniversalClient, brokers []string, name roo
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: brokers, Group: group, Topics: []string{events.TopicBookings}, Log: log})
+	facts := kafkaio.NewFollower(kafkaio.FollowerConfig{Brokers: brokers, Group: group, Topic: events.TopicBookings, Dead: writer, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

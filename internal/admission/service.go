@@ -18,10 +18,6 @@ import (
 // registryEvery is how soon a new room is served and a deleted one is left.
 const registryEvery = time.Second
 
-// passedQuiet is how far apart two facts that were passed over are two troubles:
-// visitors of a room come for its pass's time at the most, minutes apart.
-const passedQuiet = 10 * time.Minute
-
 // registry names the rooms there are, at most room.MaxRooms.
 type registry interface {
 	Rooms(context.Context) ([]room.Name, error)
@@ -56,7 +52,6 @@ type Service struct {
 
 	registry *outage.Log // it can't be read
 	tooMany  *outage.Log // it is above its bound
-	passed   *outage.Log // facts were passed over, of rooms that are recovering
 
 	rooms atomic.Pointer[map[room.Name]bool] // the registry as last read
 
@@ -88,9 +83,6 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 		tooMany: outage.New(outage.Config{Log: log, Grave: true,
 			Down: "the registry has more rooms than an admitter serves, the last ones by name are left out",
 			Up:   "the registry has no more rooms than an admitter serves"}),
-		// Facts of other rooms say nothing about these, so nothing says that it is over.
-		passed: outage.New(outage.Config{Log: log, Quiet: passedQuiet,
-			Down: "facts of a room that is recovering are passed over, its slots come back at their passes' deadlines"}),
 	}
 	for _, name := range config.Rooms {
 		s.only = append(s.only, room.Name(name))

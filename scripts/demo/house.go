@@ -49,7 +49,7 @@ type house struct {
 	node *node.Node // waitroom
 
 	admitter *admission.Service // admitter
-	facts    *kafkaio.Consumer
+	facts    *kafkaio.Follower
 
 	shop *booking.Booker // booker
 
@@ -90,8 +90,8 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	if h.admitter, err = admission.New(admission.Config{Rooms: []string{c.Room}}, actor, behind.lines, writer, env.Log.Named("admitter"), env.Metrics); err != nil {
 		return nil, err
 	}
-	h.facts = kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: factsGroup,
-		Topics: []string{events.TopicBookings}, ClientID: actor, Log: env.Log.Named("admitter"),
+	h.facts = kafkaio.NewFollower(kafkaio.FollowerConfig{Brokers: behind.brokers, Group: factsGroup,
+		Topic: events.TopicBookings, Dead: writer, ClientID: actor, Log: env.Log.Named("admitter"),
 		Metrics: env.Metrics, Subsystem: "admitter"})
 
 	members := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: behind.brokers, Group: admissionsGroup,
