@@ -14,10 +14,6 @@ import (
 // leader, or still starting.
 var ErrAway = errors.New("kafka is out of reach")
 
-// Partitions of a topic that EnsureTopics makes: as many members of one group
-// can share its work.
-const Partitions = 8
-
 const (
 	dialTimeout = 3 * time.Second
 	// metadataTTL is how long a moved leader goes unnoticed at most.
@@ -31,7 +27,7 @@ const (
 // the last reason when ctx ends first. It tries again until then, so that a
 // binary may start before its Kafka.
 func Ping(ctx context.Context, brokers []string) error {
-	return ask(ctx, brokers, func(ctx context.Context, client *kafka.Client) error {
+	return ask(ctx, brokers, nil, func(ctx context.Context, client *kafka.Client) error {
 		reply, err := client.Metadata(ctx, &kafka.MetadataRequest{})
 		if err == nil && len(reply.Brokers) == 0 {
 			return kafka.BrokerNotAvailable // a fresh broker that has not registered yet
@@ -40,59 +36,13 @@ func Ping(ctx context.Context, brokers []string) error {
 	})
 }
 
-// EnsureTopics makes the topics that are absent, with Partitions partitions
-// each, and returns when every one of them has its leaders. Topics that exist
-// stay as they are. It tries again until ctx ends; what the broker refuses for
-// good (an ill name, more replicas than brokers) is returned at once.
-func EnsureTopics(ctx context.Context, brokers []string, replication int, topics ...string) error {
-	return ensure(ctx, brokers, replication, nil, topics)
-}
-
-// EnsureCompacted is EnsureTopics for topics that keep the last record of each key
-// for good, and a record without a value for a day: Kafka's cleanup.policy compact.
-func EnsureCompacted(ctx context.Context, brokers []string, replication int, topics ...string) error {
-	return ensure(ctx, brokers, replication, []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}}, topics)
-}
-
-func ensure(ctx context.Context, brokers []string, replication int, settings []kafka.ConfigEntry, topics []string) error {
-	configs := make([]kafka.TopicConfig, len(topics))
-	for i, topic := range topics {
-		configs[i] = kafka.TopicConfig{Topic: topic, NumPartitions: Partitions, ReplicationFactor: replication, ConfigEntries: settings}
-	}
-	return ask(ctx, brokers, func(ctx context.Context, client *kafka.Client) error {
-		reply, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: configs})
-		if err != nil {
-			return err
-		}
-		for topic, err := range reply.Errors {
-			if err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
-				return fmt.Errorf("create topic %s: %w", topic, err)
-			}
-		}
-		metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics})
-		if err != nil {
-			return err
-		}
-		for _, topic := range metadata.Topics {
-			if topic.Error != nil {
-				return fmt.Errorf("topic %s: %w", topic.Name, topic.Error)
-			}
-			for _, partition := range topic.Partitions {
-				if partition.Error != nil {
-					return fmt.Errorf("topic %s: %w", topic.Name, partition.Error)
-				}
-			}
-		}
-		return nil
-	})
-}
-
 // ask makes one call until it succeeds, is refused for good, or ctx ends. Each
 // attempt has a transport of its own: a pooled one would answer the second
-// attempt with the first one's cached failure.
-func ask(ctx context.Context, brokers []string, call func(context.Context, *kafka.Client) error) error {
+// attempt with the first one's cached failure. It knows of topics alone, and asks
+// for them by name: a list of all leaves out what may not be seen.
+func ask(ctx context.Context, brokers, topics []string, call func(context.Context, *kafka.Client) error) error {
 	for {
-		err := askOnce(ctx, brokers, call)
+		err := askOnce(ctx, brokers, topics, call)
 		if err == nil {
 			return nil
 		}
@@ -107,8 +57,9 @@ func ask(ctx context.Context, brokers []string, call func(context.Context, *kafk
 	}
 }
 
-func askOnce(ctx context.Context, brokers []string, call func(context.Context, *kafka.Client) error) error {
+func askOnce(ctx context.Context, brokers, topics []string, call func(context.Context, *kafka.Client) error) error {
 	transport := newTransport("")
+	transport.MetadataTopics = topics
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
