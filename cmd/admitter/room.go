@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/admission"
-	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
@@ -87,15 +86,13 @@ func withLine(ctx context.Context, server line.Server, do func(*line.Lines) erro
 }
 
 // coded puts a stable code before the text, for scripts: the table's, but for what
-// it can't know, Kafka's client and this command.
+// it can't know, this command.
 func coded(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, errNothing):
 		return fmt.Errorf("nothing_to_set: %w", err)
-	case errors.Is(err, kafkaio.ErrAway):
-		return fmt.Errorf("%s: %w", wire.Unavailable, err)
 	}
 	return fmt.Errorf("%s: %w", wire.OperatorCode(err), err)
 }

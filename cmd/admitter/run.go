@@ -16,10 +16,10 @@ import (
 	"waitroom/internal/signs"
 )
 
-// stopLimit bounds a stop: the relay's 3 s, one call to a Redis that hangs, and
-// leaving the consumer group. Past it the process ends as it is, which loses
-// nothing: the other replicas, or the next start, find the rest.
-const stopLimit = 15 * time.Second
+// stopLimit bounds a stop: the relay's 3 s, beside which the facts end in 2, and
+// the last sign of life, 1 s to a Redis that hangs. Past it the process ends as it
+// is, which loses nothing: the other replicas, or the next start, find the rest.
+const stopLimit = 5 * time.Second
 
 type runCmd struct {
 	Redis     line.Server      `embed:""`
@@ -29,8 +29,8 @@ type runCmd struct {
 	OpsListen string           `help:"Address of /metrics, /healthz, /readyz and /debug/pprof; not for the public." default:"127.0.0.1:9181" env:"WAITROOM_OPS_LISTEN"`
 }
 
-// Run opens each server by name, listens, and runs until ctx ends or a part
-// fails.
+// Run opens Redis, listens, and runs until ctx ends or a part fails. A Kafka that
+// is away is joined later.
 func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 	ops, err := process.Listen("ops-listen", r.OpsListen)
 	if err != nil {
@@ -49,8 +49,9 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Kafka.prepare(ctx); err != nil {
-		return coded(err)
+	missing := r.Kafka.prepare(ctx, kafkaWait)
+	if missing != nil && !errors.Is(missing, kafkaio.ErrAway) {
+		return coded(missing) // refused for good, such as more replicas than brokers
 	}
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: r.Kafka.Brokers, ClientID: env.Name})
 	defer writer.Close()
@@ -75,6 +76,7 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 		loops, ctx := errgroup.WithContext(ctx)
 		loops.Go(func() error { return service.Run(ctx) })
 		loops.Go(func() error { return facts.Run(ctx, service.Facts) })
+		loops.Go(func() error { r.Kafka.join(ctx, missing, env.Log); return nil })
 		return loops.Wait()
 	})
 	parts.Go(func() error { return beat.Run(serving) }) // the last sign comes after the last round

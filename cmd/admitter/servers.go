@@ -13,12 +13,18 @@ import (
 
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 )
 
-// startWait is how long a start waits for a Kafka that does not answer, as
-// line.Server.Open does for Redis.
-const startWait = 10 * time.Second
+const (
+	// kafkaWait is how long a start waits for its Kafka before it serves without: a
+	// broker that is well answers in less, and the rooms shall not wait longer.
+	kafkaWait = 2 * time.Second
+	// kafkaTry bounds one try to find or make the topics; kafkaPause lies between two.
+	kafkaTry   = 10 * time.Second
+	kafkaPause = time.Second
+)
 
 type kafkaFlags struct {
 	Brokers     []string `name:"kafka" help:"Kafka brokers to ask first, host:port, separated by commas." default:"127.0.0.1:9092" env:"WAITROOM_KAFKA"`
@@ -42,17 +48,38 @@ func (f *kafkaFlags) Check() error {
 }
 
 // prepare returns when Kafka has answered and has the topics.
-func (f *kafkaFlags) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startWait)
+func (f *kafkaFlags) prepare(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := kafkaio.Ping(ctx, f.Brokers); err != nil {
+	if err := kafkaio.EnsureTopics(ctx, f.Brokers, f.Replication, topics...); err != nil {
 		return err
 	}
-	if err := kafkaio.EnsureTopics(ctx, f.Brokers, f.Replication,
-		events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings)); err != nil {
-		return err
+	return kafkaio.EnsureCompacted(ctx, f.Brokers, f.Replication, compacted...)
+}
+
+// topics are those an admitter writes and reads; compacted keep the last record of
+// each key.
+var (
+	topics    = []string{events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings)}
+	compacted = []string{events.TopicRooms}
+)
+
+// join returns when Kafka has the topics, or ctx ends. Missing is why it had not
+// when the start looked. The rooms are served meanwhile: admissions wait in the
+// line's outbox.
+func (f *kafkaFlags) join(ctx context.Context, missing error, log *zap.Logger) {
+	away := outage.New(outage.Config{Log: log,
+		Down: "kafka is away: rooms are served, admissions wait in the outbox, finished visitors' slots come back at their passes' deadlines",
+		Up:   "kafka has the topics"})
+	for away.Note(ctx, missing); missing != nil; away.Note(ctx, missing) {
+		if !wait(ctx, kafkaPause) {
+			return
+		}
+		missing = f.prepare(ctx, kafkaTry)
 	}
-	return kafkaio.EnsureCompacted(ctx, f.Brokers, f.Replication, events.TopicRooms)
+	for _, warning := range kafkaio.CheckTopics(ctx, f.Brokers, f.Replication, append(topics, compacted...)...) {
+		log.Warn(warning)
+	}
 }
 
 // group names the offsets of booking facts, which all admitters commit. It has no
