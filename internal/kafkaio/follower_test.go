@@ -145,14 +145,13 @@ func TestFollowLater(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
 		config := FollowerConfig{Brokers: brokers, Group: topic, Topic: topic, Dead: w, Log: zap.New(core)}
 		publish(t, w, numbered(topic, 0, 100))
-		var tries atomic.Int32
 		var ready atomic.Bool
-		judge := func(got *seen) Judge {
+		judge := func(got, waits *seen) Judge {
 			return func(ctx context.Context, records []events.Record) []events.Verdict {
 				verdicts := make([]events.Verdict, len(records))
 				for i, r := range records {
 					if n := string(r.Value); (n == "7" || n == "30") && !ready.Load() {
-						tries.Add(1)
+						_ = waits.handle(ctx, []events.Record{r})
 						verdicts[i] = events.Verdict{Fate: events.Later, Err: errors.New("redis is away")}
 						continue
 					}
@@ -161,10 +160,10 @@ func TestFollowLater(t *testing.T) {
 				return verdicts
 			}
 		}
-		first := newSeen()
-		stop := follow(t, config, judge(first))
+		first, waits := newSeen(), newSeen()
+		stop := follow(t, config, judge(first, waits))
 		first.until(t, 98)
-		until(t, "what waits is tried again", func() bool { return tries.Load() > 6 })
+		until(t, "what waits is tried again", func() bool { return waits.has("7") > 2 && waits.has("30") > 2 })
 		stop()
 		for _, e := range logs.All() {
 			if e.Level >= zap.WarnLevel && strings.Contains(e.Message, "kafka") {
@@ -175,10 +174,11 @@ func TestFollowLater(t *testing.T) {
 			t.Errorf("got %d lines about what waits, want 1", n)
 		}
 
-		second := newSeen()
-		follow(t, config, judge(second))
+		second, waits := newSeen(), newSeen() // of this one
+		follow(t, config, judge(second, waits))
 		publish(t, w, numbered(topic, 100, 101))
 		until(t, "the next record", func() bool { return second.has("100") == 1 })
+		waits.until(t, 2)
 		ready.Store(true)
 		until(t, "what waited", func() bool { return second.has("7") == 1 && second.has("30") == 1 })
 		until(t, "the end is told", func() bool { return logs.FilterMessageSnippet("every record that waited").Len() == 1 })

@@ -159,18 +159,22 @@ func TestPublishConnections(t *testing.T) {
 			rooms.Go(func() {
 				<-start
 				left := numbered(topic, i, i+1)
-				for ctx := within(t); len(left) > 0 && ctx.Err() == nil; {
+				for ctx := within(t); len(left) > 0 && ctx.Err() == nil; sleep(ctx, time.Second) { // as callers do
 					var again []events.Record
 					for _, j := range events.Missing(w.Publish(ctx, left), len(left)) {
 						again = append(again, left[j])
 					}
-					left = again
+					if left = again; len(left) == 0 {
+						return
+					}
 				}
 			})
 		}
 		close(start)
 		rooms.Wait()
-		const bound = Partitions*perPartition + 4 // and those that ask what there is
+		// One per request, and those that ask what there is; as many again whose
+		// request timed out on a busy machine, until they are closed.
+		const bound = 2*Partitions*perPartition + 4
 		if got := most.Load(); got > bound {
 			t.Errorf("got %d connections at once, want at most %d", got, bound)
 		}
