@@ -123,6 +123,7 @@ func TestOperator(t *testing.T) {
 		{"room delete salle", 1, ``, `did you mean sale\?`},
 		{"room reopen sale", 0, `nothing to change\n`, ``},
 		{"room reopen sale --stock-rev 7", 0, `stock_rev: "" -> 7\n`, ``},
+		{"status sale", 0, `(?s)sale\n.* stock +rev 7 is the newest the shop told, sold out: false\n.*`, ``},
 		{"room reopen sale --stock-rev -1", 2, ``, `stock rev -1: want 0 to`},
 		{"set sale --rate 3 --rev 1", 1, ``, `room_changed: room sale: .*: rev \d+ by ann@.*; this command changed nothing`},
 		{"pause sale --rev 1", 1, ``, `room_changed`},

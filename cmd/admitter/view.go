@@ -24,7 +24,8 @@ type statusView struct {
 	OpensAt    string    `json:"opens_at,omitempty"`
 	Event      eventView `json:"event"`
 	SoldOut    bool      `json:"sold_out"`
-	Rate       string    `json:"rate"` // per second
+	StockRev   int64     `json:"stock_rev,omitempty"` // what the line knows of the shop's stock
+	Rate       string    `json:"rate"`                // per second
 	Burst      int64     `json:"burst"`
 	MaxActive  int64     `json:"max_active"`
 	MaxWaiting int64     `json:"max_waiting"`
@@ -132,7 +133,7 @@ func view(s room.Status, acts []room.Act, oldest time.Time, fleet signs.Fleet) s
 	v := statusView{
 		Room: string(s.Name), Now: s.Now.UTC().Format(time.RFC3339Nano), Why: whyOf(why),
 		Epoch: string(c.Epoch), State: string(c.State),
-		Shown: string(c.Shown(s.Waiting, s.Now)), SoldOut: c.SoldOut,
+		Shown: string(c.Shown(s.Waiting, s.Now)), SoldOut: c.SoldOut, StockRev: c.StockRev,
 		Rate: c.Rate.String(), Burst: c.Burst, MaxActive: c.MaxActive, MaxWaiting: c.MaxWaiting,
 		ClaimMS: c.Claim.Milliseconds(), PassMS: c.Pass.Milliseconds(), ShopURL: c.ShopURL, Notice: c.Notice, Rev: c.Rev,
 		Waiting: s.Waiting, Unclaimed: s.Unclaimed, Active: s.Active, Outbox: s.Outbox,
@@ -227,6 +228,9 @@ func (v *statusView) print(out io.Writer, detail bool) {
 	}
 	row("state", "%s (visitors see: %s), epoch %s, rev %d", v.State, v.Shown, v.Epoch, v.Rev)
 	printLoss(row, v.life, v.now)
+	if v.StockRev > 0 {
+		row("stock", "rev %d is the newest the shop told, sold out: %t", v.StockRev, v.SoldOut)
+	}
 	if !v.opensAt.IsZero() {
 		row("opens at", "%s", signs.At(v.opensAt, v.now))
 	}
