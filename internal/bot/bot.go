@@ -7,6 +7,7 @@ import (
 
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
+	"waitroom/internal/wire"
 )
 
 // Config of one visitor, or of each of a crowd.
@@ -16,6 +17,9 @@ type Config struct {
 	Room  room.Name
 	Plan  Plan
 
+	// Place is a token to come back with; "": a new visitor.
+	Place string
+
 	// Rand decides everything that is left to chance. It is used by one bot at a
 	// time; Crowd draws a seed per bot from it. Nil: a random seed.
 	Rand *rand.Rand
@@ -24,12 +28,28 @@ type Config struct {
 	// call it at the same time.
 	Log func(format string, args ...any)
 
+	// Hear is told each message of a node once the bot has taken it, on the bot's
+	// own goroutine; nil: nobody. A crowd's bots call it at the same time.
+	Hear func(Heard)
+
 	// HTTP is used for the shop and for handshakes; nil: a client of its own.
 	HTTP *http.Client
 
 	// The ceiling of the random wait before a reconnect doubles from BackoffMin
-	// (0: 1 s) to BackoffMax (0: 30 s), as PROTOCOL.md asks. Tests shorten it.
+	// (0: 1 s) to BackoffMax (0: 30 s), as PROTOCOL.md asks, where a page begins at
+	// 4 s. What else a page waits for has the same measure: twice BackoffMin at
+	// first before it asks again where it was refused, five quarters of it when the
+	// room calls it back.
 	BackoffMin, BackoffMax time.Duration
+}
+
+// Heard is a message that a visitor was told.
+type Heard struct {
+	Type  wire.Type
+	Code  wire.Code  // of an error
+	State room.Shown // of a room
+	Place string     // the token that it keeps now, "" when it has none
+	Stay  Stay       // its place, as the message left it; zero when it never had one
 }
 
 // Plan says how likely a visitor does what. Probabilities are 0 to 1; the zero
@@ -38,6 +58,7 @@ type Plan struct {
 	Leave     float64 // gives up while waiting, at a random moment within LeaveIn
 	Drop      float64 // loses the connection while waiting, at a random moment within DropIn, and comes back with its place
 	MissClaim float64 // is told that it is its turn, and does not claim
+	NoShow    float64 // takes the pass and never comes to the shop: ends Left, and its slot comes back at the pass's end
 	LeaveShop float64 // holds seats, then leaves the shop without buying
 	Vanish    float64 // holds seats, then is never heard of again
 	Change    float64 // releases its first hold and holds other seats
@@ -65,7 +86,7 @@ type End string
 const (
 	Booked  End = "booked"   // Outcome.Seats are booked
 	SoldOut End = "sold_out" // told by the line or by the shop
-	Left    End = "left"     // of its own will, in the line or in the shop
+	Left    End = "left"     // of its own will, in the line, in the shop or before it
 	Missed  End = "missed"   // did not claim, as planned
 	Closed  End = "closed"   // the room was closed while it waited
 	Stopped End = "stopped"  // the context ended first

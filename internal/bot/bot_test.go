@@ -197,6 +197,11 @@ func (s *shop) set(ids []seat.ID, to seat.State) {
 // against a shop.
 func visit(t *testing.T, plan bot.Plan, s *shop, stories ...func(*node)) bot.Outcome {
 	t.Helper()
+	return visitAs(t, bot.Config{Plan: plan, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond}, s, stories...)
+}
+
+func visitAs(t *testing.T, config bot.Config, s *shop, stories ...func(*node)) bot.Outcome {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	booker := httptest.NewServer(s)
@@ -230,10 +235,8 @@ func visit(t *testing.T, plan bot.Plan, s *shop, stories ...func(*node)) bot.Out
 		stories[nth](&node{t, ctx, conn, booker.URL, wire.OfferedPlace(r.Header)})
 	}))
 	t.Cleanup(waitroom.Close)
-	outcome := bot.Run(ctx, bot.Config{
-		Nodes: []string{waitroom.URL}, Room: "show", Plan: plan, Rand: rand.New(rand.NewPCG(1, 2)),
-		Log: t.Logf, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond,
-	})
+	config.Nodes, config.Room, config.Rand, config.Log = []string{waitroom.URL}, "show", rand.New(rand.NewPCG(1, 2)), t.Logf
+	outcome := bot.Run(ctx, config)
 	told.Wait()
 	if connections != len(stories) {
 		t.Errorf("got %d connections, want %d", connections, len(stories))
@@ -311,6 +314,58 @@ func TestKeepsPlace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Somebody who has a pass may come back with the place, and is heard all the way.
+func TestComesBack(t *testing.T) {
+	var heard []string
+	got := visitAs(t, bot.Config{Place: place(7), Plan: bot.Plan{NoShow: 1}, Hear: func(h bot.Heard) {
+		heard = append(heard, fmt.Sprint(h.Type, " ", h.Stay.Number, " ", h.Stay.Last, " ", h.Code, h.State, " ", h.Place == place(7)))
+	}}, newShop(1), func(n *node) {
+		n.hear(wire.Request{Type: wire.Join, Place: place(7)})
+		n.say(refusal(wire.NotJoined))
+		n.hear(wire.Request{Type: wire.Join, Place: place(7)})
+		n.say(joined(7), state(room.ShownOpen), position(1), admitted)
+		n.hear(wire.Request{Type: wire.Claim})
+		n.say(n.pass())
+	})
+	wantEnd(t, got, bot.Left)
+	if stay := got.Place(); len(got.Stays) != 1 || stay.Number != 7 || stay.Visitor != visitor || stay.Moves != 0 || got.InShop || stay.Admission == "" {
+		t.Errorf("got %d stays, the last %+v, in the shop %v, want number 7 with a pass and never in the shop", len(got.Stays), stay, got.InShop)
+	}
+	want := []string{"error 0 0 not_joined true", "joined 7 0  true", "room 7 0 open true", "position 7 1  true", "admitted 7 1  true", "pass 7 1  true"}
+	if !slices.Equal(heard, want) {
+		t.Errorf("heard %q\nwant  %q", heard, want)
+	}
+}
+
+// Who was refused asks again seldom, and is called back by the room at once.
+func TestIsCalledBack(t *testing.T) {
+	got := visitAs(t, bot.Config{Plan: bot.Plan{NoShow: 1}, BackoffMin: 20 * time.Millisecond, BackoffMax: 10 * time.Hour}, newShop(1), func(n *node) {
+		n.hear(wire.Request{Type: wire.Join})
+		for range 12 { // the twelfth ceiling is far above this test's time
+			n.say(refusal(wire.Recovering), state(room.ShownRecovering), state(room.ShownOpen))
+			n.hear(wire.Request{Type: wire.Join})
+		}
+		n.say(joined(7), n.pass())
+	})
+	wantEnd(t, got, bot.Left)
+}
+
+// A node that has named its beat and then says nothing is left for another one
+// long before 45 s.
+func TestSilence(t *testing.T) {
+	got := visit(t, bot.Plan{NoShow: 1}, newShop(1), func(n *node) {
+		n.hear(wire.Request{Type: wire.Join})
+		m := joined(7).(wire.JoinedMessage)
+		m.BeatMS = 1
+		n.say(m)
+		n.gone()
+	}, func(n *node) {
+		n.hear(wire.Request{Type: wire.Join, Place: place(7)})
+		n.say(joined(7), n.pass())
+	})
+	wantEnd(t, got, bot.Left)
 }
 
 func TestNoticesWrongs(t *testing.T) {

@@ -13,9 +13,13 @@ import (
 	"waitroom/internal/wire"
 )
 
-// silence is how long a node may say nothing to somebody who expects a word:
-// the beat comes every few seconds, so the network is gone. As in the page.
-const silence = 45 * time.Second
+// How long a node may say nothing to somebody who expects a word, as in the page:
+// after that the network is gone. A node that has named its beat says something
+// twice within it, and then there are 2 s for the way.
+const (
+	silence   = 45 * time.Second // no beat was named
+	beatGrace = 2 * time.Second
+)
 
 // phase is where the visitor is, as far as this connection knows.
 type phase int
@@ -39,6 +43,8 @@ type conversation struct {
 	position room.Position // last heard on this connection, 0: none
 	closed   bool          // the room is: over for those who wait
 	told     wire.Code     // the last error
+	silence  time.Duration // allowed, by the beat that was named last
+	refusals int           // of a join, in a row
 
 	// moments of the next steps; zero: none
 	silentAt, claimAt, againAt, drainAt time.Time
@@ -58,7 +64,8 @@ type frame struct {
 
 // converse talks until the conversation is over, and closes the connection.
 func (v *visitor) converse(ctx context.Context, conn *websocket.Conn) *conversation {
-	c := &conversation{v: v, conn: conn, silentAt: time.Now().Add(silence)}
+	// An unanswered join is a lost connection sooner than a silence later on.
+	c := &conversation{v: v, conn: conn, silence: silence, silentAt: time.Now().Add(handshake)}
 	// The reader ends when the connection is closed or reading is cancelled, both
 	// of which happen below; it is waited for.
 	reading, stop := context.WithCancel(ctx)
@@ -99,9 +106,8 @@ func (v *visitor) converse(ctx context.Context, conn *websocket.Conn) *conversat
 				c.lost(f.err)
 				break
 			}
-			v.attempt = 0
-			c.silentAt = time.Now().Add(silence)
 			c.hear(ctx, f.data)
+			c.silentAt = time.Now().Add(c.silence)
 		case <-timer.C:
 			c.act(ctx, time.Now())
 		}
@@ -161,11 +167,11 @@ func (c *conversation) act(ctx context.Context, now time.Time) {
 		c.reconnect(0, errors.New("drained"))
 	case due(&c.silentAt):
 		if c.phase == turn || c.phase == missing { // nothing has to be said to them
-			c.silentAt = now.Add(silence)
+			c.silentAt = now.Add(c.silence)
 			return
 		}
 		v.node++
-		c.reconnect(v.backoff(), fmt.Errorf("silent for %s", silence))
+		c.reconnect(v.backoff(), errors.New("silent for too long"))
 	}
 }
 
@@ -246,6 +252,7 @@ func (c *conversation) hear(ctx context.Context, data []byte) {
 		URL       string        `json:"url"`
 		State     room.Shown    `json:"state"`
 		RetryMS   int64         `json:"retry_ms"`
+		BeatMS    int64         `json:"beat_ms"`
 		Code      wire.Code     `json:"code"`
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
@@ -253,8 +260,21 @@ func (c *conversation) hear(ctx context.Context, data []byte) {
 		return
 	}
 	v := c.v
+	if m.BeatMS > 0 {
+		c.silence = 2*time.Duration(m.BeatMS)*time.Millisecond + beatGrace
+	}
+	if v.config.Hear != nil {
+		defer func() {
+			h := Heard{Type: m.Type, Code: m.Code, State: m.State, Place: v.place}
+			if len(v.out.Stays) > 0 {
+				h.Stay = *v.stay()
+			}
+			v.config.Hear(h)
+		}()
+	}
 	switch m.Type {
 	case wire.Joined:
+		c.refusals, c.againAt = 0, time.Time{}
 		v.joined(wire.JoinedMessage{Place: m.Place, Number: m.Number, Epoch: m.Epoch})
 		if c.phase == joining {
 			c.phase = waiting
@@ -354,6 +374,13 @@ func (c *conversation) hearRoom(state room.Shown) {
 		}
 	default:
 		c.closed = false
+		// Who was refused is called back, each at a random moment.
+		if takes := state == room.ShownOpen || state == room.ShownOpening || state == room.ShownPaused; takes &&
+			c.phase == joining && !c.againAt.IsZero() && c.told != wire.AddressLimit {
+			if at := time.Now().Add(c.v.within(c.v.config.BackoffMin * 5 / 4)); at.Before(c.againAt) {
+				c.againAt = at
+			}
+		}
 	}
 }
 
@@ -379,7 +406,9 @@ func (c *conversation) hearError(ctx context.Context, code wire.Code, retry time
 		// What closes the connection says the rest by its close code. What leaves
 		// it open and may be tried again is, at a random moment.
 		if m := wire.Codes[code]; m.Close == 0 && m.Retry {
-			c.againAt = time.Now().Add(min(mostRetryAfter, retry) + v.backoff())
+			wait := v.within(ceiling(2*v.config.BackoffMin, v.config.BackoffMax, c.refusals))
+			c.refusals++
+			c.againAt = time.Now().Add(min(mostRetryAfter, retry) + wait)
 		}
 	}
 }

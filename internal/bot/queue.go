@@ -96,7 +96,8 @@ func retryAfter(h http.Header) time.Duration {
 // joined notes a place: a new one, or the one that was presented.
 func (v *visitor) joined(m wire.JoinedMessage) {
 	visitor := visitorOf(m.Place)
-	if v.place != "" {
+	v.attempt = 0
+	if v.place != "" && len(v.out.Stays) > 0 {
 		if s := v.stay(); s.Number != m.Number || s.Epoch != m.Epoch || s.Visitor != visitor {
 			s.Moves++
 		}

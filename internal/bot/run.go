@@ -36,7 +36,7 @@ type visitor struct {
 	// the state of the visit
 	out     Outcome
 	node    int    // index of the node talked to, modulo their number
-	attempt int    // connections failed in a row
+	attempt int    // connections failed since the last joined
 	place   string // the token to come back with, "" when there is none
 	spent   int    // places used up
 
@@ -121,7 +121,7 @@ func newVisitor(config Config) *visitor {
 	if config.Plan.Joins == 0 {
 		config.Plan.Joins = joinsAtMost
 	}
-	v := &visitor{config: config, rand: randOr(config.Rand), http: config.HTTP}
+	v := &visitor{config: config, rand: randOr(config.Rand), http: config.HTTP, place: config.Place}
 	if len(config.Nodes) > 0 {
 		v.node = v.rand.IntN(len(config.Nodes))
 	}
@@ -141,6 +141,9 @@ func (v *visitor) visit(ctx context.Context) (End, error) {
 		pass, end, err := v.queue(ctx)
 		if end != "" {
 			return end, err
+		}
+		if v.chance(v.config.Plan.NoShow) {
+			return Left, nil
 		}
 		v.out.InShop = true
 		end, err = v.shop(ctx, pass)
