@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"time"
+)
+
+// Row is one kind of loss and what became of it.
+type Row struct {
+	Kind, What string
+	Took       string // what was taken away, by what the harness saw
+	Verdict    Verdict
+	Seconds    float64 // the whole run
+	Load       string  // load average at its end
+	Failed     string  `json:",omitempty"` // why it could not be made
+}
+
+// Kept reports whether the run was made and every promise was kept.
+func (r Row) Kept() bool { return r.Failed == "" && r.Verdict.Kept() }
+
+// MarshalJSON writes moments that did not come as null: JSON has no NaN.
+func (v Verdict) MarshalJSON() ([]byte, error) {
+	type plain Verdict
+	seconds := func(s float64) *float64 {
+		if math.IsNaN(s) {
+			return nil
+		}
+		return &s
+	}
+	flat := plain(v)
+	flat.Join, flat.Position, flat.Admission = 0, 0, 0
+	return json.Marshal(struct {
+		plain
+		Join, Position, Admission *float64
+	}{flat, seconds(v.Join), seconds(v.Position), seconds(v.Admission)})
+}
+
+func printHead(w io.Writer) {
+	fmt.Fprintln(w, "| kind | joined (before) | admitted | twice | lost | overtaken | two ids | slots leaked | moved | no place | frightened | same id again | first join / position / admission | load |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+}
+
+func (r Row) print(w io.Writer) {
+	v := r.Verdict
+	if r.Failed != "" {
+		fmt.Fprintf(w, "| %s | could not be run |\n", r.Kind)
+		return
+	}
+	fmt.Fprintf(w, "| %s | %d (%d) | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s / %s / %s | %s |\n",
+		r.Kind, v.Joined, v.Before, v.Admitted, v.Twice, v.Lost, v.Overtaken, v.TwoIDs, v.Slots, v.Moved, v.Placeless, v.Frightened, v.Again,
+		seconds(v.Join), seconds(v.Position), seconds(v.Admission), r.Load)
+}
+
+func seconds(s float64) string {
+	if math.IsNaN(s) {
+		return "never"
+	}
+	return fmt.Sprintf("%.1f s", s)
+}
+
+// explain says for each row what was done, and a sentence for what is not 0.
+func explain(w io.Writer, rows []Row) {
+	fmt.Fprintln(w)
+	for _, r := range rows {
+		word := "kept"
+		switch {
+		case r.Failed != "":
+			word = "could not be run: " + r.Failed
+		case !r.Kept():
+			word = "BROKEN"
+		}
+		fmt.Fprintf(w, "- %s (%s): %s. %s, %s\n", r.Kind, r.What, word, r.Took, time.Duration(r.Seconds*float64(time.Second)).Round(time.Second))
+		for _, why := range r.Verdict.Why {
+			fmt.Fprintf(w, "  - %s\n", why)
+		}
+	}
+}
