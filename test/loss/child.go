@@ -124,8 +124,8 @@ func once(ctx context.Context, path string, env []string, args ...string) (strin
 	defer cancel()
 	out, err := command(ctx, path, env, args).CombinedOutput()
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w: %s", path[strings.LastIndexByte(path, '/')+1:], strings.Join(args[:min(2, len(args))], " "),
-			err, strings.TrimSpace(string(out)))
+		said, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		err = fmt.Errorf("%s: %w: %s", strings.Join(args[:min(2, len(args))], " "), err, said)
 	}
 	return string(out), err
 }

@@ -142,15 +142,17 @@ func (all crowds) counts() (sum Counts, err error) {
 	return sum, nil
 }
 
-// comeBack has those who have a pass in hand show their place once more.
-func (all crowds) comeBack() error {
+// comeBack has those who have a pass in hand show their place once more, and tells
+// how many they are.
+func (all crowds) comeBack() (sum int, err error) {
 	for _, c := range all {
 		var n int
 		if err := c.ask("return", &n); err != nil {
-			return err
+			return 0, err
 		}
+		sum += n
 	}
-	return nil
+	return sum, nil
 }
 
 // farewell ends every visit and collects what everybody was told.

@@ -168,7 +168,8 @@ func empty(ctx context.Context, g *ground, all crowds, admitters bool) (string, 
 			return "", err
 		}
 	}
-	return took, all.comeBack()
+	n, err := all.comeBack()
+	return fmt.Sprintf("%s; %d came back who had a pass in hand", took, n), err
 }
 
 func pause(ctx context.Context, d time.Duration) error {
