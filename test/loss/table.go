@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// control is the kind that takes nothing away: what it shows is the machine's doing.
+const control = "none"
+
 // Row is one kind of loss and what became of it.
 type Row struct {
 	Kind, What string
@@ -65,6 +68,9 @@ func seconds(s float64) string {
 func explain(w io.Writer, rows []Row) {
 	fmt.Fprintln(w)
 	for _, r := range rows {
+		if r.Kind == control && !r.Kept() {
+			fmt.Fprintf(w, "%s took nothing away and did not hold: the machine is too slow for this size, and no other row proves anything.\n\n", control)
+		}
 		word := "kept"
 		switch {
 		case r.Failed != "":
