@@ -156,9 +156,10 @@ var probe = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{Di
 
 // ready returns once the process says so at its ops address.
 func (c *child) ready(ctx context.Context, ops string) error {
-	return await(ctx, startLimit, c.name+" is ready", func() (bool, string) {
-		if !c.running() {
-			return false, "it ended"
+	ended := false
+	err := await(ctx, startLimit, c.name+" is ready", func() (bool, string) {
+		if ended = !c.running(); ended {
+			return true, ""
 		}
 		answer, err := probe.Get("http://" + ops + "/readyz")
 		if err != nil {
@@ -167,6 +168,10 @@ func (c *child) ready(ctx context.Context, ops string) error {
 		answer.Body.Close()
 		return answer.StatusCode == http.StatusOK, answer.Status
 	})
+	if ended {
+		return fmt.Errorf("%s ended by itself", c.name)
+	}
+	return err
 }
 
 var given = map[int]bool{} // ports handed out, so that none is twice

@@ -13,6 +13,9 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"waitroom/internal/events"
+	"waitroom/internal/kafkaio"
 )
 
 // harness is what all runs share: the binaries, Kafka and MariaDB.
@@ -76,12 +79,28 @@ func (h *harness) serve(ctx context.Context) error {
 	if h.kafka == "" || h.db == "" {
 		return errors.New("scripts/services env named no Kafka or no database")
 	}
+	if err := h.topics(ctx); err != nil {
+		return err
+	}
 	pid, err := readPID(filepath.Join(h.services, "kafka", "pid"))
 	if err != nil {
 		return err
 	}
 	h.broker, err = os.FindProcess(pid)
 	return err
+}
+
+// topics makes them before anybody needs them: a Kafka that has just started on a busy
+// machine takes longer for it than a binary's start waits.
+func (h *harness) topics(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	brokers := []string{h.kafka}
+	if err := kafkaio.EnsureTopics(ctx, brokers, 1, events.TopicAdmitted, events.TopicBookings,
+		events.DLQ(events.TopicAdmitted), events.DLQ(events.TopicBookings), events.DLQ(events.TopicRooms)); err != nil {
+		return err
+	}
+	return kafkaio.EnsureCompacted(ctx, brokers, 1, events.TopicRooms)
 }
 
 // script runs scripts/services on a folder; what it exports is the answer.

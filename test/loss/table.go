@@ -68,7 +68,7 @@ func seconds(s float64) string {
 func explain(w io.Writer, rows []Row) {
 	fmt.Fprintln(w)
 	for _, r := range rows {
-		if r.Kind == control && !r.Kept() {
+		if r.Kind == control && r.Failed == "" && !r.Kept() {
 			fmt.Fprintf(w, "%s took nothing away and did not hold: the machine is too slow for this size, and no other row proves anything.\n\n", control)
 		}
 		word := "kept"
