@@ -163,11 +163,11 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 		r.hub.failed(ctx, "join", err)
 		switch {
 		case err == nil:
-			r.view.saw(caller.Epoch, joined.First+room.Number(joined.Granted)-1)
+			r.view.saw(caller.Epoch, joined.Mark())
 			for i, q := range batch {
 				a := answer{err: room.ErrFull}
 				if i < joined.Granted {
-					place := room.Place{Visitor: q.place.Visitor, Number: joined.First + room.Number(i)}
+					place := room.Place{Visitor: q.place.Visitor, Number: joined.Number(i)}
 					a = answer{place: place, epoch: caller.Epoch, stand: room.Stand{Standing: room.Waiting}}
 				}
 				q.answer <- a
@@ -209,8 +209,9 @@ func (r *roomHub) joinOnce(ctx context.Context, ids []room.VisitorID) (room.Call
 	return caller, joined, err
 }
 
-// rejoin asks where a batch of places stands. It writes nothing, so a repeat is
-// always safe.
+// rejoin asks where a batch of places stands, each for itself: one that the line has
+// lost is an answer to that place, and says nothing of the line. A repeat is always
+// safe.
 func (r *roomHub) rejoin(ctx context.Context, batch []*request) {
 	if len(batch) == 0 {
 		return
@@ -227,7 +228,6 @@ func (r *roomHub) rejoin(ctx context.Context, batch []*request) {
 	places := make([]room.Place, len(batch))
 	for i, q := range batch {
 		places[i] = q.place
-		r.view.saw(epoch, q.place.Number)
 	}
 	stands, _, err := patiently(ctx, r, "rejoin", func(ctx context.Context) ([]room.Stand, error) {
 		if err := r.ready(ctx); err != nil {
@@ -240,7 +240,11 @@ func (r *roomHub) rejoin(ctx context.Context, batch []*request) {
 		return
 	}
 	for i, q := range batch {
-		q.answer <- answer{place: q.place, epoch: epoch, stand: stands[i]}
+		a := answer{place: q.place, epoch: epoch, stand: stands[i]}
+		if a.stand.Standing == room.Unseen {
+			a = answer{err: room.ErrRecovering}
+		}
+		q.answer <- a
 	}
 }
 

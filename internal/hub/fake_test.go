@@ -132,6 +132,9 @@ func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane roo
 
 func (f *fakeLine) stand(p room.Place) room.Stand {
 	now := time.Now()
+	if p.Number > f.seq {
+		return room.Stand{Standing: room.Unseen}
+	}
 	if slices.Contains(f.queue, p) {
 		return room.Stand{Standing: room.Waiting}
 	}

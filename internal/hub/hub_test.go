@@ -475,11 +475,9 @@ func TestLostWritesAreNotBelieved(t *testing.T) {
 		for _, s := range sinks {
 			s.take()
 		}
-		var seq room.Number
-		var queue []room.Place
+		var lost []room.Place
 		b.line.set(func() {
-			seq, queue = b.line.seq, b.line.queue
-			b.line.seq, b.line.queue = 4, nil
+			b.line.seq, b.line.queue, lost = 4, b.line.queue[:4:4], b.line.queue[4:]
 		})
 		b.pass(3 * PositionTick)
 		for i, s := range sinks {
@@ -487,7 +485,7 @@ func TestLostWritesAreNotBelieved(t *testing.T) {
 				b.Errorf("visitor %d: got %v, want recovering only", i, got)
 			}
 		}
-		b.line.set(func() { b.line.seq, b.line.queue = seq, queue })
+		b.line.set(func() { b.line.seq, b.line.queue = 10, append(b.line.queue, lost...) })
 		b.pass(6 * PositionTick)
 		for i, s := range sinks {
 			heard := s.take()

@@ -75,7 +75,7 @@ func (r *roomHub) askAgain(ctx context.Context, s *Session, sink Sink) {
 		return r.hub.line.Rejoin(ctx, r.name, r.caller(s.epoch), []room.Place{s.place})
 	})
 	switch {
-	case err != nil:
+	case err != nil || stands[0].Standing == room.Unseen:
 		s.owe()
 	case s.apply(eventOf(stands[0].Standing), stands[0], one, sink):
 		s.apply(eventOf(stands[0].Standing), stands[0], nobody, nil)

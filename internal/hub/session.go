@@ -326,8 +326,11 @@ func (s *Session) claim(ctx context.Context, asker audience) (stale bool, err er
 	if errors.Is(err, room.ErrSpent) {
 		st, err = room.Stand{Standing: room.Gone}, nil
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
+	case st.Standing == room.Unseen:
+		return false, room.ErrRecovering
 	}
 	return s.apply(eventOf(st.Standing), st, asker, nil), nil
 }

@@ -21,12 +21,13 @@ const (
 	isWaiting                //
 	isUnclaimed              //
 	isActive                 //
+	isUnseen                 // the line lost it: nobody is told anything for that
 	hasLeft                  // a leave of ours took effect
 )
 
 // eventOf is the event of an answer.
 func eventOf(s room.Standing) event {
-	return [...]event{room.Gone: isGone, room.Waiting: isWaiting, room.Unclaimed: isUnclaimed, room.Active: isActive}[s]
+	return [...]event{room.Gone: isGone, room.Waiting: isWaiting, room.Unclaimed: isUnclaimed, room.Active: isActive, room.Unseen: isUnseen}[s]
 }
 
 // saying is what a step has to say.
@@ -77,7 +78,7 @@ type circumstances struct {
 func transition(from standing, ev event, c circumstances) step {
 	stay := step{to: from}
 	switch {
-	case from == detached:
+	case from == detached, ev == isUnseen:
 		return stay
 	case ev == hasLeft:
 		return step{to: over, say: sayLeft, whom: everyone}

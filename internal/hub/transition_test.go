@@ -31,6 +31,10 @@ func TestTransition(t *testing.T) {
 				for ev := isGone; ev <= hasLeft; ev++ {
 					row(detached, ev, step{to: detached})
 				}
+				// A place that the line lost stands where it was told last.
+				for _, from := range []standing{waiting, admitted, inside, over} {
+					row(from, isUnseen, step{to: from})
+				}
 				// What took effect is told from everywhere, once more from over: a second leave
 				// was answered in the same words.
 				for _, from := range []standing{waiting, admitted, inside, over} {
@@ -71,7 +75,7 @@ func TestTransition(t *testing.T) {
 			}
 		}
 	}
-	if want := 5 * 5 * 3 * 2 * 2; len(table) != want {
+	if want := 5 * 6 * 3 * 2 * 2; len(table) != want {
 		t.Fatalf("got %d cells, want all %d", len(table), want)
 	}
 	for c, want := range table {

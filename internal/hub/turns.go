@@ -35,9 +35,9 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		return
 	}
 	t.from = int64(turn.Head >> 3)
-	if turn.Seq < by.Mark {
-		return // the line lost writes: it would call everybody spent
-	}
+	// A line that lost writes knows less than this node, and admits all the same for
+	// an admitter that saw no more. So whoever is at or below its last number is looked
+	// up as ever; those above it are told nothing.
 	var told int
 	t.look, told, t.lapsed = r.roster.candidates(t.look[:0], t.lapsed[:0], turn, r.hub.now())
 	for _, s := range t.lapsed {
@@ -66,8 +66,8 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	for i, s := range t.look {
 		// Waiting, of who was taken for admitted: the two reads were of different
 		// moments; the next tick asks again. Of who was told so before: the line has
-		// lost it.
-		if s.epoch == by.Epoch && (stands[i].Standing != room.Waiting || i >= told) {
+		// lost it. A place that the line does not know stands where it was.
+		if s.epoch == by.Epoch && stands[i].Standing != room.Unseen && (stands[i].Standing != room.Waiting || i >= told) {
 			s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
 		}
 	}

@@ -24,7 +24,7 @@ type view struct {
 
 	mu    sync.Mutex
 	epoch room.Epoch
-	mark  room.Number // high-water mark: the greatest number seen in this epoch
+	mark  room.Number // high-water mark: the greatest number the line told in this epoch
 	conf  room.Conf
 	known bool      // conf and epoch are of a read since somebody is here
 	from  int64     // byte of the last head: the next read begins there
@@ -190,7 +190,9 @@ func (v *view) caller() room.Caller {
 	return room.Caller{Epoch: v.epoch, Mark: v.mark}
 }
 
-// saw raises the high-water mark of an epoch.
+// saw raises the high-water mark of an epoch. n is of an answer of the line: a place
+// that somebody shows may be one that the line has lost, and a mark above the line's
+// last number has every call refused.
 func (v *view) saw(epoch room.Epoch, n room.Number) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
