@@ -25,41 +25,45 @@ type answer struct {
 	err   error
 }
 
+// kind tells joins from returns. Each goes its own way: while joins wait for a line
+// that recovers, whoever has a place is answered.
+type kind int
+
+const (
+	newcomers kind = iota
+	returns
+	kinds
+)
+
 // joins is what waits for the line, at most MaxJoins together.
 type joins struct {
-	mu      sync.Mutex
-	news    []*request
-	returns []*request
-	held    []*request // returns to a line we do not know, until the next read
-	ended   bool
+	mu    sync.Mutex
+	queue [kinds][]*request
+	busy  [kinds]bool // a goroutine takes them to the line, until the queue is empty
+	held  []*request  // returns to a line we do not know, until the next read
+	ended bool
 
-	kick chan struct{}
-	lane room.Lane // owned by batches
+	lane room.Lane // owned by the goroutine of the newcomers
 }
 
-func (j *joins) put(r *request) error {
+// put queues a request. start: nobody takes its kind to the line, and the caller has
+// to see to it.
+func (j *joins) put(r *request) (k kind, start bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if r.place.Number > 0 {
+		k = returns
+	}
 	switch {
 	case j.ended:
-		return room.ErrAway
-	case len(j.news)+len(j.returns)+len(j.held) >= MaxJoins:
-		return room.ErrOverloaded
-	case r.place.Number == 0:
-		j.news = append(j.news, r)
-	default:
-		j.returns = append(j.returns, r)
+		return k, false, room.ErrAway
+	case len(j.queue[newcomers])+len(j.queue[returns])+len(j.held) >= MaxJoins:
+		return k, false, room.ErrOverloaded
 	}
-	j.wake()
-	return nil
-}
-
-// wake has the batches look again.
-func (j *joins) wake() {
-	select {
-	case j.kick <- struct{}{}:
-	default:
-	}
+	j.queue[k] = append(j.queue[k], r)
+	start = !j.busy[k]
+	j.busy[k] = true
+	return k, start, nil
 }
 
 // hold keeps returns to a line that we do not know.
@@ -69,59 +73,77 @@ func (j *joins) hold(batch []*request) {
 	j.held = append(j.held, batch...)
 }
 
-// release puts back the held.
-func (j *joins) release() {
+// release puts back the held; start as in put.
+func (j *joins) release() (start bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.held) > 0 {
-		j.returns, j.held = append(j.returns, j.held...), nil
-		j.wake()
+	if len(j.held) == 0 {
+		return false
 	}
+	j.queue[returns], j.held = append(j.queue[returns], j.held...), nil
+	start = !j.busy[returns]
+	j.busy[returns] = true
+	return start
 }
 
-// take removes up to MaxBatch requests of a kind.
-func (j *joins) take(from *[]*request) []*request {
+// take removes up to MaxBatch requests of a kind; none: its goroutine ends.
+func (j *joins) take(k kind) []*request {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	from := &j.queue[k]
 	n := min(len(*from), room.MaxBatch)
 	batch := (*from)[:n:n]
 	*from = (*from)[n:]
 	if len(*from) == 0 {
 		*from = nil
 	}
+	j.busy[k] = n > 0
 	return batch
 }
 
-// batches collects joins and returns and takes them to the line until ctx ends;
-// then whoever waits is answered ErrAway.
-func (r *roomHub) batches(ctx context.Context) {
-	j := &r.joins
-	for ctx.Err() == nil {
-		select {
-		case <-j.kick:
-		case <-ctx.Done():
-			continue
-		}
-		time.Sleep(collect)
-		for ctx.Err() == nil {
-			news, returns := j.take(&j.news), j.take(&j.returns)
-			if len(news)+len(returns) == 0 {
-				break
-			}
-			r.join(ctx, patient(news))
-			r.rejoin(ctx, patient(returns))
-		}
-	}
+// close ends it and returns who still waits.
+func (j *joins) close() (left []*request) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.ended = true
-	left := append(append(j.news, j.returns...), j.held...)
-	j.news, j.returns, j.held = nil, nil, nil
-	j.mu.Unlock()
-	if r.gone() {
-		fail(left, room.ErrDeleted)
-	} else {
-		fail(left, room.ErrAway)
+	left = append(append(j.queue[newcomers], j.queue[returns]...), j.held...)
+	j.queue, j.held = [kinds][]*request{}, nil
+	return left
+}
+
+// ask queues a request and has it taken to the line.
+func (r *roomHub) ask(q *request) error {
+	k, start, err := r.joins.put(q)
+	if start {
+		r.batches(k)
 	}
+	return err
+}
+
+// release has those asked again who were held for a read.
+func (r *roomHub) release() {
+	if r.joins.release() {
+		r.batches(returns)
+	}
+}
+
+// batches takes requests of a kind to the line until none is left, in a goroutine
+// that Run waits for. Once the hub has ended there is none: Run answers who waits.
+func (r *roomHub) batches(k kind) {
+	r.hub.spawn(func() {
+		time.Sleep(collect)
+		for {
+			batch := r.joins.take(k)
+			switch {
+			case len(batch) == 0:
+				return
+			case k == newcomers:
+				r.join(r.ctx, patient(batch))
+			default:
+				r.rejoin(r.ctx, patient(batch))
+			}
+		}
+	})
 }
 
 // patient answers those whose patience is over, and returns the others.
@@ -145,8 +167,10 @@ func fail(batch []*request, err error) {
 }
 
 // join sends one batch. A batch whose answer was lost is sent again under its
-// number, until it is answered or the patience of its oldest visitor is over.
-// Then the lane is given up with it: a later batch must not be taken for it.
+// number, and so is one that comes while the line collects what its callers saw,
+// until it is answered or the patience of its oldest visitor is over. A batch that
+// may have taken effect unheard gives its lane up with it: a later one must not be
+// taken for it.
 func (r *roomHub) join(ctx context.Context, batch []*request) {
 	if len(batch) == 0 {
 		return
@@ -157,10 +181,12 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 		ids[i] = q.place.Visitor
 	}
 	lane.Batch++
-	epochs := 0 // how often the line was of another epoch than we thought
+	epochs := 0      // how often the line was of another epoch than we thought
+	unheard := false // a try had no answer, and may have taken effect
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {
-		caller, joined, err := r.joinOnce(ctx, ids)
+		caller, joined, asked, err := r.joinOnce(ctx, ids)
 		r.hub.failed(ctx, "join", err)
+		unheard = unheard || asked && !errors.Is(err, room.ErrRecovering) && (room.Retryable(err) || errors.Is(err, context.Canceled))
 		switch {
 		case err == nil:
 			r.view.saw(caller.Epoch, joined.Mark())
@@ -177,36 +203,38 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 			epochs++
 			r.view.forget()
 			continue
-		case !room.Retryable(err):
-			if errors.Is(err, room.ErrStaleBatch) {
-				*lane = room.Lane{Name: r.hub.lane()}
-				err = room.ErrAway
-			}
-			fail(batch, outcome(err))
-			return
-		}
-		if ctx.Err() == nil && time.Since(batch[0].at) < Patience {
+		case errors.Is(err, room.ErrStaleBatch):
+			unheard, err = true, room.ErrAway
+		case !room.Retryable(err) && !errors.Is(err, room.ErrRecovering):
+			err = outcome(err)
+		case ctx.Err() == nil && time.Since(batch[0].at) < Patience:
 			select {
 			case <-time.After(pause):
 				continue
 			case <-ctx.Done():
+				err = room.ErrAway
 			}
+		case !errors.Is(err, room.ErrRecovering):
+			err = room.ErrAway
 		}
-		*lane = room.Lane{Name: r.hub.lane()}
-		fail(batch, room.ErrAway)
+		if unheard {
+			*lane = room.Lane{Name: r.hub.lane()}
+		}
+		fail(batch, err)
 		return
 	}
 }
 
-func (r *roomHub) joinOnce(ctx context.Context, ids []room.VisitorID) (room.Caller, room.Joined, error) {
+// joinOnce is one try; asked: it came as far as the line.
+func (r *roomHub) joinOnce(ctx context.Context, ids []room.VisitorID) (caller room.Caller, joined room.Joined, asked bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	if err := r.ready(ctx); err != nil {
-		return room.Caller{}, room.Joined{}, err
+		return caller, joined, false, err
 	}
-	caller := r.view.caller()
-	joined, err := r.hub.line.Join(ctx, r.name, caller, r.joins.lane, ids)
-	return caller, joined, err
+	caller = r.view.caller()
+	joined, err = r.hub.line.Join(ctx, r.name, caller, r.joins.lane, ids)
+	return caller, joined, true, err
 }
 
 // rejoin asks where a batch of places stands, each for itself: one that the line has

@@ -28,9 +28,10 @@
 //
 // # Goroutines
 //
-// Per room three run while the room exists: positions, turns and joins. They are
-// started with the room's first visitor, stopped by the end of Run's context or
-// the room's deletion, and Run waits for them. There is none per session.
+// Per room two run while the room exists: positions and turns. They are started with
+// the room's first visitor, stopped by the end of Run's context or the room's
+// deletion, and Run waits for them. Joins and returns are taken to the line by one
+// goroutine each, which ends when none is left. There is none per session.
 //
 // # Locks
 //

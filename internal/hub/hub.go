@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,10 +160,23 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	h.ended = true
+	rooms := slices.Collect(maps.Values(h.rooms)) // nobody adds one any more
 	h.mu.Unlock()
 	h.end()
+	for _, r := range rooms {
+		fail(r.joins.close(), room.ErrAway)
+	}
 	h.wg.Wait()
 	return nil
+}
+
+// spawn starts a goroutine that Run waits for, unless the hub has ended.
+func (h *Hub) spawn(work func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.ended {
+		h.wg.Go(work)
+	}
 }
 
 // plan is how positions are told now.
@@ -270,12 +285,10 @@ func (h *Hub) open(name room.Name) (*roomHub, error) {
 	}
 	r := newRoomHub(h, name)
 	h.rooms[name] = r
-	ctx, stop := context.WithCancel(h.ctx)
-	r.stop = stop
+	r.ctx, r.stop = context.WithCancel(h.ctx)
 	// They end with Run's context or with end; Run waits.
-	h.wg.Go(func() { r.batches(ctx) })
-	h.wg.Go(func() { r.each(ctx, PositionTick, r.tellPositions) })
-	h.wg.Go(func() { r.each(ctx, TurnTick, r.tellTurns) })
+	h.wg.Go(func() { r.each(r.ctx, PositionTick, r.tellPositions) })
+	h.wg.Go(func() { r.each(r.ctx, TurnTick, r.tellTurns) })
 	return r, nil
 }
 

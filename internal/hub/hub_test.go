@@ -327,7 +327,7 @@ func TestLaneIsGivenUp(t *testing.T) {
 }
 
 func TestRefusedJoins(t *testing.T) {
-	for _, want := range []error{room.ErrClosed, room.ErrSoldOut, room.ErrMemory, room.ErrRecovering} {
+	for _, want := range []error{room.ErrClosed, room.ErrSoldOut, room.ErrMemory} {
 		inBubble(t, func(b *bench) {
 			b.line.set(func() { b.line.denied = want })
 			start := time.Now()
@@ -347,19 +347,19 @@ func TestRefusedJoins(t *testing.T) {
 }
 
 func TestJoinsAreBounded(t *testing.T) {
-	j := &joins{kick: make(chan struct{}, 1)}
+	j := &joins{}
 	for range MaxJoins {
-		if err := j.put(&request{}); err != nil {
+		if _, _, err := j.put(&request{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := j.put(&request{}); !errors.Is(err, room.ErrOverloaded) {
+	if _, _, err := j.put(&request{}); !errors.Is(err, room.ErrOverloaded) {
 		t.Errorf("got %v, want %v", err, room.ErrOverloaded)
 	}
-	if got := len(j.take(&j.news)); got != room.MaxBatch {
+	if got := len(j.take(newcomers)); got != room.MaxBatch {
 		t.Errorf("got a batch of %d, want %d", got, room.MaxBatch)
 	}
-	if err := j.put(&request{}); err != nil {
+	if _, _, err := j.put(&request{}); err != nil {
 		t.Errorf("got %v once there is room", err)
 	}
 }

@@ -46,7 +46,7 @@ func (h *Hub) come(ctx context.Context, name room.Name, r *request, sink Sink) (
 		}
 	}()
 	r.at, r.answer = time.Now(), make(chan answer, 1)
-	if err := in.joins.put(r); err != nil {
+	if err := in.ask(r); err != nil {
 		return nil, err
 	}
 	select {

@@ -59,3 +59,43 @@ func TestTurnsAreToldBelowTheMark(t *testing.T) {
 		}
 	})
 }
+
+// While the line collects what its callers saw, joins wait for it, on one lane and as
+// one batch; who comes back with a place does not wait behind them.
+func TestJoinsWaitWhileTheLineRecovers(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		sessions, _ := b.join(1)
+		b.line.set(func() { b.line.denied = room.ErrRecovering })
+		start := time.Now()
+		joined := make(chan error, 1)
+		go func() {
+			_, err := b.hub.Join(b.Context(), show, &fakeSink{})
+			joined <- err
+		}()
+		b.pass(time.Second)
+		if _, err := b.hub.Return(b.Context(), show, sessions[0].epoch, sessions[0].place, &fakeSink{}); err != nil || time.Since(start) > 1100*time.Millisecond {
+			b.Errorf("a return meanwhile: got %v after %s, want it answered at once", err, time.Since(start)-time.Second)
+		}
+		b.pass(2*time.Second - time.Since(start))
+		b.line.set(func() { b.line.denied = nil })
+		if err := <-joined; err != nil || time.Since(start) > 3*time.Second {
+			b.Errorf("got %v after %s, want a number once the line has recovered", err, time.Since(start))
+		}
+		for _, lane := range b.line.joins[1:] {
+			if lane != b.line.joins[1] {
+				b.Errorf("got batch %+v after %+v, want the same asked again", lane, b.line.joins[1])
+			}
+		}
+		// It recovers for longer than anybody waits: that is the answer, and the lane
+		// stays, since no try of it took effect.
+		b.line.set(func() { b.line.denied = room.ErrRecovering })
+		start = time.Now()
+		_, err := b.hub.Join(b.Context(), show, &fakeSink{})
+		if took := time.Since(start); !errors.Is(err, room.ErrRecovering) || took < Patience-time.Second || took > Patience+time.Second {
+			b.Errorf("got %v after %s, want recovering after %s", err, took, Patience)
+		}
+		if first, last := b.line.joins[0], b.line.joins[len(b.line.joins)-1]; last.Name != first.Name {
+			b.Errorf("got lane %s, want %s still", last.Name, first.Name)
+		}
+	})
+}

@@ -73,7 +73,7 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	t := &r.positions
 	s, err := r.read(ctx)
 	began := time.Now() // a line that hangs must not look like a crowd too large
-	r.joins.release()
+	r.release()
 	if ctx.Err() != nil {
 		return
 	}

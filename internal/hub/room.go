@@ -14,6 +14,7 @@ type roomHub struct {
 	// Set once.
 	hub  *Hub
 	name room.Name
+	ctx  context.Context // of all that is done for the room; ends with it
 	stop context.CancelFunc
 
 	roster    roster
@@ -25,7 +26,6 @@ type roomHub struct {
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
 	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.line, hub.failed)}
-	r.joins.kick = make(chan struct{}, 1)
 	r.joins.lane.Name = hub.lane()
 	return r
 }
@@ -101,6 +101,7 @@ func (r *roomHub) ready(ctx context.Context) error {
 func (r *roomHub) end(code wire.Code) {
 	r.dismiss("", code)
 	r.stop()
+	fail(r.joins.close(), room.ErrDeleted)
 	r.hub.metrics.drop(r.name)
 }
 
