@@ -52,6 +52,8 @@ type fakeLine struct {
 	denied error                         // of the next joins
 	slow   time.Duration                 // of the replies of leave
 	hangs  time.Duration                 // every read takes so long and fails
+
+	nameless int // writing calls that did not say of whom
 }
 
 type fakeLane struct {
@@ -87,6 +89,9 @@ func (f *fakeLine) lost() error {
 }
 
 func (f *fakeLine) guard(by room.Caller) error {
+	if by.Process != "node" {
+		f.nameless++
+	}
 	switch {
 	case !f.listed:
 		return room.ErrUnknown
@@ -450,7 +455,7 @@ func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
 		core, logs := observer.New(zap.InfoLevel)
 		b := &bench{t, newFakeLine(), nil, logs}
 		rooms := directory.New(b.line, zap.NewNop())
-		b.hub = New(conf, b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
+		b.hub = New(conf, "node", b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		var loops sync.WaitGroup // end with cancel below
 		loops.Go(func() { _ = b.hub.Run(ctx) })
@@ -458,6 +463,9 @@ func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
 		loops.Go(func() { _ = rooms.Run(ctx) })
 		<-rooms.Contact()
 		story(b)
+		if b.line.nameless > 0 {
+			t.Errorf("got %d writing calls without the process that makes them", b.line.nameless)
+		}
 		cancel()
 		loops.Wait()
 	})

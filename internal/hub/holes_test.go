@@ -227,7 +227,7 @@ func (s *slowReads) Stands(context.Context, room.Name, []room.Place) ([]room.Sta
 func TestLateReadDoesNotTurnTheEpochBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		line := &slowReads{epoch: "older234", hold: make(chan struct{})}
-		v := newView(show, line, func(context.Context, string, error) {})
+		v := newView(show, "", line, func(context.Context, string, error) {})
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _, _ = v.read(t.Context()) })
 		synctest.Wait()

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -109,7 +107,7 @@ type Hub struct {
 	metrics *metrics
 	away    *outage.Log // the line does not answer
 	faults  *outage.Log // it answers what nobody foresaw
-	node    string      // random per process, so that lanes never meet
+	process string      // its id, as it signs its life: lanes begin with it
 	began   time.Time   // the node's clock counts from here
 	wg      sync.WaitGroup
 	lanes   atomic.Int64
@@ -127,13 +125,12 @@ type Hub struct {
 	rooms map[room.Name]*roomHub
 }
 
-// New makes the hub of a node; Run brings it to life. shopURL is where a pass opens
-// the shop when the room's conf does not say: {room} is replaced.
-func New(conf Config, line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
-	var id [8]byte
-	rand.Read(id[:])
+// New makes the hub of a node; Run brings it to life. process is the id that signs the
+// node's life, and no other process has it. shopURL is where a pass opens the shop
+// when the room's conf does not say: {room} is replaced.
+func New(conf Config, process string, line Line, rooms Rooms, signer Signer, shopURL string, log *zap.Logger, reg prometheus.Registerer) *Hub {
 	h := &Hub{line: line, listed: rooms, signer: signer, shopURL: shopURL, log: log, cadence: cadence.NewController(conf.Cadence),
-		node: hex.EncodeToString(id[:]), began: time.Now(), rooms: map[room.Name]*roomHub{}}
+		process: process, began: time.Now(), rooms: map[room.Name]*roomHub{}}
 	first := h.cadence.Plan()
 	h.planned.Store(&first)
 	h.away = outage.New(outage.Config{Log: log, Hold: stalledAfter,
@@ -310,4 +307,4 @@ func (h *Hub) now() time.Duration { return time.Since(h.began) + time.Hour }
 func (h *Hub) clock() uint32 { return uint32(h.now().Milliseconds()) }
 
 // lane names a lane that no batch has used.
-func (h *Hub) lane() string { return fmt.Sprintf("%s-%d", h.node, h.lanes.Add(1)) }
+func (h *Hub) lane() string { return fmt.Sprintf("%s-%d", h.process, h.lanes.Add(1)) }

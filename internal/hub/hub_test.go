@@ -817,7 +817,7 @@ func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
 
 // A newcomer may have gone or been admitted before the first compact sees it.
 func TestCompactFiltersNewcomers(t *testing.T) {
-	r := newRoomHub(&Hub{node: "test"}, show)
+	r := newRoomHub(&Hub{process: "test"}, show)
 	for n, state := range []standing{waiting, detached, admitted} {
 		s := &Session{room: r, place: room.Place{Number: room.Number(n + 1)}, inWaiting: true}
 		s.state.Store(state)

@@ -25,7 +25,7 @@ type roomHub struct {
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
-	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.line, hub.failed)}
+	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.process, hub.line, hub.failed)}
 	r.joins.lane.Name = hub.lane()
 	return r
 }
@@ -125,7 +125,7 @@ func (r *roomHub) dismiss(keep room.Epoch, code wire.Code) {
 func (r *roomHub) caller(epoch room.Epoch) room.Caller {
 	c := r.view.caller()
 	if c.Epoch != epoch {
-		return room.Caller{Epoch: epoch}
+		return room.Caller{Epoch: epoch, Process: r.hub.process}
 	}
 	return c
 }

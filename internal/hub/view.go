@@ -15,9 +15,10 @@ import (
 // view is what this node knows of one line.
 type view struct {
 	// Set once.
-	name   room.Name
-	line   reads
-	failed func(ctx context.Context, call string, err error)
+	name    room.Name
+	process string // goes with every writing call
+	line    reads
+	failed  func(ctx context.Context, call string, err error)
 	// reading is held by whoever reads: a read that began before another must not
 	// come after it, or it would bring an older line back.
 	reading chan struct{}
@@ -37,8 +38,8 @@ type view struct {
 	frameBeat time.Duration
 }
 
-func newView(name room.Name, line reads, failed func(context.Context, string, error)) view {
-	return view{name: name, line: line, failed: failed, reading: make(chan struct{}, 1)}
+func newView(name room.Name, process string, line reads, failed func(context.Context, string, error)) view {
+	return view{name: name, process: process, line: line, failed: failed, reading: make(chan struct{}, 1)}
 }
 
 // shown is what everybody in the room is told about it, and its revision.
@@ -187,7 +188,7 @@ func (v *view) since(at time.Time) (room.Epoch, bool) {
 func (v *view) caller() room.Caller {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return room.Caller{Epoch: v.epoch, Mark: v.mark}
+	return room.Caller{Epoch: v.epoch, Mark: v.mark, Process: v.process}
 }
 
 // saw raises the high-water mark of an epoch. n is of an answer of the line: a place

@@ -190,7 +190,7 @@ func TestNotRunning(t *testing.T) {
 		f := newFakeLine()
 		f.away = true
 		rooms := directory.New(f, zap.NewNop())
-		h := New(Config{}, f, rooms, fakeSigner{}, "", zap.NewNop(), prometheus.NewRegistry())
+		h := New(Config{}, "node", f, rooms, fakeSigner{}, "", zap.NewNop(), prometheus.NewRegistry())
 		ask := func(when string, want error) {
 			t.Helper()
 			if _, err := h.Join(t.Context(), show, &fakeSink{}); !errors.Is(err, want) {

@@ -60,7 +60,10 @@ type Node struct {
 // Drain; the rest begins with Run.
 func New(o Options) (*Node, error) {
 	n := &Node{Rooms: directory.New(o.Line, o.Log)}
-	n.Hub = hub.New(o.Hub, o.Line, n.Rooms, o.Keys, o.Edge.ShopURL, o.Log, o.Metrics)
+	// One id for all that the process does: who finds its sign missing knows whose
+	// lanes nobody will finish.
+	n.beat = signs.NewBeat(o.Line, room.RoleNode, o.Version, func() []room.RoomSign { return n.Hub.Signs() }, o.Log)
+	n.Hub = hub.New(o.Hub, n.beat.ID(), o.Line, n.Rooms, o.Keys, o.Edge.ShopURL, o.Log, o.Metrics)
 	var served conversation.Hub = n.Hub
 	if o.Around != nil {
 		served = o.Around(n.Hub)
@@ -72,7 +75,6 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.pages = n.Edge.Handler(o.Keys.JWKS(), web.Handler(web.Options{Page: web.Waiting, Prefix: o.Edge.Prefix, Rooms: n.Rooms.Room}))
-	n.beat = signs.NewBeat(o.Line, room.RoleNode, o.Version, n.Hub.Signs, o.Log)
 	o.Log.Info("signs that it lives", zap.String("sign", n.beat.ID())) // as status names it
 	return n, nil
 }

@@ -142,6 +142,12 @@ func (s *sinks) Join(ctx context.Context, name room.Name, sink hub.Sink) (*hub.S
 
 func (h *hall) node(t testing.TB, change func(*gateway.Config)) *testNode {
 	t.Helper()
+	return h.nodeOver(t, line.New(dial(t, h.url)), change)
+}
+
+// nodeOver is a node over a line of the test's.
+func (h *hall) nodeOver(t testing.TB, over Line, change func(*gateway.Config)) *testNode {
+	t.Helper()
 	conf := gateway.Config{MaxConnections: 100, Drain: 200 * time.Millisecond, ShopURL: "http://shop.example/rooms/{room}/shop"}
 	if change != nil {
 		change(&conf)
@@ -149,7 +155,7 @@ func (h *hall) node(t testing.TB, change func(*gateway.Config)) *testNode {
 	core, logs := observer.New(zap.InfoLevel)
 	n := &testNode{hall: h, metrics: prometheus.NewRegistry(), logs: logs, sinks: &sinks{}}
 	var err error
-	n.Node, err = New(Options{Line: line.New(dial(t, h.url)), Keys: h.keys, Edge: conf, Log: zap.New(core), Metrics: n.metrics,
+	n.Node, err = New(Options{Line: over, Keys: h.keys, Edge: conf, Log: zap.New(core), Metrics: n.metrics,
 		Around: func(h *hub.Hub) conversation.Hub { n.sinks.Hub = h; return n.sinks }})
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,8 @@ func NewBeat(line signer, role room.Role, version string, rooms func() []room.Ro
 		Up:   "signs of life are written again"})}
 }
 
-// ID is the process's name in its signs.
+// ID is the process's name in its signs. Whatever else it writes into the line is
+// signed with the same one: its lanes begin with it.
 func (b *Beat) ID() string { return b.self.ID }
 
 // Run signs until ctx ends, then once more that it stopped. A Redis that is away

@@ -95,7 +95,7 @@ func commandsOf(ctx context.Context, b *bench, n int) (perSecond []float64, err 
 	}
 	lines := line.New(rdb)
 	rooms := directory.New(lines, zap.NewNop())
-	node := hub.New(hub.Config{}, lines, rooms, keys, "/shop", zap.NewNop(), prometheus.NewRegistry())
+	node := hub.New(hub.Config{}, "bench", lines, rooms, keys, "/shop", zap.NewNop(), prometheus.NewRegistry())
 	ctx, cancel := context.WithCancel(ctx)
 	var all errgroup.Group
 	defer all.Wait()
