@@ -18,6 +18,10 @@
 // batches, each batch on a lane, so that a lost reply costs nobody a place and
 // gives nobody two.
 //
+// Whom the line does not know, because it lost the write that gave the number, stays
+// and is told nothing. The node asks for those once a second by Rejoin, in batches,
+// and so brings them back to their number.
+//
 // # Where what is kept
 //
 // A Hub has a roomHub for each room with somebody here, and that has five parts,

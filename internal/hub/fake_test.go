@@ -54,6 +54,12 @@ type fakeLine struct {
 	hangs  time.Duration                 // every read takes so long and fails
 
 	nameless int // writing calls that did not say of whom
+
+	// A line that fences: who saw more makes seq jump, and the numbers between come
+	// back to their number by Rejoin, one by one.
+	fences bool
+	gap    [2]room.Number // from above the first to the second
+	rejoin []int          // sizes of Rejoin calls
 }
 
 type fakeLane struct {
@@ -97,6 +103,12 @@ func (f *fakeLine) guard(by room.Caller) error {
 		return room.ErrUnknown
 	case by.Epoch != f.conf.Epoch:
 		return room.ErrEpoch
+	case f.seq < by.Mark && f.fences:
+		f.gap = [2]room.Number{f.seq, by.Mark}
+		for n := f.seq + 1; n <= by.Mark; n++ {
+			f.setGone(n)
+		}
+		f.seq = by.Mark
 	case f.seq < by.Mark:
 		return room.ErrRecovering
 	}
@@ -143,6 +155,9 @@ func (f *fakeLine) stand(p room.Place) room.Stand {
 	if slices.Contains(f.queue, p) {
 		return room.Stand{Standing: room.Waiting}
 	}
+	if f.gap[0] < p.Number && p.Number <= f.gap[1] && f.pending[p.Visitor].IsZero() {
+		return room.Stand{Standing: room.Unseen}
+	}
 	if at, ok := f.pending[p.Visitor]; ok && now.Before(at) {
 		return room.Stand{Standing: room.Unclaimed, Left: at.Sub(now), Deadline: at}
 	}
@@ -157,6 +172,14 @@ func (f *fakeLine) Rejoin(_ context.Context, _ room.Name, by room.Caller, places
 	defer f.mu.Unlock()
 	if err := errors.Join(f.call("rejoin"), f.guard(by)); err != nil {
 		return nil, err
+	}
+	f.rejoin = append(f.rejoin, len(places))
+	for _, p := range places {
+		if f.gap[0] < p.Number && p.Number <= f.gap[1] && f.stand(p).Standing == room.Unseen {
+			f.gone[p.Number>>3] &^= 0x80 >> (p.Number & 7)
+			at, _ := slices.BinarySearchFunc(f.queue, p, func(a, b room.Place) int { return int(a.Number - b.Number) })
+			f.queue = slices.Insert(f.queue, at, p)
+		}
 	}
 	return f.stands(places), f.lost()
 }
@@ -210,10 +233,14 @@ func (f *fakeLine) Leave(_ context.Context, _ room.Name, by room.Caller, p room.
 
 func (f *fakeLine) remove(p room.Place) {
 	f.queue = slices.DeleteFunc(f.queue, func(q room.Place) bool { return q == p })
-	for int(p.Number>>3) >= len(f.gone) {
+	f.setGone(p.Number)
+}
+
+func (f *fakeLine) setGone(n room.Number) {
+	for int(n>>3) >= len(f.gone) {
 		f.gone = append(f.gone, 0)
 	}
-	f.gone[p.Number>>3] |= 0x80 >> (p.Number & 7)
+	f.gone[n>>3] |= 0x80 >> (n & 7)
 }
 
 // admit lets the next n in.

@@ -99,3 +99,46 @@ func TestJoinsWaitWhileTheLineRecovers(t *testing.T) {
 		}
 	})
 }
+
+// Who is here and whom the line lost is told nothing, and asked for once a second in
+// batches, until the line has brought everybody back to their number.
+func TestLostPlacesAreBroughtBack(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		const n, kept = 2300, 600
+		_, sinks := b.join(n)
+		b.pass(3 * PositionTick)
+		for _, s := range sinks {
+			s.take()
+		}
+		b.line.set(func() { b.line.seq, b.line.queue = kept, b.line.queue[:kept:kept] })
+		b.pass(4 * PositionTick)
+		tries := b.line.count("rejoin")
+		b.line.set(func() { b.line.fences = true })
+		if tries < 3 || tries > 5 {
+			b.Errorf("got %d tries in 4 s of a line that refuses, want one a second", tries)
+		}
+		b.pass(8 * PositionTick) // who was never lost hears nothing new until the beat
+		for i, s := range sinks {
+			heard := s.take()
+			last := heard[len(heard)-1]
+			if last.Position != room.Position(i+1) || slices.Contains(types(heard), "spent") {
+				b.Fatalf("number %d: got %v, the last %+v, want position %d", i+1, types(heard), last, i+1)
+			}
+		}
+		calls := (n - kept + maxBringBack - 1) / maxBringBack
+		if len(b.line.rejoin) != calls || slices.Max(b.line.rejoin) > maxBringBack {
+			b.Errorf("got calls of %v places, want %d of at most %d", b.line.rejoin, calls, maxBringBack)
+		}
+		b.line.admit(n)
+		b.pass(5 * TurnTick)
+		for i, s := range sinks {
+			if got := types(s.take()); !slices.Contains(got, "admitted") {
+				b.Fatalf("number %d: got %v, want its turn", i+1, got)
+			}
+		}
+		b.pass(3 * PositionTick)
+		if got := b.line.count("rejoin") - tries; got != calls {
+			b.Errorf("got %d calls, want none once everybody is back", got-calls)
+		}
+	})
+}

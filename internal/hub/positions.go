@@ -95,6 +95,7 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 		n.flow = t.flow.add(s)
 	}
 	t.compile(&r.roster, s, n.exact)
+	r.bringBack()
 	shown, plan := r.view.told(), r.hub.plan()
 	n.rev, n.room, n.beat = shown.rev, shown.frame(start, plan.Beat), int32(plan.Beat.Milliseconds())
 	t.number++
@@ -122,6 +123,9 @@ func (t *positionTick) compile(r *roster, s room.Snapshot, exact bool) {
 	if exact {
 		t.place(r, s)
 	} else {
+		if s.Conf.Epoch != "" { // it was answered by a line that knows less than this node
+			r.loseAbove(s.Seq)
+		}
 		for _, i := range r.waiting {
 			t.plan = append(t.plan, tell{i.session, 0})
 		}
@@ -143,9 +147,11 @@ func (t *positionTick) place(r *roster, s room.Snapshot) {
 		p, ok := cursor.Position(i.number)
 		if !ok {
 			p = 0
-			if i.number <= s.Seq {
+			if i.number <= s.Seq && !i.session.unseen {
 				r.suspects = append(r.suspects, i.session)
 			}
+		} else {
+			i.session.unseen = false // it came back
 		}
 		t.plan = append(t.plan, tell{i.session, p})
 	}

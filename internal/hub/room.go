@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"waitroom/internal/room"
@@ -22,6 +23,7 @@ type roomHub struct {
 	joins     joins
 	positions positionTick
 	turns     turnTick
+	bringing  atomic.Bool // a pass of bringBack is under way
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {

@@ -28,6 +28,7 @@ type roster struct {
 	others   []*Session // admitted, in the shop, over, or without a place
 	dirty    bool       // somebody in waiting or others is there no more
 	suspects []*Session // the position tick found the bit of a waiting one set
+	unseen   []*Session // the line does not know them, or did not
 	due      deadlines
 }
 
@@ -127,7 +128,7 @@ func (r *roster) dismiss(keep room.Epoch) (ended []*Session) {
 			delete(r.sessions, id)
 		}
 	}
-	r.suspects = nil
+	r.suspects, r.unseen = nil, nil
 	if keep != "" {
 		return ended
 	}
@@ -152,7 +153,7 @@ func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Durat
 	end := room.Number(t.GoneFrom+int64(len(t.Gone))) << 3
 	// Who was admitted since the last compact still stands in front.
 	asks := func(i item) bool {
-		return i.number <= t.Seq && (i.number < t.Head || left(t, i.number)) && i.session.standing() == waiting
+		return i.number <= t.Seq && (i.number < t.Head || left(t, i.number)) && i.session.standing() == waiting && !i.session.unseen
 	}
 	for _, i := range r.waiting {
 		if full() || i.number > t.Seq || (i.number >= t.Head && i.number >= end) {
@@ -172,7 +173,7 @@ func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Durat
 	}
 	// The position tick saw the whole bitmap: these left from far behind.
 	for _, s := range r.suspects {
-		if !full() && s.standing() == waiting && s.place.Number >= end {
+		if !full() && s.standing() == waiting && s.place.Number >= end && !s.unseen {
 			look = append(look, s)
 		}
 	}
@@ -187,6 +188,8 @@ func (r *roster) candidates(look, lapsed []*Session, t room.Turn, now time.Durat
 		case s.lapses(now):
 			r.due.set(s, now+TurnTick)
 			lapsed = append(lapsed, s)
+		case s.unseen:
+			r.due.set(s, now+retryUnseen)
 		case st == admitted || st == inside:
 			// Due again at the next tick, unless the answer brings another deadline.
 			r.due.set(s, now+TurnTick)

@@ -38,6 +38,7 @@ type Session struct {
 
 	// Guarded by the roster's mu.
 	inWaiting, inOthers bool
+	unseen              bool          // the line does not know the place: it is being brought back
 	slot                int32         // place in the heap of deadlines, from 1; 0: none
 	at                  time.Duration // the moment it is there for
 

@@ -66,8 +66,13 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	for i, s := range t.look {
 		// Waiting, of who was taken for admitted: the two reads were of different
 		// moments; the next tick asks again. Of who was told so before: the line has
-		// lost it. A place that the line does not know stands where it was.
-		if s.epoch == by.Epoch && stands[i].Standing != room.Unseen && (stands[i].Standing != room.Waiting || i >= told) {
+		// lost it. Who is not known to it stays, and is
+		// brought back.
+		switch {
+		case s.epoch != by.Epoch:
+		case stands[i].Standing == room.Unseen:
+			r.roster.lost(s)
+		case stands[i].Standing != room.Waiting || i >= told:
 			s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
 		}
 	}

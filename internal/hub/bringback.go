@@ -1,0 +1,119 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"waitroom/internal/room"
+)
+
+// maxBringBack is how many places one call brings back: it is a write for each, and
+// 500 of them take Redis less than 4 ms.
+const maxBringBack = 500
+
+// retryUnseen is when the deadline of somebody who is being brought back is looked at
+// again: the answer comes with the next pass.
+const retryUnseen = time.Second
+
+// bringBack asks for those whom the line does not know, so that it brings them back
+// to their number. The position tick calls it, so each is asked for once a second;
+// one pass at a time, one call after another.
+func (r *roomHub) bringBack() {
+	if r.roster.anyUnseen() && r.bringing.CompareAndSwap(false, true) {
+		r.hub.spawn(func() {
+			defer r.bringing.Store(false)
+			r.bringAll(r.ctx)
+		})
+	}
+}
+
+// bringAll is one pass. What the line does not answer ends it: the next second is the
+// next try.
+func (r *roomHub) bringAll(ctx context.Context) {
+	lost := r.roster.takeUnseen()
+	for len(lost) > 0 {
+		batch := lost[:min(len(lost), maxBringBack)]
+		lost = lost[len(batch):]
+		places := make([]room.Place, len(batch))
+		for i, s := range batch {
+			places[i] = s.place
+		}
+		call, cancel := context.WithTimeout(ctx, readLimit)
+		stands, err := r.hub.line.Rejoin(call, r.name, r.caller(batch[0].epoch), places)
+		cancel()
+		r.hub.failed(ctx, "rejoin", err)
+		if err != nil {
+			return
+		}
+		for i, s := range batch {
+			if stands[i].Standing != room.Unseen {
+				r.roster.seen(s)
+				s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
+			}
+		}
+	}
+}
+
+// lost notes that the line does not know a session: nobody looks it up until it is
+// back.
+func (r *roster) lost(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lose(s)
+}
+
+// lose is lost for who holds mu.
+func (r *roster) lose(s *Session) {
+	if !s.unseen && s.HasPlace() {
+		s.unseen = true
+		r.unseen = append(r.unseen, s)
+	}
+}
+
+// loseAbove notes all who have a number above the line's last one, of a line that
+// knows less than this node. The caller holds mu.
+func (r *roster) loseAbove(seq room.Number) {
+	for i := len(r.waiting) - 1; i >= 0 && r.waiting[i].number > seq; i-- {
+		r.lose(r.waiting[i].session)
+	}
+	for _, s := range r.others {
+		if s.place.Number > seq && s.standing() != over {
+			r.lose(s)
+		}
+	}
+}
+
+// seen takes the note back.
+func (r *roster) seen(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.unseen = false
+}
+
+// anyUnseen reports that the line does not know somebody here.
+func (r *roster) anyUnseen() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.unseen) > 0
+}
+
+// takeUnseen returns whom the line still does not know, of one epoch.
+func (r *roster) takeUnseen() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.unseen[:0]
+	for _, s := range r.unseen {
+		if st := s.standing(); st == over || st == detached {
+			s.unseen = false
+		}
+		if s.unseen {
+			kept = append(kept, s)
+		}
+	}
+	clear(r.unseen[len(kept):])
+	r.unseen = kept
+	if len(kept) == 0 {
+		r.unseen = nil
+	}
+	return append([]*Session(nil), kept...)
+}
