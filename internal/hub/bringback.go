@@ -30,7 +30,8 @@ func (r *roomHub) bringBack() {
 // bringAll is one pass. What the line does not answer ends it: the next second is the
 // next try.
 func (r *roomHub) bringAll(ctx context.Context) {
-	lost := r.roster.takeUnseen()
+	by := r.view.caller()
+	lost := r.roster.takeUnseen(by.Epoch)
 	for len(lost) > 0 {
 		batch := lost[:min(len(lost), maxBringBack)]
 		lost = lost[len(batch):]
@@ -39,7 +40,7 @@ func (r *roomHub) bringAll(ctx context.Context) {
 			places[i] = s.place
 		}
 		call, cancel := context.WithTimeout(ctx, readLimit)
-		stands, err := r.hub.line.Rejoin(call, r.name, r.caller(batch[0].epoch), places)
+		stands, err := r.hub.line.Rejoin(call, r.name, by, places)
 		cancel()
 		r.hub.failed(ctx, "rejoin", err)
 		if err != nil {
@@ -97,13 +98,14 @@ func (r *roster) anyUnseen() bool {
 	return len(r.unseen) > 0
 }
 
-// takeUnseen returns whom the line still does not know, of one epoch.
-func (r *roster) takeUnseen() []*Session {
+// takeUnseen returns whom the line still does not know, of one epoch; those of an
+// older one are being dismissed.
+func (r *roster) takeUnseen(epoch room.Epoch) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept := r.unseen[:0]
 	for _, s := range r.unseen {
-		if st := s.standing(); st == over || st == detached {
+		if st := s.standing(); st == over || st == detached || s.epoch != epoch {
 			s.unseen = false
 		}
 		if s.unseen {

@@ -128,7 +128,7 @@ func (r *roster) dismiss(keep room.Epoch) (ended []*Session) {
 			delete(r.sessions, id)
 		}
 	}
-	r.suspects, r.unseen = nil, nil
+	r.suspects = nil
 	if keep != "" {
 		return ended
 	}
