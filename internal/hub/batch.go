@@ -37,11 +37,12 @@ const (
 
 // joins is what waits for the line, at most MaxJoins together.
 type joins struct {
-	mu    sync.Mutex
-	queue [kinds][]*request
-	busy  [kinds]bool // a goroutine takes them to the line, until the queue is empty
-	held  []*request  // returns to a line we do not know, until the next read
-	ended bool
+	mu      sync.Mutex
+	queue   [kinds][]*request
+	busy    [kinds]bool // a goroutine takes them to the line, until the queue is empty
+	held    []*request  // returns to a line we do not know, until the next read
+	unheard *unheard    // the batch to give back before anybody joins; nil: none
+	ended   bool
 
 	lane room.Lane // owned by the goroutine of the newcomers
 }
@@ -170,7 +171,7 @@ func fail(batch []*request, err error) {
 // number, and so is one that comes while the line collects what its callers saw,
 // until it is answered or the patience of its oldest visitor is over. A batch that
 // may have taken effect unheard gives its lane up with it: a later one must not be
-// taken for it.
+// taken for it. It is given back before the next one joins.
 func (r *roomHub) join(ctx context.Context, batch []*request) {
 	if len(batch) == 0 {
 		return
@@ -181,12 +182,14 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 		ids[i] = q.place.Visitor
 	}
 	lane.Batch++
-	epochs := 0      // how often the line was of another epoch than we thought
-	unheard := false // a try had no answer, and may have taken effect
+	epochs := 0       // how often the line was of another epoch than we thought
+	var lost *unheard // the last try that had no answer, and may have taken effect
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {
 		caller, joined, asked, err := r.joinOnce(ctx, ids)
 		r.hub.failed(ctx, "join", err)
-		unheard = unheard || asked && !errors.Is(err, room.ErrRecovering) && (room.Retryable(err) || errors.Is(err, context.Canceled))
+		if asked && (room.Retryable(err) || errors.Is(err, context.Canceled)) {
+			lost = &unheard{*lane, caller.Epoch}
+		}
 		switch {
 		case err == nil:
 			r.view.saw(caller.Epoch, joined.Mark())
@@ -204,7 +207,7 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 			r.view.forget()
 			continue
 		case errors.Is(err, room.ErrStaleBatch):
-			unheard, err = true, room.ErrAway
+			lost, err = &unheard{*lane, caller.Epoch}, room.ErrAway
 		case !room.Retryable(err) && !errors.Is(err, room.ErrRecovering):
 			err = outcome(err)
 		case ctx.Err() == nil && time.Since(batch[0].at) < Patience:
@@ -217,7 +220,8 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 		case !errors.Is(err, room.ErrRecovering):
 			err = room.ErrAway
 		}
-		if unheard {
+		if lost != nil {
+			r.joins.giveUp(lost)
 			*lane = room.Lane{Name: r.hub.lane()}
 		}
 		fail(batch, err)
@@ -230,6 +234,9 @@ func (r *roomHub) joinOnce(ctx context.Context, ids []room.VisitorID) (caller ro
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	if err := r.ready(ctx); err != nil {
+		return caller, joined, false, err
+	}
+	if err := r.giveBack(ctx); err != nil {
 		return caller, joined, false, err
 	}
 	caller = r.view.caller()

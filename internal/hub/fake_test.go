@@ -65,6 +65,7 @@ type fakeLine struct {
 type fakeLane struct {
 	batch int64
 	reply room.Joined
+	back  bool // it was given back
 }
 
 func newFakeLine() *fakeLine {
@@ -134,7 +135,9 @@ func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane roo
 	if f.denied != nil {
 		return room.Joined{}, f.denied
 	}
-	if l := f.lanes[lane.Name]; l.batch == lane.Batch {
+	if l := f.lanes[lane.Name]; l.back && lane.Batch <= l.batch {
+		return room.Joined{}, room.ErrStaleBatch
+	} else if l.batch == lane.Batch {
 		l.reply.Repeated = true
 		return l.reply, f.lost()
 	}
@@ -143,8 +146,28 @@ func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane roo
 		f.seq++
 		f.queue = append(f.queue, room.Place{Visitor: id, Number: f.seq})
 	}
-	f.lanes[lane.Name] = fakeLane{lane.Batch, j}
+	f.lanes[lane.Name] = fakeLane{batch: lane.Batch, reply: j}
 	return j, f.lost()
+}
+
+func (f *fakeLine) GiveBack(_ context.Context, _ room.Name, by room.Caller, lane room.Lane, told bool) (given int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := errors.Join(f.call("give back"), f.guard(by)); err != nil {
+		return 0, err
+	}
+	if told {
+		f.nameless++ // nobody of a batch that this node gave up was told anything
+	}
+	l := f.lanes[lane.Name]
+	for _, p := range slices.Clone(f.queue) {
+		if l.batch == lane.Batch && l.reply.First <= p.Number && p.Number <= l.reply.Mark() {
+			f.remove(p)
+			given++
+		}
+	}
+	f.lanes[lane.Name] = fakeLane{batch: lane.Batch, back: true}
+	return given, f.lost()
 }
 
 func (f *fakeLine) stand(p room.Place) room.Stand {
@@ -468,6 +491,7 @@ type bench struct {
 	line *fakeLine
 	hub  *Hub
 	logs *observer.ObservedLogs
+	end  func() // ends the node and waits for it
 }
 
 // inBubble runs a story in fake time. At its end every goroutine must have ended.
@@ -480,7 +504,7 @@ func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		b := &bench{t, newFakeLine(), nil, logs}
+		b := &bench{T: t, line: newFakeLine(), logs: logs}
 		rooms := directory.New(b.line, zap.NewNop())
 		b.hub = New(conf, "node", b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
@@ -489,12 +513,12 @@ func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
 		synctest.Wait()
 		loops.Go(func() { _ = rooms.Run(ctx) })
 		<-rooms.Contact()
+		b.end = func() { cancel(); loops.Wait() }
 		story(b)
 		if b.line.nameless > 0 {
 			t.Errorf("got %d writing calls without the process that makes them", b.line.nameless)
 		}
-		cancel()
-		loops.Wait()
+		b.end()
 	})
 }
 

@@ -60,6 +60,9 @@ type (
 		Rejoin(context.Context, room.Name, room.Caller, []room.Place) ([]room.Stand, error)
 		Claim(context.Context, room.Name, room.Caller, room.Place) (room.Stand, error)
 		Leave(context.Context, room.Name, room.Caller, room.Place) error
+		// GiveBack takes out a batch that nobody heard of, as far as it took effect;
+		// told: somebody may have.
+		GiveBack(_ context.Context, _ room.Name, _ room.Caller, _ room.Lane, told bool) (given int, err error)
 	}
 	// A Snapshot's window begins at from, or at the head where that is before it; a
 	// Turn's begins at the head.
@@ -143,7 +146,8 @@ func New(conf Config, process string, line Line, rooms Rooms, signer Signer, sho
 	return h
 }
 
-// Run decides once a second how often positions are told. It returns once ctx has
+// Run decides once a second how often positions are told, and gives back what nobody
+// heard of. It returns once ctx has
 // ended and every goroutine with it; visitors are let in until then, from New on.
 func (h *Hub) Run(ctx context.Context) error {
 	tick := time.NewTicker(PositionTick)
@@ -152,19 +156,27 @@ func (h *Hub) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			h.replan()
+			h.giveBack()
 		case <-ctx.Done():
 		}
 	}
 	h.mu.Lock()
 	h.ended = true
-	rooms := slices.Collect(maps.Values(h.rooms)) // nobody adds one any more
 	h.mu.Unlock()
 	h.end()
-	for _, r := range rooms {
+	for _, r := range h.all() { // nobody adds one any more
 		fail(r.joins.close(), room.ErrAway)
 	}
 	h.wg.Wait()
+	h.giveBackAtEnd()
 	return nil
+}
+
+// all are the rooms that somebody is or was in.
+func (h *Hub) all() []*roomHub {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.rooms))
 }
 
 // spawn starts a goroutine that Run waits for, unless the hub has ended.

@@ -24,6 +24,7 @@ type roomHub struct {
 	positions positionTick
 	turns     turnTick
 	bringing  atomic.Bool // a pass of bringBack is under way
+	giving    atomic.Bool // a call of giveBack is under way
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
