@@ -42,17 +42,24 @@ const (
 	// maxNames bounds the names remembered: ten times the rooms of a registry, for
 	// those that are gone. The one that was listed the longest ago is forgotten.
 	maxNames = 10 * room.MaxRooms
+	// maxAsked bounds the names whose tombstone is looked for in one second: those that
+	// left the registry, or whose places somebody showed. Deletes are rare; when a whole
+	// registry is lost, each of its 1,000 rooms is asked for every 20 s.
+	maxAsked = 50
 )
 
 // line is what the directory needs of the line. Its errors are room's sentinels.
 type line interface {
-	// Rooms lists the registry, room.MaxRooms at most.
+	// Rooms lists the registry, room.MaxRooms at most; room.ErrTooMany comes beside
+	// them when there are more.
 	Rooms(context.Context) ([]room.Name, error)
 	// EventRevs answers the version of each room's event in one cheap call, and
 	// leaves out rooms without a line.
 	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
 	// Event reads one event whole.
 	Event(context.Context, room.Name) (room.Event, error)
+	// Deleted says whether a tombstone tells that a room was deleted.
+	Deleted(context.Context, room.Name) (bool, error)
 }
 
 // Directory is what New makes. Safe for concurrent use.
@@ -61,7 +68,7 @@ type Directory struct {
 	line line
 	log  *zap.Logger
 	away *outage.Log
-	// told hears of every read of the registry, good or not; set before Run.
+	// told hears of the registry once a second, read or not; set before Run.
 	told    []func(names []room.Name, err error)
 	contact chan struct{} // closed at the first answer
 
@@ -75,13 +82,16 @@ type Directory struct {
 	read  time.Time            // when that read began; zero: never; guarded by mu
 	asked time.Time            // when the last one began, answered or not; guarded by mu
 	looks int64                // registry reads so far; guarded by mu
+	over  bool                 // it lists more than room.MaxRooms; guarded by mu
 }
 
 // entry is one name. Its fields are guarded by the directory's mu.
 type entry struct {
-	seen  int64 // the look that listed it last
-	rev   room.EventRev
-	event room.Event // empty once the room is gone: names cost little, logos don't
+	seen    int64 // the look that listed it last; 0: none, a place proves that it was
+	asked   int64 // the look at which its tombstone was looked for
+	deleted bool  // a tombstone says so
+	rev     room.EventRev
+	event   room.Event // empty once the room is gone: names cost little, logos don't
 }
 
 // New makes a directory that knows nothing until Run has read the registry.
@@ -90,9 +100,8 @@ func New(line line, log *zap.Logger) *Directory {
 		Down: "the rooms can't be read: what is known of them stays, and no name is called unknown", Up: "the rooms can be read again"}), contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
 }
 
-// Follow calls told after every read of the registry, with its names or why there
-// are none, before anybody is answered out of it. Call it before Run; told must not
-// call back.
+// Follow calls told once a second with what was read of the registry, or why nothing
+// was; what became of the rooms that left it is known by then. Call it before Run.
 func (d *Directory) Follow(told func(names []room.Name, err error)) { d.told = append(d.told, told) }
 
 // Contact is closed once the registry was read for the first time.
@@ -100,9 +109,10 @@ func (d *Directory) Contact() <-chan struct{} { return d.contact }
 
 // Lookup answers nil for a room of the registry, and looks there for one that it
 // does not know: a room may be younger than the last read. Else it says why there
-// is none: room.ErrDeleted of a name that was listed before, room.ErrUnknown by a
+// is none: room.ErrDeleted of a name that has a tombstone, room.ErrUnknown by a
 // registry that was read just now and lists something, and room.ErrRecovering
-// wherever it can't say.
+// wherever it can't say: of a room that was listed before and has no tombstone it is
+// not known what became of it.
 func (d *Directory) Lookup(ctx context.Context, name room.Name) error {
 	err := d.lists(name)
 	if err == nil {
@@ -126,6 +136,19 @@ func (d *Directory) Lookup(ctx context.Context, name room.Name) error {
 // Has reports a room of the registry as it was last read.
 func (d *Directory) Has(name room.Name) bool { return d.lists(name) == nil }
 
+// Deleted reports that a tombstone says so of a room.
+func (d *Directory) Deleted(name room.Name) bool { return errors.Is(d.lists(name), room.ErrDeleted) }
+
+// Shown says that somebody has shown a good place of a room, so that there was one: it
+// is remembered like one that was listed, as long as there is space for it.
+func (d *Directory) Shown(name room.Name) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.names[name] == nil && len(d.names) < maxNames {
+		d.names[name] = &entry{}
+	}
+}
+
 // mayLook reports that the last look is long enough ago, and takes the turn.
 func (d *Directory) mayLook() bool {
 	d.mu.Lock()
@@ -142,12 +165,12 @@ func (d *Directory) lists(name room.Name) error {
 	defer d.mu.RUnlock()
 	e := d.names[name]
 	switch {
-	case d.count == 0:
-		return room.ErrRecovering // never read, or it may have lost them all
-	case e != nil && e.seen == d.looks:
-		return nil
-	case e != nil:
+	case e != nil && e.deleted:
 		return room.ErrDeleted
+	case e != nil && e.seen == d.looks && d.looks > 0:
+		return nil
+	case e != nil || d.count == 0:
+		return room.ErrRecovering // it was there, or the registry was never read, or lost them all
 	case time.Since(d.read) > lookGap:
 		// It may be younger than our read: of a line that is away, or a look that is
 		// under way or was for somebody else.
@@ -169,14 +192,12 @@ func (d *Directory) readRegistry(ctx context.Context) ([]room.Name, error) {
 	d.asked = start
 	d.mu.Unlock()
 	names, err := d.line.Rooms(ctx)
-	if err == nil {
-		d.list(names, start)
-	}
-	for _, told := range d.told {
-		told(names, err)
-	}
-	if err != nil {
+	over := errors.Is(err, room.ErrTooMany)
+	if err != nil && !over {
 		return nil, err
+	}
+	if d.list(names, start, over) {
+		d.log.Error("the registry lists more rooms than are served: the first of them are", zap.Int("rooms", len(names)), zap.Error(err))
 	}
 	select {
 	case <-d.contact:
@@ -218,6 +239,12 @@ func (d *Directory) Run(ctx context.Context) error {
 // are new.
 func (d *Directory) look(ctx context.Context) error {
 	names, err := limited(ctx, d.readRegistry)
+	if err == nil {
+		err = d.askDeleted(ctx)
+	}
+	for _, told := range d.told {
+		told(names, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -260,24 +287,68 @@ func limited[T any](ctx context.Context, call func(context.Context) (T, error)) 
 	return call(ctx)
 }
 
-// list takes over the registry as read from start on.
-func (d *Directory) list(names []room.Name, start time.Time) {
+// askDeleted looks for the tombstones of rooms that are listed no more, those first
+// that wait the longest for it.
+func (d *Directory) askDeleted(ctx context.Context) error {
+	for _, name := range d.missing() {
+		deleted, err := limited(ctx, func(ctx context.Context) (bool, error) { return d.line.Deleted(ctx, name) })
+		if err != nil {
+			return err
+		}
+		d.mu.Lock()
+		if e := d.names[name]; e != nil {
+			e.asked = d.looks
+			if deleted && e.seen != d.looks { // it may have been made anew since
+				*e = entry{seen: e.seen, asked: e.asked, deleted: true}
+			}
+		}
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// missing are the rooms, maxAsked at most, of which nobody knows what became of them.
+func (d *Directory) missing() []room.Name {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var names []room.Name
+	for name, e := range d.names {
+		if e.seen != d.looks && !e.deleted {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b room.Name) int { return cmp.Compare(d.names[a].asked, d.names[b].asked) })
+	return names[:min(len(names), maxAsked)]
+}
+
+// list takes over the registry as read from start on. began: it lists more than are
+// served, for the first time since it did not.
+func (d *Directory) list(names []room.Name, start time.Time, over bool) (began bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	began = over && !d.over
+	d.over = over
 	d.looks++
 	d.count, d.read = len(names), start
 	for _, name := range names {
 		if e := d.names[name]; e != nil {
-			e.seen = d.looks
+			e.seen, e.deleted = d.looks, false
 		} else {
 			d.names[name] = &entry{seen: d.looks}
 		}
 	}
 	if len(d.names) == len(names) {
-		return // nobody is gone
+		return began // nobody is gone
 	}
+	// What a lost room's sale is for stays known, of as many as can be lost at once.
+	var lost []*entry
 	for _, e := range d.names {
-		if e.seen != d.looks {
+		if e.seen != d.looks && e.rev != (room.EventRev{}) {
+			lost = append(lost, e)
+		}
+	}
+	if len(lost) > room.MaxRooms {
+		for _, e := range lost {
 			e.rev, e.event = room.EventRev{}, room.Event{}
 		}
 	}
@@ -289,6 +360,7 @@ func (d *Directory) list(names []room.Name, start time.Time) {
 			delete(d.names, name)
 		}
 	}
+	return began
 }
 
 func (d *Directory) revOf(name room.Name) room.EventRev {

@@ -31,10 +31,13 @@ type fake struct {
 	block  time.Duration      // how long the registry takes
 	reads  []room.Name        // events read
 	revs   int                // calls of EventRevs
+	dead   map[room.Name]bool // with a tombstone
+	asked  []room.Name        // names whose tombstone was looked for
+	over   bool               // the registry lists more than it may
 }
 
 func newFake() *fake {
-	return &fake{rooms: map[room.Name]room.Event{}, epochs: map[room.Name]room.Epoch{}, lost: map[room.Name]bool{}, broken: map[room.Name]bool{}}
+	return &fake{rooms: map[room.Name]room.Event{}, epochs: map[room.Name]room.Epoch{}, lost: map[room.Name]bool{}, broken: map[room.Name]bool{}, dead: map[room.Name]bool{}}
 }
 
 func (f *fake) do(change func()) {
@@ -44,7 +47,7 @@ func (f *fake) do(change func()) {
 }
 
 func (f *fake) create(name room.Name, event room.Event) {
-	f.do(func() { f.rooms[name], f.epochs[name] = event, room.NewEpoch() })
+	f.do(func() { f.rooms[name], f.epochs[name], f.dead[name] = event, room.NewEpoch(), false })
 }
 
 func (f *fake) set(name room.Name, title string) {
@@ -74,7 +77,22 @@ func (f *fake) Rooms(ctx context.Context) ([]room.Name, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.over && f.err == nil {
+		return slices.Sorted(maps.Keys(f.rooms)), room.ErrTooMany
+	}
 	return slices.Sorted(maps.Keys(f.rooms)), f.err
+}
+
+func (f *fake) Deleted(_ context.Context, name room.Name) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, name)
+	return f.dead[name], f.err
+}
+
+// delete is what an operator's delete leaves.
+func (f *fake) delete(name room.Name) {
+	f.do(func() { delete(f.rooms, name); f.dead[name] = true })
 }
 
 func (f *fake) EventRevs(_ context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {
@@ -156,7 +174,7 @@ func TestKnown(t *testing.T) {
 		pass(every)
 		want(t, d, "ball", "", room.Listed)
 
-		f.do(func() { delete(f.rooms, "gala") })
+		f.delete("gala")
 		pass(every)
 		want(t, d, "gala", "", room.Listed) // it was, and its visitors are told so
 		f.do(func() { delete(f.rooms, "ball") })
@@ -286,7 +304,8 @@ func TestForgets(t *testing.T) {
 		}
 		want(t, d, "stays", "Stays", room.Listed)
 		want(t, d, name(0, 0), "", room.Unlisted)
-		want(t, d, name(rounds-2, 7), "", room.Listed)
+		want(t, d, name(rounds-2, 7), "x", room.Listed) // lost just now
+		want(t, d, name(rounds-3, 7), "", room.Listed)
 	})
 }
 
@@ -344,7 +363,18 @@ func TestLookup(t *testing.T) {
 		ask("a room that an empty registry lists no more", "show", room.ErrRecovering)
 		f.create("other", room.Event{})
 		pass(2 * every)
-		ask("a room that was listed", "show", room.ErrDeleted)
+		ask("a room that was listed and has no tombstone", "show", room.ErrRecovering)
+		f.do(func() { f.dead["show"] = true })
+		pass(2 * every)
+		ask("a room with a tombstone", "show", room.ErrDeleted)
+		d.Shown("ghost")
+		ask("a room of which somebody has shown a place", "ghost", room.ErrRecovering)
+		f.do(func() { f.dead["ghost"] = true })
+		pass(2 * every)
+		ask("the same, with a tombstone", "ghost", room.ErrDeleted)
+		f.create("ghost", room.Event{})
+		pass(2 * every)
+		ask("the same, made anew", "ghost", nil)
 		pass(lookGap)
 		ask("a name never listed", "nowhere", room.ErrUnknown)
 		f.do(func() { f.err = errors.New("reset") })
@@ -444,5 +474,64 @@ func TestACrowdAtANewRoom(t *testing.T) {
 			})
 		}
 		crowd.Wait()
+	})
+}
+
+// A registry that is lost whole is asked for its tombstones some names a second, the
+// longest waiting first; who has one, or is listed again, is not asked for.
+func TestTombstonesAreAskedForInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		const rooms = 3*maxAsked + 7
+		name := func(i int) room.Name { return room.Name(fmt.Sprint("r", i)) }
+		for i := range rooms {
+			f.create(name(i), room.Event{Title: "x", Rev: 1})
+		}
+		d, _, stop := follow(t, f)
+		defer stop()
+		pass(2 * every)
+		if len(f.asked) > 0 {
+			t.Errorf("got %d questions about rooms that are listed", len(f.asked))
+		}
+		f.do(func() {
+			clear(f.rooms)
+			f.dead[name(5)] = true
+		})
+		for second := range 4 {
+			before := len(f.asked)
+			pass(every)
+			if got := len(f.asked) - before; got > maxAsked {
+				t.Errorf("second %d: got %d questions, want at most %d", second, got, maxAsked)
+			}
+		}
+		slices.Sort(f.asked)
+		if got := len(slices.Compact(f.asked)); got != rooms {
+			t.Errorf("got %d names asked for in 4 s, want all %d", got, rooms)
+		}
+		if !d.Deleted(name(5)) || d.Deleted(name(6)) {
+			t.Error("want the one with a tombstone deleted and no other")
+		}
+		want(t, d, name(6), "x", room.Listed) // a lost room is still what it was for
+		f.do(func() { f.asked = nil })
+		pass(10 * every)
+		if slices.Contains(f.asked, name(5)) {
+			t.Error("got a question about a room that is known to be deleted")
+		}
+	})
+}
+
+// More rooms than are served are an error for the log, and the first of them are served.
+func TestTooManyRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("show", room.Event{Title: "Show", Rev: 1})
+		f.over = true
+		d, logs, stop := follow(t, f)
+		defer stop()
+		pass(5 * every)
+		want(t, d, "show", "Show", room.Listed)
+		if got := logs.TakeAll(); len(got) != 1 || got[0].Level != zap.ErrorLevel {
+			t.Errorf("got %v, want one error", got)
+		}
 	})
 }

@@ -33,6 +33,8 @@ type fakeLine struct {
 	mu       sync.Mutex
 	conf     room.Conf
 	listed   bool
+	unlisted bool        // the registry is lost, the line is not
+	deleted  bool        // a tombstone says so
 	others   []room.Name // listed beside show
 	seq      room.Number
 	queue    []room.Place // in order of number
@@ -119,11 +121,20 @@ func (f *fakeLine) guard(by room.Caller) error {
 func (f *fakeLine) Rooms(context.Context) ([]room.Name, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.call("rooms"); err != nil || !f.listed {
+	if err := f.call("rooms"); err != nil || !f.listed || f.unlisted {
 		return f.others, err
 	}
 	return append([]room.Name{show}, f.others...), nil
 }
+
+func (f *fakeLine) Deleted(context.Context, room.Name) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deleted, f.call("deleted")
+}
+
+// delete is what an operator's delete leaves.
+func (f *fakeLine) delete() { f.set(func() { f.listed, f.deleted = false, true }) }
 
 func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane room.Lane, ids []room.VisitorID) (room.Joined, error) {
 	f.mu.Lock()

@@ -447,7 +447,7 @@ func TestSeriesOfAGoneRoom(t *testing.T) {
 		b.line.others = []room.Name{"other"}
 		b.join(3000)
 		b.pass(3*PositionTick + PositionTick/2)
-		b.line.set(func() { b.line.listed = false })
+		b.line.delete()
 		b.pass(5 * PositionTick)
 		if n := series(b.hub.metrics.positions); n != 0 {
 			b.Errorf("got %d series of positions_sent_total after the only room was deleted, want 0", n)
@@ -473,7 +473,7 @@ func TestJoinUnderWayWhenTheRoomGoes(t *testing.T) {
 			got <- err
 		}()
 		b.pass(10 * time.Millisecond)
-		b.line.set(func() { b.line.listed = false })
+		b.line.delete()
 		if err := <-got; !errors.Is(err, room.ErrDeleted) {
 			b.Errorf("a return held while its room is deleted: got %v, want deleted", err)
 		}

@@ -79,10 +79,14 @@ type (
 )
 
 // Rooms knows which rooms there are; directory.Directory is one. Lookup may look,
-// and its errors are those of room; Has answers out of memory. Follow's function hears the names of every read of the registry.
+// and its errors are those of room; Has and Deleted answer out of memory. Shown says
+// that a good place of a room was shown. Follow's function hears once a second what
+// was read of the registry.
 type Rooms interface {
 	Lookup(context.Context, room.Name) error
 	Has(room.Name) bool
+	Deleted(room.Name) bool
+	Shown(room.Name)
 	Follow(func(names []room.Name, err error))
 }
 
@@ -244,30 +248,33 @@ func (h *Hub) busy() bool {
 	return false
 }
 
-// registry ends the rooms that a read of the registry lists no more.
+// registry ends the rooms that a tombstone says are deleted. One that is merely listed
+// no more is lost: whoever is there stays.
 func (h *Hub) registry(names []room.Name, err error) {
 	if err != nil {
 		h.metrics.line.WithLabelValues("registry").Inc() // the directory logs it
 		return
 	}
-	var gone []*roomHub
-	h.mu.Lock()
-	if len(h.rooms) > 0 {
-		listed := make(map[room.Name]struct{}, len(names))
-		for _, n := range names {
-			listed[n] = struct{}{}
-		}
-		for n, r := range h.rooms {
-			if _, ok := listed[n]; !ok {
-				delete(h.rooms, n)
-				gone = append(gone, r)
+	listed := make(map[room.Name]bool, len(names))
+	for _, n := range names {
+		listed[n] = true
+	}
+	for _, r := range h.all() {
+		switch {
+		case listed[r.name]:
+			r.view.lose(false)
+		case h.listed.Deleted(r.name):
+			h.mu.Lock()
+			delete(h.rooms, r.name)
+			h.mu.Unlock()
+			h.log.Info("room was deleted", zap.String("room", string(r.name)))
+			r.end(wire.RoomDeleted)
+		default:
+			if r.view.lose(true) {
+				h.log.Error("room is gone from the registry and nobody deleted it: its visitors stay and hear that it recovers; see whether Redis lost its data",
+					zap.String("room", string(r.name)))
 			}
 		}
-	}
-	h.mu.Unlock()
-	for _, r := range gone {
-		h.log.Info("room is gone from the registry", zap.String("room", string(r.name)))
-		r.end(wire.RoomDeleted)
 	}
 }
 

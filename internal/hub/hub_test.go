@@ -544,7 +544,7 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 		if anew[0].place.Number != 1 || anew[0].epoch != "bbbbbbbb" {
 			b.Errorf("got %+v of %s, want number 1 of the new line", anew[0].place, anew[0].epoch)
 		}
-		b.line.set(func() { b.line.listed, b.line.others = false, []room.Name{"other"} })
+		b.line.delete()
 		b.pass(2 * PositionTick)
 		if got := types(sunk[0].take()); !slices.Contains(got, "error room_deleted") || got[len(got)-1] != "close 4501" {
 			b.Errorf("got %v, want room_deleted", got)
@@ -552,7 +552,7 @@ func TestAnotherEpochAndDeletion(t *testing.T) {
 		if _, err := b.hub.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrDeleted) {
 			b.Errorf("got %v, want %v", err, room.ErrDeleted)
 		}
-		b.line.set(func() { b.line.listed = true })
+		b.line.set(func() { b.line.listed, b.line.deleted = true, false })
 		b.pass(PositionTick)
 		b.join(1)
 	})

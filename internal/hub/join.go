@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"waitroom/internal/room"
@@ -34,9 +35,15 @@ func (h *Hub) come(ctx context.Context, name room.Name, r *request, sink Sink) (
 	}()
 	in, err = h.room(ctx, name)
 	if err != nil {
+		if r.epoch != "" && (errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrRecovering)) {
+			// The place is good, so there was such a room: it may be lost, and the next
+			// look finds its tombstone if it was deleted.
+			h.listed.Shown(name)
+			err = room.ErrRecovering
+		}
 		return nil, err
 	}
-	defer func() { err = known(err) }()
+	defer func() { err = in.known(err) }()
 	if err := in.enter(); err != nil {
 		return nil, err
 	}
@@ -88,11 +95,11 @@ func (r *roomHub) askAgain(ctx context.Context, s *Session, sink Sink) {
 // nil: this node does not know the room. Their number is bounded by that of
 // connections.
 func (h *Hub) Watch(name room.Name, sink Sink) *Session {
-	if !h.listed.Has(name) {
-		return nil
+	r, err := h.find(name)
+	if r == nil && err == nil && h.listed.Has(name) {
+		r, err = h.open(name)
 	}
-	r, err := h.open(name)
-	if err != nil || r.enter() != nil {
+	if r == nil || err != nil || r.enter() != nil {
 		return nil
 	}
 	s := &Session{room: r, sinks: []Sink{sink}, inOthers: true, beat: int32(h.plan().Beat.Milliseconds()), spoke: h.clock()}

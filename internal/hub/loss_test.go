@@ -142,3 +142,77 @@ func TestLostPlacesAreBroughtBack(t *testing.T) {
 		}
 	})
 }
+
+// A room that left the registry is lost, whether others did or not, until a tombstone
+// says that somebody deleted it: who is here stays and hears recovering.
+func TestOnlyATombstoneEndsARoom(t *testing.T) {
+	for _, others := range [][]room.Name{nil, {"other"}} {
+		inBubble(t, func(b *bench) {
+			b.line.others = others
+			_, sinks := b.join(2)
+			b.pass(2 * PositionTick)
+			sinks[1].take()
+			b.line.set(func() { b.line.listed = false })
+			b.pass(20 * PositionTick)
+			if got := types(sinks[1].take()); len(got) < 3 || len(got) > 6 || slices.ContainsFunc(got, func(s string) bool { return s != "room recovering" }) {
+				b.Errorf("beside %v: got %v, want recovering with each beat", others, got)
+			}
+			if _, err := b.hub.Join(b.Context(), show, &fakeSink{}); !errors.Is(err, room.ErrRecovering) {
+				b.Errorf("a newcomer: got %v, want recovering", err)
+			}
+			if b.hub.Watch(show, &fakeSink{}) == nil {
+				b.Error("who was refused is not shown how the room stands")
+			}
+			b.line.set(func() { b.line.listed = true })
+			b.pass(6 * PositionTick)
+			heard := sinks[1].take()
+			if got := types(heard); !slices.Contains(got, "room open") || got[len(got)-1] != "position" || heard[len(heard)-1].Position != 2 {
+				b.Errorf("once it is back: got %+v, want open and position 2", heard)
+			}
+			b.line.delete()
+			b.pass(2 * PositionTick)
+			if got := types(sinks[1].take()); !slices.Contains(got, "error room_deleted") || got[len(got)-1] != "close 4501" {
+				b.Errorf("with a tombstone: got %v, want room_deleted", got)
+			}
+		})
+	}
+}
+
+// A registry that is lost alone leaves a line that admits: its turns are told.
+func TestTurnsOfALostRegistry(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		_, sinks := b.join(2)
+		b.pass(2 * PositionTick)
+		b.line.set(func() { b.line.unlisted = true })
+		b.pass(3 * PositionTick)
+		b.line.admit(1)
+		b.pass(2 * TurnTick)
+		if got := types(sinks[0].take()); !slices.Contains(got, "room recovering") || got[len(got)-1] != "admitted" {
+			b.Errorf("got %v, want recovering, and then the turn", got)
+		}
+	})
+}
+
+// A place proves that there was such a room: a node that has never seen it listed
+// says recovering, and deleted once it has found the tombstone.
+func TestAPlaceOfARoomNeverListed(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.set(func() { b.line.listed, b.line.others = false, []room.Name{"other"} })
+		b.pass(2 * PositionTick)
+		back := func() error {
+			_, err := b.hub.Return(b.Context(), show, "aaaaaaaa", room.Place{Visitor: room.NewVisitorID(), Number: 1}, &fakeSink{})
+			return err
+		}
+		if err := back(); err != nil && !errors.Is(err, room.ErrRecovering) {
+			b.Errorf("got %v, want recovering", err)
+		}
+		if _, err := b.hub.Join(b.Context(), "stranger", &fakeSink{}); !errors.Is(err, room.ErrUnknown) {
+			b.Errorf("a stranger's word: got %v, want unknown", err)
+		}
+		b.line.delete()
+		b.pass(2 * PositionTick)
+		if err := back(); !errors.Is(err, room.ErrDeleted) {
+			b.Errorf("with a tombstone: got %v, want deleted", err)
+		}
+	})
+}

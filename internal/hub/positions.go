@@ -77,15 +77,13 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	if ctx.Err() != nil {
 		return
 	}
-	n := news{exact: err == nil, hub: r.hub}
+	n := news{exact: err == nil && !r.view.isLost(), hub: r.hub}
 	switch {
-	case err == nil:
+	case n.exact:
 		r.view.succeeded(start)
-	case errors.Is(err, room.ErrRecovering):
+	case err == nil || errors.Is(err, room.ErrRecovering) || errors.Is(err, room.ErrUnknown):
 		r.view.trouble(room.ShownRecovering)
 		t.flow.reset()
-	case errors.Is(err, room.ErrUnknown):
-		t.flow.reset() // it ends with the registry's next look
 	case r.view.stale(start) > stalledAfter:
 		r.view.trouble(room.ShownStalled)
 		t.flow.reset()

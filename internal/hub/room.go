@@ -134,10 +134,13 @@ func (r *roomHub) caller(epoch room.Epoch) room.Caller {
 }
 
 // known is for what the line says of a room that this node has served: it can't
-// be one that there never was.
-func known(err error) error {
-	if errors.Is(err, room.ErrUnknown) {
+// be one that there never was. Without a tombstone the line has lost it.
+func (r *roomHub) known(err error) error {
+	switch {
+	case !errors.Is(err, room.ErrUnknown):
+		return err
+	case r.hub.listed.Deleted(r.name):
 		return room.ErrDeleted
 	}
-	return err
+	return room.ErrRecovering
 }

@@ -323,7 +323,7 @@ func (s *Session) claim(ctx context.Context, asker audience) (stale bool, err er
 	st, _, err := patiently(ctx, s.room, "claim", func(ctx context.Context) (room.Stand, error) {
 		return s.room.hub.line.Claim(ctx, s.room.name, s.room.caller(s.epoch), s.place)
 	})
-	err = known(err)
+	err = s.room.known(err)
 	if errors.Is(err, room.ErrSpent) {
 		st, err = room.Stand{Standing: room.Gone}, nil
 	}
@@ -349,7 +349,7 @@ func (s *Session) Leave(ctx context.Context) error {
 	_, repeated, err := patiently(ctx, s.room, "leave", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.room.hub.line.Leave(ctx, s.room.name, s.room.caller(s.epoch), s.place)
 	})
-	err = known(err)
+	err = s.room.known(err)
 	s.mu.Lock()
 	// Spent at a second try: the first one's answer was lost. The client library
 	// may have tried again unseen, and who waited and wanted to go is gone.

@@ -29,6 +29,7 @@ type view struct {
 	conf  room.Conf
 	known bool      // conf and epoch are of a read since somebody is here
 	from  int64     // byte of the last head: the next read begins there
+	lost  bool      // the registry lists the room no more, and no tombstone says why
 	good  time.Time // start of the last good read, or of the first session since
 	began time.Time // start of the last read that was answered
 	shown shown
@@ -122,11 +123,30 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 // show changes what is told about the room; the position tick tells it. The caller
 // holds mu.
 func (v *view) show(s shown) {
+	if v.lost {
+		s = shown{state: room.ShownRecovering}
+	}
 	s.rev = v.shown.rev
 	if s.state != v.shown.state || s.notice != v.shown.notice || !s.opensAt.Equal(v.shown.opensAt) {
 		s.rev++
 	}
 	v.shown = s
+}
+
+// lose notes whether the registry has lost the room; begins: it did just now.
+func (v *view) lose(lost bool) (begins bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	begins = lost && !v.lost
+	v.lost = lost
+	return begins
+}
+
+// isLost reports that the registry has lost the room.
+func (v *view) isLost() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.lost
 }
 
 // trouble shows a state that no read told.

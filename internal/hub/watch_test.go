@@ -136,7 +136,7 @@ func TestWhoLooksOnStaysUntilTheRoomIsGone(t *testing.T) {
 		if got := types(sinks[0].take()); !slices.Contains(got, "error place_other_epoch") {
 			b.Errorf("got %v, want that the place is of an older line", got)
 		}
-		b.line.set(func() { b.line.listed = false })
+		b.line.delete()
 		b.pass(2 * PositionTick)
 		if got := types(s.take()); !slices.Equal(got[max(0, len(got)-2):], []string{"error room_deleted", "close 4501"}) {
 			b.Errorf("got %v, want room_deleted and its close code", got)

@@ -26,6 +26,7 @@ import (
 type Line interface {
 	hub.Line
 	Rooms(context.Context) ([]room.Name, error)
+	Deleted(context.Context, room.Name) (bool, error)
 	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
 	Event(context.Context, room.Name) (room.Event, error)
 	Sign(context.Context, room.Sign) error
