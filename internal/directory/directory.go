@@ -6,6 +6,9 @@
 // what it knew, and says of a name that it does not know that it is unsure, for
 // nobody may be told that a room does not exist by a process that could not look.
 //
+// Each second it reads the registry and one plain read of each room, its pulse, for
+// all who follow: a room in which nothing changes costs a process no more.
+//
 // It knows no Redis client: the interface below says what it needs, so that it runs
 // in synctest.
 package directory
@@ -46,6 +49,14 @@ const (
 	// left the registry, or whose places somebody showed. Deletes are rare; when a whole
 	// registry is lost, each of its 1,000 rooms is asked for every 20 s.
 	maxAsked = 50
+	// registryWait is how long the pulses of a second wait for its registry: a master of
+	// Redis that hangs must not hold up the rooms of others.
+	registryWait = 200 * time.Millisecond
+	// pulseLimit bounds one read of pulses: the next second is the next try.
+	pulseLimit = time.Second
+	// again is after how many looks an event is asked for though its room's pulse says
+	// that nothing changed: a room made anew may look like the one before.
+	again = 30
 )
 
 // line is what the directory needs of the line. Its errors are room's sentinels.
@@ -53,6 +64,10 @@ type line interface {
 	// Rooms lists the registry, room.MaxRooms at most; room.ErrTooMany comes beside
 	// them when there are more.
 	Rooms(context.Context) ([]room.Name, error)
+	// Pulses answers what changes in each room whenever anything does, or why not.
+	Pulses(context.Context, []room.Name) ([]room.Pulse, []error)
+	// Shards groups rooms by the server that holds them.
+	Shards(context.Context, []room.Name) [][]room.Name
 	// EventRevs answers the version of each room's event in one cheap call, and
 	// leaves out rooms without a line.
 	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
@@ -67,10 +82,12 @@ type Directory struct {
 	// set once
 	line line
 	log  *zap.Logger
-	away *outage.Log
+	away *outage.Log // the registry can't be read
+	dim  *outage.Log // events can't be read
 	// told hears of the registry once a second, read or not; set before Run.
 	told    []func(names []room.Name, err error)
-	contact chan struct{} // closed at the first answer
+	pulse   []func(name room.Name, began time.Time, p room.Pulse, err error) // set before Run
+	contact chan struct{}                                                    // closed at the first answer
 
 	// reading is held by whoever reads the registry: a read that began before another
 	// must not come after it, or it would bring an older registry back.
@@ -90,6 +107,10 @@ type entry struct {
 	seen    int64 // the look that listed it last; 0: none, a place proves that it was
 	asked   int64 // the look at which its tombstone was looked for
 	deleted bool  // a tombstone says so
+	pulse   room.Pulse
+	pulsed  bool  // pulse is of this process's life
+	told    int64 // Rev of the pulse before its event was asked for last
+	asks    int64 // the look at which that was
 	rev     room.EventRev
 	event   room.Event // empty once the room is gone: names cost little, logos don't
 }
@@ -97,12 +118,18 @@ type entry struct {
 // New makes a directory that knows nothing until Run has read the registry.
 func New(line line, log *zap.Logger) *Directory {
 	return &Directory{line: line, log: log, away: outage.New(outage.Config{Log: log,
-		Down: "the rooms can't be read: what is known of them stays, and no name is called unknown", Up: "the rooms can be read again"}), contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
+		Down: "the rooms can't be read: what is known of them stays, and no name is called unknown", Up: "the rooms can be read again"}), dim: outage.New(outage.Config{Log: log,
+		Down: "what rooms are for can't be read: their pages stay as they are", Up: "what rooms are for can be read again"}),
+		contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
 }
 
 // Follow calls told once a second with what was read of the registry, or why nothing
 // was; what became of the rooms that left it is known by then. Call it before Run.
-func (d *Directory) Follow(told func(names []room.Name, err error)) { d.told = append(d.told, told) }
+// pulse is called for each listed room once a second, with when the read of it began;
+// for several rooms at the same time.
+func (d *Directory) Follow(told func(names []room.Name, err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error)) {
+	d.told, d.pulse = append(d.told, told), append(d.pulse, pulse)
+}
 
 // Contact is closed once the registry was read for the first time.
 func (d *Directory) Contact() <-chan struct{} { return d.contact }
@@ -223,10 +250,24 @@ func (d *Directory) Room(name room.Name) (room.Event, room.Known) {
 
 // Run follows the line until ctx ends, and returns nil then.
 func (d *Directory) Run(ctx context.Context) error {
+	var calls sync.WaitGroup // those of this second, and of earlier ones that hang
+	defer calls.Wait()
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	// Each is one at a time: one that hangs holds up its own kind only.
+	registry, events := make(chan struct{}, 1), make(chan struct{}, 1)
 	for {
-		d.away.Note(ctx, d.look(ctx))
+		read := make(chan struct{})
+		alone(&calls, registry, func() { d.away.Note(ctx, d.look(ctx)) }, read)
+		wait := time.NewTimer(registryWait)
+		select {
+		case <-read:
+		case <-wait.C:
+		case <-ctx.Done():
+		}
+		wait.Stop()
+		d.readPulses(ctx)
+		alone(&calls, events, func() { d.describeAll(ctx) }, make(chan struct{}))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -235,8 +276,22 @@ func (d *Directory) Run(ctx context.Context) error {
 	}
 }
 
-// look reads the registry, then the versions of all events, then those events that
-// are new.
+// alone starts work unless its kind is still at it, and closes done at its end, or at
+// once.
+func alone(calls *sync.WaitGroup, turn chan struct{}, work func(), done chan struct{}) {
+	select {
+	case turn <- struct{}{}:
+		calls.Go(func() {
+			defer close(done)
+			defer func() { <-turn }()
+			work()
+		})
+	default:
+		close(done)
+	}
+}
+
+// look reads the registry, then the tombstones of those who left it.
 func (d *Directory) look(ctx context.Context) error {
 	names, err := limited(ctx, d.readRegistry)
 	if err == nil {
@@ -245,40 +300,7 @@ func (d *Directory) look(ctx context.Context) error {
 	for _, told := range d.told {
 		told(names, err)
 	}
-	if err != nil {
-		return err
-	}
-	revs, err := limited(ctx, func(ctx context.Context) (map[room.Name]room.EventRev, error) {
-		return d.line.EventRevs(ctx, names)
-	})
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		rev, has := revs[name]
-		if !has || rev == d.revOf(name) {
-			continue // no line: what is known of it stays
-		}
-		event := room.Event{}
-		if rev.Rev > 0 {
-			event, err = limited(ctx, func(ctx context.Context) (room.Event, error) { return d.line.Event(ctx, name) })
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, room.ErrUnknown), errors.Is(err, room.ErrRecovering):
-			err = nil
-			continue // gone since; the next look says so
-		case errors.Is(err, room.ErrAway), ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
-			return err
-		default:
-			// It will be the same until it is changed, so it is said once and read
-			// again then.
-			d.log.Error("a room's event can't be read, its pages show the name", zap.String("room", string(name)), zap.Error(err))
-			event, err = room.Event{}, nil
-		}
-		d.describe(name, rev, event)
-	}
-	return nil
+	return err
 }
 
 func limited[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
@@ -332,6 +354,9 @@ func (d *Directory) list(names []room.Name, start time.Time, over bool) (began b
 	d.count, d.read = len(names), start
 	for _, name := range names {
 		if e := d.names[name]; e != nil {
+			if e.seen != d.looks-1 {
+				e.asks = 0 // it was away: its event may be another one
+			}
 			e.seen, e.deleted = d.looks, false
 		} else {
 			d.names[name] = &entry{seen: d.looks}
@@ -361,21 +386,4 @@ func (d *Directory) list(names []room.Name, start time.Time, over bool) (began b
 		}
 	}
 	return began
-}
-
-func (d *Directory) revOf(name room.Name) room.EventRev {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if e := d.names[name]; e != nil {
-		return e.rev
-	}
-	return room.EventRev{}
-}
-
-func (d *Directory) describe(name room.Name, rev room.EventRev, event room.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if e := d.names[name]; e != nil {
-		e.rev, e.event = rev, event
-	}
 }

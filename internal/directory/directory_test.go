@@ -34,10 +34,14 @@ type fake struct {
 	dead   map[room.Name]bool // with a tombstone
 	asked  []room.Name        // names whose tombstone was looked for
 	over   bool               // the registry lists more than it may
+	pulses map[room.Name]int64
+	read1  int                // pulses read
+	dark   map[room.Name]bool // a server that does not answer holds it
 }
 
 func newFake() *fake {
-	return &fake{rooms: map[room.Name]room.Event{}, epochs: map[room.Name]room.Epoch{}, lost: map[room.Name]bool{}, broken: map[room.Name]bool{}, dead: map[room.Name]bool{}}
+	return &fake{rooms: map[room.Name]room.Event{}, epochs: map[room.Name]room.Epoch{}, lost: map[room.Name]bool{}, broken: map[room.Name]bool{}, dead: map[room.Name]bool{},
+		pulses: map[room.Name]int64{}, dark: map[room.Name]bool{}}
 }
 
 func (f *fake) do(change func()) {
@@ -47,13 +51,14 @@ func (f *fake) do(change func()) {
 }
 
 func (f *fake) create(name room.Name, event room.Event) {
-	f.do(func() { f.rooms[name], f.epochs[name], f.dead[name] = event, room.NewEpoch(), false })
+	f.do(func() { f.rooms[name], f.epochs[name], f.dead[name] = event, room.NewEpoch(), false; f.pulses[name]++ })
 }
 
 func (f *fake) set(name room.Name, title string) {
 	f.do(func() {
 		e := f.rooms[name]
 		e.Title, e.Rev = title, e.Rev+1
+		f.pulses[name]++
 		f.rooms[name] = e
 	})
 }
@@ -81,6 +86,45 @@ func (f *fake) Rooms(ctx context.Context) ([]room.Name, error) {
 		return slices.Sorted(maps.Keys(f.rooms)), room.ErrTooMany
 	}
 	return slices.Sorted(maps.Keys(f.rooms)), f.err
+}
+
+func (f *fake) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse, []error) {
+	f.mu.Lock()
+	dark := slices.ContainsFunc(names, func(n room.Name) bool { return f.dark[n] })
+	f.mu.Unlock()
+	if dark {
+		<-ctx.Done()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	pulses, errs := make([]room.Pulse, len(names)), make([]error, len(names))
+	for i, name := range names {
+		f.read1++
+		pulses[i], errs[i] = room.Pulse{Rev: f.pulses[name]}, f.err
+		if dark {
+			errs[i] = room.ErrAway
+		}
+	}
+	return pulses, errs
+}
+
+func (f *fake) Shards(_ context.Context, names []room.Name) (groups [][]room.Name) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var light, dark []room.Name
+	for _, name := range names {
+		if f.dark[name] {
+			dark = append(dark, name)
+		} else {
+			light = append(light, name)
+		}
+	}
+	for _, group := range [][]room.Name{dark, light} {
+		if len(group) > 0 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
 }
 
 func (f *fake) Deleted(_ context.Context, name room.Name) (bool, error) {
@@ -433,23 +477,31 @@ func TestFollow(t *testing.T) {
 		d := New(f, zap.NewNop())
 		var names []room.Name
 		var failed int
+		var mu sync.Mutex // guards both
 		d.Follow(func(n []room.Name, err error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if names = n; err != nil {
 				failed++
 			}
-		})
+		}, func(room.Name, time.Time, room.Pulse, error) {})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- d.Run(ctx) }()
 		<-d.Contact()
+		synctest.Wait()
+		mu.Lock()
 		if len(names) != 1 || failed != 0 {
 			t.Errorf("got %v and %d failures, want one room", names, failed)
 		}
+		mu.Unlock()
 		f.do(func() { f.err = errors.New("reset") })
 		pass(3 * every)
+		mu.Lock()
 		if failed != 3 {
 			t.Errorf("got %d failures in three looks, want 3", failed)
 		}
+		mu.Unlock()
 		cancel()
 		<-done
 	})
@@ -490,22 +542,27 @@ func TestTombstonesAreAskedForInTurns(t *testing.T) {
 		d, _, stop := follow(t, f)
 		defer stop()
 		pass(2 * every)
-		if len(f.asked) > 0 {
-			t.Errorf("got %d questions about rooms that are listed", len(f.asked))
+		asked := func() (names []room.Name) {
+			f.do(func() { names = slices.Clone(f.asked) })
+			return names
+		}
+		if n := len(asked()); n > 0 {
+			t.Errorf("got %d questions about rooms that are listed", n)
 		}
 		f.do(func() {
 			clear(f.rooms)
 			f.dead[name(5)] = true
 		})
 		for second := range 4 {
-			before := len(f.asked)
+			before := len(asked())
 			pass(every)
-			if got := len(f.asked) - before; got > maxAsked {
+			if got := len(asked()) - before; got > maxAsked {
 				t.Errorf("second %d: got %d questions, want at most %d", second, got, maxAsked)
 			}
 		}
-		slices.Sort(f.asked)
-		if got := len(slices.Compact(f.asked)); got != rooms {
+		all := asked()
+		slices.Sort(all)
+		if got := len(slices.Compact(all)); got != rooms {
 			t.Errorf("got %d names asked for in 4 s, want all %d", got, rooms)
 		}
 		if !d.Deleted(name(5)) || d.Deleted(name(6)) {
@@ -514,7 +571,7 @@ func TestTombstonesAreAskedForInTurns(t *testing.T) {
 		want(t, d, name(6), "x", room.Listed) // a lost room is still what it was for
 		f.do(func() { f.asked = nil })
 		pass(10 * every)
-		if slices.Contains(f.asked, name(5)) {
+		if slices.Contains(asked(), name(5)) {
 			t.Error("got a question about a room that is known to be deleted")
 		}
 	})
@@ -533,5 +590,73 @@ func TestTooManyRooms(t *testing.T) {
 		if got := logs.TakeAll(); len(got) != 1 || got[0].Level != zap.ErrorLevel {
 			t.Errorf("got %v, want one error", got)
 		}
+	})
+}
+
+// A room in which nothing changes costs one plain read a second, and nothing else; a
+// change of it is known with the next one.
+func TestQuietRoomsCostOneReadASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		const rooms = 200
+		for i := range rooms {
+			f.create(room.Name(fmt.Sprint("r", i)), room.Event{Title: "x", Rev: 1})
+		}
+		d, _, stop := follow(t, f)
+		defer stop()
+		pass(3 * every)
+		f.do(func() { f.revs, f.reads, f.read1 = 0, nil, 0 })
+		pass(10 * every)
+		f.do(func() {
+			if f.revs != 0 || len(f.reads) != 0 || f.read1 != 10*rooms {
+				t.Errorf("got %d reads of versions, %d of events and %d pulses in 10 s, want none, none and %d", f.revs, len(f.reads), f.read1, 10*rooms)
+			}
+		})
+		f.set("r7", "y")
+		pass(every)
+		want(t, d, "r7", "y", room.Listed)
+		pass(2 * again * every)
+		f.do(func() {
+			if f.revs > 5 {
+				t.Errorf("got %d reads of versions in a minute in which nothing changed", f.revs)
+			}
+		})
+	})
+}
+
+// A server that hangs costs its own rooms their pulse, and a registry that hangs costs
+// nobody's.
+func TestAServerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("light", room.Event{})
+		f.create("dark", room.Event{})
+		d := New(f, zap.NewNop())
+		var mu sync.Mutex
+		good, bad := map[room.Name]int{}, map[room.Name]int{}
+		d.Follow(func([]room.Name, error) {}, func(name room.Name, _ time.Time, _ room.Pulse, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				good[name]++
+			} else {
+				bad[name]++
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- d.Run(ctx) }()
+		pass(every / 2)
+		f.do(func() { f.dark["dark"] = true })
+		pass(10 * every)
+		f.do(func() { f.dark["dark"], f.block = false, time.Hour })
+		pass(10 * every)
+		mu.Lock()
+		if good["light"] < 19 || good["dark"] < 9 || bad["light"] > 0 || bad["dark"] < 8 {
+			t.Errorf("got %v good pulses and %v bad ones in 20 s, want the light room's all good", good, bad)
+		}
+		mu.Unlock()
+		cancel()
+		<-done
 	})
 }

@@ -74,6 +74,13 @@ func (j *joins) hold(batch []*request) {
 	j.held = append(j.held, batch...)
 }
 
+// holds reports that somebody waits for a read.
+func (j *joins) holds() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.held) > 0
+}
+
 // release puts back the held; start as in put.
 func (j *joins) release() (start bool) {
 	j.mu.Lock()
@@ -193,6 +200,10 @@ func (r *roomHub) join(ctx context.Context, batch []*request) {
 		switch {
 		case err == nil:
 			r.view.saw(caller.Epoch, joined.Mark())
+			if joined.WasEmpty {
+				r.stir()
+				r.hub.mark(r.name)
+			}
 			for i, q := range batch {
 				a := answer{err: room.ErrFull}
 				if i < joined.Granted {

@@ -2,12 +2,16 @@ package hub
 
 import (
 	"container/heap"
+	"sync/atomic"
 	"time"
 )
 
 // deadlines are the sessions that wait for a moment, the earliest first. A session
 // stands in it once at most; it knows where.
-type deadlines struct{ list []*Session }
+type deadlines struct {
+	list []*Session
+	next atomic.Int64 // the earliest moment, for who holds no lock; 0: none
+}
 
 // set gives a session another moment, on the node's clock; 0 takes it out.
 func (d *deadlines) set(s *Session, at time.Duration) {
@@ -22,6 +26,11 @@ func (d *deadlines) set(s *Session, at time.Duration) {
 		s.at = at
 		heap.Push(d, s)
 	}
+	next := time.Duration(0)
+	if len(d.list) > 0 {
+		next = d.list[0].at
+	}
+	d.next.Store(int64(next))
 }
 
 // first is the earliest session that is due at now, or nil.

@@ -14,6 +14,13 @@
 // between nodes that could be lost, and somebody admitted before this node
 // knew him is found too.
 //
+// Both rest where nothing happens. Once a second the directory brings the pulse of
+// each room, which changes with everything in it: while it is the same, the last read
+// is as good as one of now, and positions are told out of it. Turns are looked for
+// until 5 s after the last one, and again when the room is marked by who admits from
+// it, when a read finds somebody gone, or when a session's own moment comes. A mark
+// that is lost costs a second.
+//
 // Joins and returns are collected for a millisecond and go to the line in
 // batches, each batch on a lane, so that a lost reply costs nobody a place and
 // gives nobody two.
@@ -32,10 +39,12 @@
 //
 // # Goroutines
 //
-// Per room two run while the room exists: positions and turns. They are started with
-// the room's first visitor, stopped by the end of Run's context or the room's
-// deletion, and Run waits for them. Joins and returns are taken to the line by one
-// goroutine each, which ends when none is left. There is none per session.
+// Two run as long as Run: its own, which starts what is due ten times a second, and
+// the one that follows marks. A tick runs in a goroutine of its own, one of
+// a kind per room at a time, so a room has none between its ticks. Joins and returns
+// are taken to the line by one goroutine each, which ends when none is left. All end
+// with Run's context or the room's deletion, and Run waits for them. There is none per
+// session.
 //
 // # Locks
 //
@@ -50,7 +59,7 @@
 // view.reading is no lock of fields: whoever holds it reads the line, one after
 // another, and waits for it no longer than a read may take.
 //
-// joins.mu and Hub.loadMu are taken alone. A sink is called with its session's mu
+// joins.mu, busy.mu and Hub.loadMu are taken alone. A sink is called with its session's mu
 // held, or its roster's, so it must not block and must not call back.
 //
 // One hand-over breaks the nesting: attach finds or makes the session under

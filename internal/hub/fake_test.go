@@ -2,23 +2,18 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
-	"waitroom/internal/directory"
 	"waitroom/internal/room"
-	"waitroom/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,6 +49,13 @@ type fakeLine struct {
 	denied error                         // of the next joins
 	slow   time.Duration                 // of the replies of leave
 	hangs  time.Duration                 // every read takes so long and fails
+
+	revised   room.Conf // the conf as of rev
+	rev       int64
+	marks     []room.Name
+	lastAdmit time.Time
+	unmarked  bool // the admitter's marks are lost
+	life      room.Life
 
 	nameless int // writing calls that did not say of whom
 
@@ -127,6 +129,84 @@ func (f *fakeLine) Rooms(context.Context) ([]room.Name, error) {
 	return append([]room.Name{show}, f.others...), nil
 }
 
+// Pulses changes with everything that a real line counts.
+func (f *fakeLine) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse, []error) {
+	pulses, errs := make([]room.Pulse, len(names)), make([]error, len(names))
+	if f.hang(ctx) {
+		for i := range errs {
+			errs[i] = errNet
+		}
+		return pulses, errs
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range names {
+		pulses[i], errs[i] = f.pulse(), f.call("pulse")
+	}
+	return pulses, errs
+}
+
+// hang takes its time, as long as a caller waits for it; false: the line answers.
+func (f *fakeLine) hang(ctx context.Context) bool {
+	f.mu.Lock()
+	hangs := f.hangs
+	f.mu.Unlock()
+	if hangs > 0 {
+		select {
+		case <-time.After(hangs):
+		case <-ctx.Done():
+		}
+	}
+	return hangs > 0
+}
+
+func (f *fakeLine) pulse() (p room.Pulse) {
+	if !f.listed {
+		return p
+	}
+	if f.conf != f.revised {
+		f.revised = f.conf
+		f.rev++
+	}
+	for _, b := range f.gone {
+		p.Stats.Left += int64(bits.OnesCount8(b))
+	}
+	p.Stats.Joined, p.Stats.Admitted, p.Rev = int64(f.seq), f.admitted, f.rev
+	p.Stats.Claimed, p.Stats.Missed = int64(len(f.active)), int64(len(f.pending))
+	p.Restored = int64(len(f.queue))
+	return p
+}
+
+func (f *fakeLine) Shards(_ context.Context, names []room.Name) [][]room.Name {
+	if len(names) == 0 {
+		return nil
+	}
+	return [][]room.Name{names}
+}
+
+func (f *fakeLine) MarkBusy(_ context.Context, names ...room.Name) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.call("mark"); err != nil {
+		return err
+	}
+	f.marks = append(f.marks, names...)
+	return nil
+}
+
+func (f *fakeLine) Busy(_ context.Context, since string) (names []room.Name, next string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.call("busy"); err != nil {
+		return nil, since, err
+	}
+	if since != "" {
+		n, _ := strconv.Atoi(since)
+		names = slices.Clone(f.marks[n:])
+	}
+	return names, strconv.Itoa(len(f.marks)), nil
+}
+
 func (f *fakeLine) Deleted(context.Context, room.Name) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +232,7 @@ func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane roo
 		l.reply.Repeated = true
 		return l.reply, f.lost()
 	}
-	j := room.Joined{First: f.seq + 1, Granted: len(ids)}
+	j := room.Joined{First: f.seq + 1, Granted: len(ids), WasEmpty: len(f.queue) == 0}
 	for _, id := range ids {
 		f.seq++
 		f.queue = append(f.queue, room.Place{Visitor: id, Number: f.seq})
@@ -281,6 +361,10 @@ func (f *fakeLine) setGone(n room.Number) {
 func (f *fakeLine) admit(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if time.Since(f.lastAdmit) > 2*time.Second && !f.unmarked {
+		f.marks = append(f.marks, show) // the room was quiet
+	}
+	f.lastAdmit = time.Now()
 	for range min(n, len(f.queue)) {
 		p := f.queue[0]
 		f.remove(p)
@@ -304,12 +388,8 @@ func (f *fakeLine) window(from int64, most int) []byte {
 	return slices.Clone(w[:min(len(w), most)])
 }
 
-func (f *fakeLine) Snapshot(_ context.Context, _ room.Name, from int64) (room.Snapshot, error) {
-	f.mu.Lock()
-	hangs := f.hangs
-	f.mu.Unlock()
-	if hangs > 0 {
-		time.Sleep(hangs)
+func (f *fakeLine) Snapshot(ctx context.Context, _ room.Name, from int64) (room.Snapshot, error) {
+	if f.hang(ctx) {
 		return room.Snapshot{}, errNet
 	}
 	f.mu.Lock()
@@ -326,7 +406,7 @@ func (f *fakeLine) Snapshot(_ context.Context, _ room.Name, from int64) (room.Sn
 		f.ranks[p.Number] = room.Position(i + 1)
 	}
 	return room.Snapshot{Conf: f.conf, Now: time.Now(), Seq: f.seq, Head: f.head(), Waiting: int64(len(f.queue)),
-		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from}, nil
+		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from, Life: f.life}, nil
 }
 
 func (f *fakeLine) Turn(_ context.Context, _ room.Name, _ int64) (room.Turn, error) {
@@ -365,128 +445,6 @@ func (f *fakeLine) count(call string) int {
 	return f.calls[call]
 }
 
-// fakeSigner signs nothing; what it says can be read.
-type fakeSigner struct{}
-
-func (fakeSigner) Place(_ room.Name, e room.Epoch, p room.Place) (string, error) {
-	return fmt.Sprintf("%s %s %d", e, p.Visitor, p.Number), nil
-}
-
-func (fakeSigner) Pass(a room.Admission, until time.Time) (string, error) {
-	return fmt.Sprintf("%s until %d", a, until.UnixMilli()), nil
-}
-
-// message is any message of the server.
-type message struct {
-	Type     wire.Type
-	Place    string
-	Number   room.Number
-	Position room.Position
-	Waiting  int64
-	ETA      *wire.ETA
-	ClaimMS  int64 `json:"claim_ms"`
-	Pass     string
-	State    room.Shown
-	Notice   string
-	Code     wire.Code
-	BeatMS   int64 `json:"beat_ms"`
-
-	At     time.Time `json:"-"`
-	Closed int       `json:"-"` // a close code
-}
-
-// fakeSink keeps what it hears.
-type fakeSink struct {
-	line *fakeLine
-	busy bool // guarded by mu
-
-	mu    sync.Mutex
-	heard []message
-	wrong []string // positions that are not the rank of the last read
-}
-
-func (s *fakeSink) keep(text []byte) message {
-	var m message
-	if err := json.Unmarshal(text, &m); err != nil {
-		panic(err)
-	}
-	m.At = time.Now()
-	s.heard = append(s.heard, m)
-	return m
-}
-
-func (s *fakeSink) TrySend(text []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.busy {
-		return false
-	}
-	m := s.keep(text)
-	if m.Type == wire.Position && s.line != nil {
-		s.line.mu.Lock()
-		want := s.line.ranks[s.number()]
-		s.line.mu.Unlock()
-		if m.Position != want {
-			s.wrong = append(s.wrong, fmt.Sprintf("number %d: got position %d, want %d", s.number(), m.Position, want))
-		}
-	}
-	return true
-}
-
-// number is the last one given. The caller holds mu.
-func (s *fakeSink) number() (n room.Number) {
-	for _, m := range s.heard {
-		if m.Type == wire.Joined {
-			n = m.Number
-		}
-	}
-	return n
-}
-
-func (s *fakeSink) Send(texts ...[]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, text := range texts {
-		s.keep(text)
-	}
-}
-
-func (s *fakeSink) Close(code wire.Code) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.heard = append(s.heard, message{Closed: wire.Codes[code].Close, At: time.Now()})
-}
-
-// take returns what was heard since the last take.
-func (s *fakeSink) take() []message {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := s.heard
-	s.heard = nil
-	if n := slices.IndexFunc(h, func(m message) bool { return m.Type == wire.Joined }); n >= 0 {
-		s.heard = h[n : n+1 : n+1] // number is asked again later
-		h = slices.Delete(slices.Clone(h), n, n+1)
-	}
-	return h
-}
-
-// types are the types of messages, closes as "close <code>".
-func types(heard []message) (ts []string) {
-	for _, m := range heard {
-		switch {
-		case m.Closed != 0:
-			ts = append(ts, fmt.Sprintf("close %d", m.Closed))
-		case m.Type == wire.Error:
-			ts = append(ts, "error "+string(m.Code))
-		case m.Type == wire.Room:
-			ts = append(ts, "room "+string(m.State))
-		default:
-			ts = append(ts, string(m.Type))
-		}
-	}
-	return ts
-}
-
 // EventRevs and Event make the fake a line that a directory can follow.
 func (f *fakeLine) EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error) {
 	return nil, nil
@@ -494,78 +452,4 @@ func (f *fakeLine) EventRevs(context.Context, []room.Name) (map[room.Name]room.E
 
 func (f *fakeLine) Event(context.Context, room.Name) (room.Event, error) {
 	return room.Event{}, room.ErrUnknown
-}
-
-// bench is a node over a fake line, in a bubble of fake time.
-type bench struct {
-	*testing.T
-	line *fakeLine
-	hub  *Hub
-	logs *observer.ObservedLogs
-	end  func() // ends the node and waits for it
-}
-
-// inBubble runs a story in fake time. At its end every goroutine must have ended.
-func inBubble(t *testing.T, story func(*bench)) {
-	t.Helper()
-	inBubbleWith(t, Config{}, story)
-}
-
-func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		core, logs := observer.New(zap.InfoLevel)
-		b := &bench{T: t, line: newFakeLine(), logs: logs}
-		rooms := directory.New(b.line, zap.NewNop())
-		b.hub = New(conf, "node", b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
-		ctx, cancel := context.WithCancel(t.Context())
-		var loops sync.WaitGroup // end with cancel below
-		loops.Go(func() { _ = b.hub.Run(ctx) })
-		synctest.Wait()
-		loops.Go(func() { _ = rooms.Run(ctx) })
-		<-rooms.Contact()
-		b.end = func() { cancel(); loops.Wait() }
-		story(b)
-		if b.line.nameless > 0 {
-			t.Errorf("got %d writing calls without the process that makes them", b.line.nameless)
-		}
-		b.end()
-	})
-}
-
-// pass lets time pass, and whatever is due then happen.
-func (b *bench) pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
-// join brings n new visitors at once and returns them in order of number.
-func (b *bench) join(n int) ([]*Session, []*fakeSink) {
-	b.Helper()
-	sessions, sinks := make([]*Session, n), make([]*fakeSink, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		sinks[i] = &fakeSink{line: b.line}
-		wg.Go(func() {
-			v, err := b.hub.Join(b.Context(), show, sinks[i])
-			if err != nil {
-				b.Errorf("join: %v", err)
-			}
-			sessions[i] = v
-		})
-	}
-	wg.Wait()
-	if b.Failed() {
-		b.FailNow()
-	}
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int { return int(sessions[i].place.Number - sessions[j].place.Number) })
-	vs, ss := make([]*Session, n), make([]*fakeSink, n)
-	for to, from := range order {
-		vs[to], ss[to] = sessions[from], sinks[from]
-	}
-	return vs, ss
 }

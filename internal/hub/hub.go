@@ -71,23 +71,30 @@ type (
 		Turn(ctx context.Context, name room.Name, from int64) (room.Turn, error)
 		Stands(context.Context, room.Name, []room.Place) ([]room.Stand, error)
 	}
+	// Marks tell which rooms move again after nothing did for a while. Busy returns those
+	// marked since a cursor, "" being now, and the next one.
+	marks interface {
+		MarkBusy(context.Context, ...room.Name) error
+		Busy(ctx context.Context, since string) (names []room.Name, next string, err error)
+	}
 	// Line is all of it.
 	Line interface {
 		writes
 		reads
+		marks
 	}
 )
 
 // Rooms knows which rooms there are; directory.Directory is one. Lookup may look,
 // and its errors are those of room; Has and Deleted answer out of memory. Shown says
-// that a good place of a room was shown. Follow's function hears once a second what
-// was read of the registry.
+// that a good place of a room was shown. Follow's functions hear once a second what
+// was read of the registry, and each listed room's pulse with when its read began.
 type Rooms interface {
 	Lookup(context.Context, room.Name) error
 	Has(room.Name) bool
 	Deleted(room.Name) bool
 	Shown(room.Name)
-	Follow(func(names []room.Name, err error))
+	Follow(registry func(names []room.Name, err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error))
 }
 
 // Signer signs what visitors keep; token.Keyring is one.
@@ -124,6 +131,8 @@ type Hub struct {
 	loadMu    sync.Mutex // taken alone
 	sinceLoad cadence.Load
 
+	busy busy // marks to send
+
 	ctx context.Context // of every room's goroutines; ends with Run
 	end context.CancelFunc
 
@@ -146,24 +155,33 @@ func New(conf Config, process string, line Line, rooms Rooms, signer Signer, sho
 		Down: "the line answers what it never should: look at the error and at the settings of Redis"})
 	h.ctx, h.end = context.WithCancel(context.Background())
 	h.metrics = newMetrics(reg, h.Signs)
-	rooms.Follow(h.registry)
+	rooms.Follow(h.registry, h.pulsed)
 	return h
 }
 
-// Run decides once a second how often positions are told, and gives back what nobody
-// heard of. It returns once ctx has
+// Run has the ticks of all rooms run, decides once a second how often positions are
+// told, and gives back what nobody heard of. It returns once ctx has
 // ended and every goroutine with it; visitors are let in until then, from New on.
 func (h *Hub) Run(ctx context.Context) error {
-	tick := time.NewTicker(PositionTick)
+	var marks sync.WaitGroup // ends with ctx
+	marks.Go(func() { h.followMarks(ctx) })
+	tick := time.NewTicker(TurnTick)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for second := h.now(); ctx.Err() == nil; {
 		select {
 		case <-tick.C:
+		case <-ctx.Done():
+			continue
+		}
+		now := h.now()
+		h.drive(now)
+		if now-second >= PositionTick-TurnTick/2 {
+			second = now
 			h.replan()
 			h.giveBack()
-		case <-ctx.Done():
 		}
 	}
+	marks.Wait()
 	h.mu.Lock()
 	h.ended = true
 	h.mu.Unlock()
@@ -215,7 +233,7 @@ func (h *Hub) replan() {
 	load := h.sinceLoad
 	h.sinceLoad = cadence.Load{}
 	h.loadMu.Unlock()
-	if load.Visitors == 0 && h.busy() {
+	if load.Visitors == 0 && h.watched() {
 		return
 	}
 	load.Tick = PositionTick
@@ -231,21 +249,6 @@ func (h *Hub) replan() {
 	say("positions are told at another cadence", zap.Int("step", plan.Step), zap.Bool("far_visitors_less_often", plan.Spares),
 		zap.Duration("longest_silence", plan.Beat), zap.Bool("newcomers_refused", plan.Refuse),
 		zap.Int("visitors", load.Visitors), zap.Duration("work_of_the_last_second", load.Work))
-}
-
-// busy reports that somebody is here.
-func (h *Hub) busy() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, r := range h.rooms {
-		r.roster.mu.Lock()
-		people := r.roster.people
-		r.roster.mu.Unlock()
-		if people > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // registry ends the rooms that a tombstone says are deleted. One that is merely listed
@@ -302,9 +305,6 @@ func (h *Hub) open(name room.Name) (*roomHub, error) {
 	r := newRoomHub(h, name)
 	h.rooms[name] = r
 	r.ctx, r.stop = context.WithCancel(h.ctx)
-	// They end with Run's context or with end; Run waits.
-	h.wg.Go(func() { r.each(r.ctx, PositionTick, r.tellPositions) })
-	h.wg.Go(func() { r.each(r.ctx, TurnTick, r.tellTurns) })
 	return r, nil
 }
 

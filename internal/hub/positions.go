@@ -58,7 +58,7 @@ type sender struct {
 	now   uint32        // on the node's clock, read once per stride
 }
 
-// positionTick is owned by the goroutine of the position ticks; what is in it is
+// positionTick is owned by the position tick that is under way; what is in it is
 // reused, so that a tick allocates nothing.
 type positionTick struct {
 	number uint32 // of ticks, for who speaks at which
@@ -71,7 +71,7 @@ type positionTick struct {
 // tellPositions is one position tick.
 func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	t := &r.positions
-	s, err := r.read(ctx)
+	s, err := r.look(ctx, start)
 	began := time.Now() // a line that hangs must not look like a crowd too large
 	r.release()
 	if ctx.Err() != nil {
@@ -80,7 +80,6 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	n := news{exact: err == nil && !r.view.isLost(), hub: r.hub}
 	switch {
 	case n.exact:
-		r.view.succeeded(start)
 	case err == nil || errors.Is(err, room.ErrRecovering) || errors.Is(err, room.ErrUnknown):
 		r.view.trouble(room.ShownRecovering)
 		t.flow.reset()
@@ -94,6 +93,9 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	}
 	t.compile(&r.roster, s, n.exact)
 	r.bringBack()
+	if r.roster.suspicious() {
+		r.stir()
+	}
 	shown, plan := r.view.told(), r.hub.plan()
 	n.rev, n.room, n.beat = shown.rev, shown.frame(start, plan.Beat), int32(plan.Beat.Milliseconds())
 	t.number++
@@ -110,6 +112,25 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 		r.hub.load(work+c.work, len(t.plan), c.told)
 	}
 	clear(t.plan) // no session is kept alive by a plan
+}
+
+// look is the line as of now. A room that moves, or in which somebody waits for a read,
+// is read; any other is told out of memory where its pulse says that nothing changed,
+// and where the pulses fail, so would the read.
+func (r *roomHub) look(ctx context.Context, start time.Time) (room.Snapshot, error) {
+	if !r.moving(r.hub.now()) && !r.joins.holds() {
+		if s, ok := r.view.remembered(start); ok {
+			return s, nil
+		}
+		if err := r.view.dark(); err != nil {
+			return room.Snapshot{}, err
+		}
+	}
+	s, err := r.read(ctx)
+	if err == nil {
+		r.view.succeeded(start)
+	}
+	return s, err
 }
 
 // compile plans who is told what, in order of number, then those who do not wait.

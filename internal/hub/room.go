@@ -23,36 +23,19 @@ type roomHub struct {
 	joins     joins
 	positions positionTick
 	turns     turnTick
-	bringing  atomic.Bool // a pass of bringBack is under way
-	giving    atomic.Bool // a call of giveBack is under way
+	awake     atomic.Bool  // somebody is here; written with the roster's mu held
+	next      atomic.Int64 // when positions are told next, on the node's clock
+	until     atomic.Int64 // until when turns are looked for, on the node's clock
+	telling   atomic.Bool  // a position tick is under way
+	turning   atomic.Bool  // a turn tick is under way
+	bringing  atomic.Bool  // a pass of bringBack is under way
+	giving    atomic.Bool  // a call of giveBack is under way
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
 	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.process, hub.line, hub.failed)}
 	r.joins.lane.Name = hub.lane()
 	return r
-}
-
-// each runs one tick after another while somebody is here, the next a period
-// after the start of the one before.
-func (r *roomHub) each(ctx context.Context, period time.Duration, tick func(context.Context, time.Time)) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-r.roster.awake():
-		case <-ctx.Done():
-			return
-		}
-		start := time.Now()
-		tick(ctx, start)
-		timer.Reset(period - time.Since(start))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // enter and exit count who keeps the ticks awake. A room that nobody watched was
@@ -65,8 +48,11 @@ func (r *roomHub) enter() error {
 	}
 	r.roster.people++
 	if r.roster.people == 1 {
+		r.view.rest() // a tick may have been under way when the last one left
 		r.view.succeeded(time.Now())
-		close(r.roster.someone)
+		r.stir()
+		r.next.Store(0)
+		r.awake.Store(true)
 	}
 	return nil
 }
@@ -76,8 +62,8 @@ func (r *roomHub) exit() {
 	defer r.roster.mu.Unlock()
 	r.roster.people--
 	if r.roster.people == 0 {
-		r.roster.someone = make(chan struct{})
-		r.view.forget()
+		r.awake.Store(false)
+		r.view.rest()
 	}
 }
 

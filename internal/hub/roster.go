@@ -19,9 +19,8 @@ type item struct {
 // what is due next.
 type roster struct {
 	mu       sync.Mutex
-	people   int           // sessions, and joins under way
-	someone  chan struct{} // closed while people > 0: the ticks rest otherwise
-	closed   bool          // the room is gone
+	people   int  // sessions, and joins under way
+	closed   bool // the room is gone
 	sessions map[room.VisitorID]*Session
 	waiting  []item     // in order of number
 	fresh    []item     // waiting, arrived since the last merge, in any order
@@ -33,14 +32,7 @@ type roster struct {
 }
 
 func newRoster() roster {
-	return roster{someone: make(chan struct{}), sessions: map[room.VisitorID]*Session{}}
-}
-
-// awake is closed while somebody is here.
-func (r *roster) awake() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.someone
+	return roster{sessions: map[room.VisitorID]*Session{}}
 }
 
 // moved puts a session on the list of its standing, and its deadline in the heap;
@@ -114,6 +106,13 @@ func (r *roster) merge() {
 	copy(r.waiting, r.fresh[:j+1])
 	clear(r.fresh)
 	r.fresh = r.fresh[:0]
+}
+
+// suspicious reports that the position tick found somebody gone.
+func (r *roster) suspicious() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.suspects) > 0
 }
 
 // dismiss takes out every session that ends with an older line of the room: those

@@ -297,6 +297,7 @@ func (s *Session) Claim(ctx context.Context) error {
 		if s.early() {
 			return nil
 		}
+		s.room.stir() // so that the next one is answered here
 	}
 	stale, err := s.claim(ctx, everyone)
 	if stale { // its answer was under way while the turn was told: a second one is younger

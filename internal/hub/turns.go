@@ -9,11 +9,11 @@ import (
 	"waitroom/internal/room"
 )
 
-// turnTick is owned by the goroutine of the turn ticks, but for good; what is in it
+// turnTick is owned by the turn tick that is under way, but for good; what is in it
 // is reused.
 type turnTick struct {
 	good   atomic.Int64 // when the last good one began, on the node's clock
-	from   int64        // byte of the last head: the next read begins there
+	head   room.Number  // the last one: the next read begins there
 	look   []*Session
 	lapsed []*Session
 	places []room.Place
@@ -29,12 +29,15 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		return // the position tick or a batch reads the room first
 	}
 	by, began := r.view.caller(), r.hub.now()
-	turn, err := r.hub.line.Turn(ctx, r.name, t.from)
+	turn, err := r.hub.line.Turn(ctx, r.name, int64(t.head>>3))
 	r.hub.failed(ctx, "turn", err)
 	if err != nil {
 		return
 	}
-	t.from = int64(turn.Head >> 3)
+	if turn.Head != t.head {
+		t.head = turn.Head
+		r.stir() // somebody left the line in front
+	}
 	// A line that lost writes knows less than this node, and admits all the same for
 	// an admitter that saw no more. So whoever is at or below its last number is looked
 	// up as ever; those above it are told nothing.
@@ -47,6 +50,9 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		clear(t.look)
 		clear(t.lapsed)
 	}()
+	if len(t.look) > 0 && told > 0 {
+		r.stir()
+	}
 	if len(t.look) == 0 {
 		t.good.Store(int64(began))
 		return
@@ -68,6 +74,9 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		// moments; the next tick asks again. Of who was told so before: the line has
 		// lost it. Who is not known to it stays, and is
 		// brought back.
+		if stands[i].Standing == room.Waiting {
+			r.view.doubt()
+		}
 		switch {
 		case s.epoch != by.Epoch:
 		case stands[i].Standing == room.Unseen:

@@ -17,6 +17,7 @@ type view struct {
 	// Set once.
 	name    room.Name
 	process string // goes with every writing call
+	spread  time.Duration
 	line    reads
 	failed  func(ctx context.Context, call string, err error)
 	// reading is held by whoever reads: a read that began before another must not
@@ -34,13 +35,15 @@ type view struct {
 	began time.Time // start of the last read that was answered
 	shown shown
 
+	memory memory
+
 	framed    []byte // the last frame of frame; nil: none yet
 	frameRev  uint32
 	frameBeat time.Duration
 }
 
 func newView(name room.Name, process string, line reads, failed func(context.Context, string, error)) view {
-	return view{name: name, process: process, line: line, failed: failed, reading: make(chan struct{}, 1)}
+	return view{name: name, process: process, spread: spreadOf(name), line: line, failed: failed, reading: make(chan struct{}, 1)}
 }
 
 // shown is what everybody in the room is told about it, and its revision.
@@ -89,17 +92,19 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 	began := time.Now()
 	v.mu.Lock()
 	mark, from := v.mark, v.from // before the read: numbers given meanwhile are above its seq
+	pulse, pulsed := v.memory.before()
 	v.mu.Unlock()
 	s, err = v.line.Snapshot(ctx, v.name, from)
 	v.failed(ctx, "snapshot", err)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.memory.sound = false
 	if err != nil {
 		if errors.Is(err, room.ErrUnknown) {
-			v.forget()
+			v.known = false
 		}
 		return s, false, err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.began = began
 	old := v.epoch
 	if old != s.Conf.Epoch {
@@ -112,12 +117,27 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 		return s, anew, room.ErrRecovering
 	}
 	v.mark = max(v.mark, s.Seq)
-	now := shown{state: s.Conf.Shown(s.Waiting, s.Now), notice: s.Conf.Notice, opensAt: s.Conf.OpensAt}
+	m := &v.memory
+	m.snapshot, m.at, m.sound, m.pulse, m.pulsed = s, began, true, pulse, pulsed
+	now := shown{state: v.stateOf(s), notice: s.Conf.Notice, opensAt: s.Conf.OpensAt}
 	if !now.opensAt.IsZero() {
 		now.opens = time.Now().Add(now.opensAt.Sub(s.Now))
 	}
 	v.show(now)
 	return s, anew, nil
+}
+
+// recovers reports that the line waits for those whom it lost to come back.
+func recovers(s room.Snapshot) bool { return s.Life.Asking || s.Now.Before(s.Life.HoldUntil) }
+
+// stateOf is what is shown of a read. That the line recovers is what everybody is told;
+// closed and sold out it is all the same.
+func (v *view) stateOf(s room.Snapshot) room.Shown {
+	state := s.Conf.Shown(s.Waiting, s.Now)
+	if recovers(s) && state != room.ShownClosed && state != room.ShownSoldOut {
+		return room.ShownRecovering
+	}
+	return state
 }
 
 // show changes what is told about the room; the position tick tells it. The caller
@@ -189,6 +209,13 @@ func (v *view) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.known = false
+}
+
+// rest forgets what was read while somebody was here: it is not followed any more.
+func (v *view) rest() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.known, v.memory = false, memory{}
 }
 
 func (v *view) isKnown() bool {

@@ -27,6 +27,8 @@ type Line interface {
 	hub.Line
 	Rooms(context.Context) ([]room.Name, error)
 	Deleted(context.Context, room.Name) (bool, error)
+	Pulses(context.Context, []room.Name) ([]room.Pulse, []error)
+	Shards(context.Context, []room.Name) [][]room.Name
 	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
 	Event(context.Context, room.Name) (room.Event, error)
 	Sign(context.Context, room.Sign) error
