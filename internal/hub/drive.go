@@ -42,9 +42,10 @@ func (h *Hub) drive(now time.Duration) {
 	}
 }
 
-// positionsDue reports that a second is over, within half of what two looks are apart.
+// positionsDue reports that a second is over, within half of what two looks are apart;
+// or that it is time to say that the line is away.
 func (r *roomHub) positionsDue(now time.Duration) bool {
-	return time.Duration(r.next.Load()) <= now+TurnTick/2
+	return time.Duration(r.next.Load()) <= now+TurnTick/2 || r.view.overdue(time.Now())
 }
 
 // nextPositions keeps the phase of the room's ticks: it spreads rooms over the second.

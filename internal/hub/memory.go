@@ -79,6 +79,13 @@ func (v *view) dark() error {
 	return v.memory.trouble
 }
 
+// overdue reports that visitors have to be told that the line is away, and were not.
+func (v *view) overdue(now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return now.Sub(v.good) >= stalledAfter && v.shown.state != room.ShownStalled && v.shown.state != room.ShownRecovering
+}
+
 // spreadOf is the part of rereadSpread that belongs to a room.
 func spreadOf(name room.Name) time.Duration {
 	h := fnv.New32a()

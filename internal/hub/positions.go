@@ -83,7 +83,7 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	case err == nil || errors.Is(err, room.ErrRecovering) || errors.Is(err, room.ErrUnknown):
 		r.view.trouble(room.ShownRecovering)
 		t.flow.reset()
-	case r.view.stale(start) > stalledAfter:
+	case r.view.stale(began) >= stalledAfter:
 		r.view.trouble(room.ShownStalled)
 		t.flow.reset()
 	}
@@ -125,6 +125,12 @@ func (r *roomHub) look(ctx context.Context, start time.Time) (room.Snapshot, err
 		if err := r.view.dark(); err != nil {
 			return room.Snapshot{}, err
 		}
+	}
+	// Visitors are told in time that the line is away, whatever hangs.
+	if left := stalledAfter - r.view.stale(start); left > 0 && left < readLimit {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
 	}
 	s, err := r.read(ctx)
 	if err == nil {

@@ -217,6 +217,45 @@ func (s *slowMarks) MarkBusy(ctx context.Context, names ...room.Name) error {
 	return s.fakeLine.MarkBusy(ctx, names...)
 }
 
+// That the line is away is told 2.5 s after the last good read, in a room that rests
+// and in one that moves, whether calls hang or fail.
+func TestStalledIsToldInTime(t *testing.T) {
+	for _, rest := range []time.Duration{3 * PositionTick, 4 * moves} {
+		for _, hangs := range []bool{false, true} {
+			for phase := range 5 {
+				inBubble(t, func(b *bench) {
+					_, sinks := b.join(3)
+					b.pass(rest + time.Duration(phase)*230*time.Millisecond)
+					sinks[1].take()
+					good := b.hub.Signs()[0].StaleMS
+					last := time.Now().Add(-time.Duration(good) * time.Millisecond)
+					b.line.set(func() {
+						if hangs {
+							b.line.hangs = time.Minute
+						} else {
+							b.line.away = true
+						}
+					})
+					b.pass(5 * time.Second)
+					heard := sinks[1].take()
+					at := slices.IndexFunc(heard, func(m message) bool { return m.State == room.ShownStalled })
+					if at < 0 {
+						b.Fatalf("after %s, hangs %t: got %v, want stalled", rest, hangs, types(heard))
+					}
+					if took := heard[at].At.Sub(last); took < stalledAfter || took > stalledAfter+2*TurnTick {
+						b.Errorf("after %s, hangs %t: told after %s, want %s", rest, hangs, took, stalledAfter)
+					}
+					b.line.set(func() { b.line.hangs, b.line.away = 0, false })
+					b.pass(3 * time.Second)
+					if got := types(sinks[1].take()); !slices.Contains(got, "room open") {
+						b.Errorf("after %s, hangs %t: got %v once it is back, want open", rest, hangs, got)
+					}
+				})
+			}
+		}
+	}
+}
+
 // A room that rests opens at its time, and a change in it is shown within a second.
 func TestWhatChangesWhileARoomRests(t *testing.T) {
 	inBubble(t, func(b *bench) {
