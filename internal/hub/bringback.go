@@ -27,6 +27,25 @@ func (r *roomHub) bringBack() {
 	}
 }
 
+// report tells the line what this node heard from it: it asks for that after a loss, and
+// a line that knows less than this node has not noticed its loss yet. The position tick
+// calls it; one call at a time.
+func (r *roomHub) report() {
+	if r.reporting.CompareAndSwap(false, true) {
+		r.hub.spawn(func() {
+			defer r.reporting.Store(false)
+			ctx, cancel := context.WithTimeout(r.ctx, readLimit)
+			defer cancel()
+			by := r.view.caller()
+			last, _, err := r.hub.line.Report(ctx, r.name, by)
+			r.hub.failed(ctx, "report", err)
+			if err == nil {
+				r.view.saw(by.Epoch, last)
+			}
+		})
+	}
+}
+
 // bringAll is one pass. What the line does not answer ends it: the next second is the
 // next try.
 func (r *roomHub) bringAll(ctx context.Context) {

@@ -56,6 +56,7 @@ type fakeLine struct {
 	lastAdmit time.Time
 	unmarked  bool // the admitter's marks are lost
 	life      room.Life
+	reported  []room.Number // marks
 
 	nameless int // writing calls that did not say of whom
 
@@ -296,6 +297,16 @@ func (f *fakeLine) Rejoin(_ context.Context, _ room.Name, by room.Caller, places
 		}
 	}
 	return f.stands(places), f.lost()
+}
+
+func (f *fakeLine) Report(_ context.Context, _ room.Name, by room.Caller) (room.Number, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := errors.Join(f.call("report"), f.guard(by)); err != nil {
+		return 0, false, err
+	}
+	f.reported = append(f.reported, by.Mark)
+	return f.seq, f.life.Asking, f.lost()
 }
 
 func (f *fakeLine) stands(places []room.Place) (s []room.Stand) {

@@ -216,3 +216,34 @@ func TestAPlaceOfARoomNeverListed(t *testing.T) {
 		}
 	})
 }
+
+// A line that asks what its processes heard of it gets this node's mark within a second,
+// from a room at rest as well; a line that has not noticed its loss is told.
+func TestTheMarkIsReported(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.join(7)
+		b.pass(4 * moves)
+		if got := b.line.count("report"); got > 0 {
+			b.Errorf("got %d reports that nobody asked for", got)
+		}
+		b.line.set(func() { b.line.life.Asking = true; b.line.conf.Rev++ })
+		b.pass(PositionTick + TurnTick)
+		if got := b.line.reported; !slices.Equal(got, []room.Number{7}) {
+			b.Errorf("got marks %v, want 7 once", got)
+		}
+		b.line.set(func() { b.line.life.Asking = false })
+		b.pass(4 * PositionTick)
+		if got := len(b.line.reported); got > 2 {
+			b.Errorf("got %d reports, want none once nobody asks", got)
+		}
+	})
+	inBubble(t, func(b *bench) {
+		b.join(7)
+		b.pass(4 * moves)
+		b.line.set(func() { b.line.seq, b.line.queue, b.line.fences = 3, b.line.queue[:3:3], true })
+		b.pass(2 * PositionTick)
+		if got := b.line.numbers(); len(got) != 7 {
+			b.Errorf("got %v waiting, want the four that were lost among them", got)
+		}
+	})
+}

@@ -72,6 +72,9 @@ type positionTick struct {
 func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	t := &r.positions
 	s, err := r.look(ctx, start)
+	if s.Life.Asking || errors.Is(err, room.ErrRecovering) && s.Conf.Epoch != "" {
+		r.report()
+	}
 	began := time.Now() // a line that hangs must not look like a crowd too large
 	r.release()
 	if ctx.Err() != nil {

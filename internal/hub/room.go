@@ -30,6 +30,7 @@ type roomHub struct {
 	turning   atomic.Bool  // a turn tick is under way
 	bringing  atomic.Bool  // a pass of bringBack is under way
 	giving    atomic.Bool  // a call of giveBack is under way
+	reporting atomic.Bool  // a call of report is under way
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
