@@ -2,7 +2,10 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"go.uber.org/zap"
 
 	"waitroom/internal/room"
 )
@@ -38,12 +41,36 @@ func (r *roomHub) report() {
 			defer cancel()
 			by := r.view.caller()
 			last, _, err := r.hub.line.Report(ctx, r.name, by)
+			if saved, ahead := r.view.remembers(); saved.Conf != nil && saved.Epoch() == by.Epoch &&
+				(ahead || errors.Is(err, room.ErrRecovering) || errors.Is(err, room.ErrUnknown)) {
+				err = r.recreate(ctx, by, saved, ahead)
+			}
 			r.hub.failed(ctx, "report", err)
 			if err == nil {
 				r.view.saw(by.Epoch, last)
 			}
 		})
 	}
+}
+
+// recreate brings the line back as this node remembers it: Redis lost it whole, or a
+// later act of an operator. A room that was ended for good stays so; the registry says
+// that.
+func (r *roomHub) recreate(ctx context.Context, by room.Caller, saved room.Saved, ahead bool) error {
+	err := r.hub.line.Recreate(ctx, r.name, by, saved)
+	if errors.Is(err, room.ErrDeleted) {
+		return nil
+	}
+	if err == nil {
+		say := "the line was lost whole and is brought back as this node remembers it"
+		if ahead {
+			say = "the line lost an operator's act, which is brought back as this node remembers it"
+		}
+		r.hub.log.Warn(say, zap.String("room", string(r.name)), zap.String("epoch", string(by.Epoch)),
+			zap.Int64("mark", int64(by.Mark)), zap.String("state", saved.Conf["state"]), zap.String("rev", saved.Conf["rev"]))
+		r.view.forget() // the next tick reads it
+	}
+	return err
 }
 
 // bringAll is one pass. What the line does not answer ends it: the next second is the

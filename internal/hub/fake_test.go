@@ -57,6 +57,8 @@ type fakeLine struct {
 	unmarked  bool // the admitter's marks are lost
 	life      room.Life
 	reported  []room.Number // marks
+	whole     bool          // the whole line is lost: nobody knows the room
+	recreated []room.Saved
 
 	nameless int // writing calls that did not say of whom
 
@@ -87,6 +89,8 @@ func (f *fakeLine) call(name string) error {
 		return errNet
 	case f.fault != nil:
 		return f.fault
+	case f.whole && name != "recreate":
+		return room.ErrUnknown
 	}
 	return nil
 }
@@ -309,6 +313,19 @@ func (f *fakeLine) Report(_ context.Context, _ room.Name, by room.Caller) (room.
 	return f.seq, f.life.Asking, f.lost()
 }
 
+func (f *fakeLine) Recreate(_ context.Context, _ room.Name, by room.Caller, saved room.Saved) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.call("recreate"); err != nil {
+		return err
+	}
+	f.recreated = append(f.recreated, saved)
+	f.conf.State = room.State(saved.Conf["state"])
+	f.conf.Rev, _ = strconv.ParseInt(saved.Conf["rev"], 10, 64)
+	f.whole = false
+	return nil
+}
+
 func (f *fakeLine) stands(places []room.Place) (s []room.Stand) {
 	for _, p := range places {
 		s = append(s, f.stand(p))
@@ -417,7 +434,8 @@ func (f *fakeLine) Snapshot(ctx context.Context, _ room.Name, from int64) (room.
 		f.ranks[p.Number] = room.Position(i + 1)
 	}
 	return room.Snapshot{Conf: f.conf, Now: time.Now(), Seq: f.seq, Head: f.head(), Waiting: int64(len(f.queue)),
-		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from, Life: f.life}, nil
+		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from, Life: f.life,
+		Saved: room.Saved{Conf: map[string]string{"epoch": string(f.conf.Epoch), "state": string(f.conf.State), "rev": strconv.FormatInt(f.conf.Rev, 10)}}}, nil
 }
 
 func (f *fakeLine) Turn(_ context.Context, _ room.Name, _ int64) (room.Turn, error) {

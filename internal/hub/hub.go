@@ -62,6 +62,7 @@ type (
 		Leave(context.Context, room.Name, room.Caller, room.Place) error
 		// Report tells this process's mark to a line that asks for it after a loss.
 		Report(context.Context, room.Name, room.Caller) (last room.Number, asking bool, err error)
+		Recreate(context.Context, room.Name, room.Caller, room.Saved) error
 		// GiveBack takes out a batch that nobody heard of, as far as it took effect;
 		// told: somebody may have.
 		GiveBack(_ context.Context, _ room.Name, _ room.Caller, _ room.Lane, told bool) (given int, err error)

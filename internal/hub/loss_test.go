@@ -247,3 +247,32 @@ func TestTheMarkIsReported(t *testing.T) {
 		}
 	})
 }
+
+// A line that Redis lost whole is brought back as this node remembers it, once, and who
+// is here stays and hears of it; so is an operator's act that the line lost.
+func TestALostLineIsBroughtBack(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.set(func() { b.line.conf.State, b.line.conf.Rev = room.Paused, 7 })
+		_, sinks := b.join(3)
+		b.pass(PositionTick + PositionTick/2)
+		b.line.set(func() { b.line.whole = true })
+		b.pass(3 * PositionTick)
+		b.line.set(func() {
+			if len(b.line.recreated) != 1 || b.line.recreated[0].Conf["state"] != "paused" || b.line.recreated[0].Epoch() != b.line.conf.Epoch {
+				b.Errorf("got %v, want the line brought back once, paused", b.line.recreated)
+			}
+			b.line.conf.State, b.line.conf.Rev, b.line.rev = room.Open, 6, b.line.rev+1 // the pause is lost
+		})
+		b.pass(35 * PositionTick) // a quiet room is read again by then
+		b.line.set(func() {
+			if b.line.conf.State != room.Paused || len(b.line.recreated) != 2 {
+				b.Errorf("got %s after %d times, want the pause brought back, once", b.line.conf.State, len(b.line.recreated)-1)
+			}
+		})
+		for i, s := range sinks {
+			if got := types(s.take()); slices.Contains(got, "spent") || slices.Contains(got, "room open") {
+				b.Errorf("visitor %d: got %v, want neither spent nor an open room", i, got)
+			}
+		}
+	})
+}

@@ -72,7 +72,7 @@ type positionTick struct {
 func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	t := &r.positions
 	s, err := r.look(ctx, start)
-	if s.Life.Asking || errors.Is(err, room.ErrRecovering) && s.Conf.Epoch != "" {
+	if _, ahead := r.view.remembers(); s.Life.Asking || ahead || errors.Is(err, room.ErrRecovering) || errors.Is(err, room.ErrUnknown) {
 		r.report()
 	}
 	began := time.Now() // a line that hangs must not look like a crowd too large

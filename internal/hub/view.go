@@ -24,16 +24,19 @@ type view struct {
 	// come after it, or it would bring an older line back.
 	reading chan struct{}
 
-	mu    sync.Mutex
-	epoch room.Epoch
-	mark  room.Number // high-water mark: the greatest number the line told in this epoch
-	conf  room.Conf
-	known bool      // conf and epoch are of a read since somebody is here
-	from  int64     // byte of the last head: the next read begins there
-	lost  bool      // the registry lists the room no more, and no tombstone says why
-	good  time.Time // start of the last good read, or of the first session since
-	began time.Time // start of the last read that was answered
-	shown shown
+	mu       sync.Mutex
+	epoch    room.Epoch
+	mark     room.Number // high-water mark: the greatest number the line told in this epoch
+	conf     room.Conf
+	saved    room.Saved // the latest conf ever read of this epoch, to bring a lost line back
+	savedRev int64      // of its conf
+	ahead    bool       // it is later than the line's: the line lost an operator's act
+	known    bool       // conf and epoch are of a read since somebody is here
+	from     int64      // byte of the last head: the next read begins there
+	lost     bool       // the registry lists the room no more, and no tombstone says why
+	good     time.Time  // start of the last good read, or of the first session since
+	began    time.Time  // start of the last read that was answered
+	shown    shown
 
 	memory memory
 
@@ -112,6 +115,9 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 	}
 	anew = old != s.Conf.Epoch && old != ""
 	v.conf, v.known, v.from = s.Conf, true, int64(s.Head>>3)
+	if v.ahead = old == s.Conf.Epoch && s.Conf.Rev < v.savedRev; !v.ahead {
+		v.saved, v.savedRev = s.Saved, s.Conf.Rev
+	}
 	if s.Seq < mark {
 		v.show(shown{state: room.ShownRecovering})
 		return s, anew, room.ErrRecovering
@@ -123,7 +129,9 @@ func (v *view) read(ctx context.Context) (s room.Snapshot, anew bool, err error)
 	if !now.opensAt.IsZero() {
 		now.opens = time.Now().Add(now.opensAt.Sub(s.Now))
 	}
-	v.show(now)
+	if !v.ahead { // else what was shown last is what an operator said last
+		v.show(now)
+	}
 	return s, anew, nil
 }
 
@@ -160,6 +168,14 @@ func (v *view) lose(lost bool) (begins bool) {
 	begins = lost && !v.lost
 	v.lost = lost
 	return begins
+}
+
+// remembers is what this node knows of the line, and whether that is later than what the
+// line itself says.
+func (v *view) remembers() (saved room.Saved, ahead bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.saved, v.ahead
 }
 
 // isLost reports that the registry has lost the room.

@@ -61,7 +61,7 @@ var plainCommands = map[string][]Role{
 	// The outbox.
 	"xgroup|create xautoclaim xreadgroup xclaim": {RoleAdmitter},
 	// Lanes of batches that nobody heard of.
-	"time hdel": {RoleAdmitter},
+	"hdel": {RoleAdmitter},
 	// Marks of busy rooms.
 	"xadd":             {RoleNode, RoleAdmitter},
 	"xrange xrevrange": {RoleNode, RoleAdmitter, RoleOperator},

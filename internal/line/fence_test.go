@@ -350,3 +350,77 @@ func TestManyDeadlines(t *testing.T) {
 		}
 	})
 }
+
+// A line of which nobody alive remembers a number gives none until its visitors are
+// back: however many there were, nobody gets a number that somebody has.
+func TestNobodyRemembersTheNumbers(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		name := create(t, l, conf)
+		saved, err := l.Status(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rdb.Del(ctx, presenceKeysOf(name)...)
+		by := caller(conf.Epoch)
+		if err := l.Recreate(ctx, name, room.Caller{}, saved.Saved); err != nil {
+			t.Fatal(err)
+		}
+		batch := room.Lane{Name: "a-0", Batch: 1}
+		for i := range 20 { // more than 10 s, since somebody comes back each second
+			clock.pass(time.Second)
+			if _, err := l.Join(ctx, name, by, batch, visitors(1)); !errors.Is(err, room.ErrRecovering) {
+				t.Fatalf("join after %d s: got %v, want %v", i+1, err, room.ErrRecovering)
+			}
+			p := room.Place{Visitor: room.NewVisitorID(), Number: room.Number(100_000 + 7*i)}
+			if stands, err := l.Rejoin(ctx, name, by, []room.Place{p}); err != nil || stands[0].Standing != room.Waiting {
+				t.Fatalf("number %d comes back after %d s: got %v, %v, want it waiting", p.Number, i+1, stands, err)
+			}
+		}
+		clock.pass(3 * time.Second)
+		joined, err := l.Join(ctx, name, by, batch, visitors(1))
+		if err != nil || joined.First <= 100_000+7*19+65_536 {
+			t.Errorf("join once nobody came back for 2 s: got %+v, %v, want a number far behind", joined, err)
+		}
+	})
+}
+
+// A process that has not heard of the end yet does not bring a deleted room back; and an
+// operator's act that the line lost comes back with whoever read it.
+func TestRecreateAfterTheEnd(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, l, conf := background(), New(rdb), openConf()
+		name := create(t, l, conf)
+		before, err := l.Status(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Set(ctx, name, room.Change{Actor: "ann", Pause: true}); err != nil {
+			t.Fatal(err)
+		}
+		paused, err := l.Status(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for field, value := range before.Saved.Conf { // the line loses the pause
+			rdb.HSet(ctx, confKey(name), field, value)
+		}
+		by := room.Caller{Process: "p", Mark: 7}
+		for _, saved := range []room.Saved{paused.Saved, before.Saved} {
+			if err := l.Recreate(ctx, name, by, saved); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s, err := l.Status(ctx, name); err != nil || s.Conf.State != room.Paused || s.Conf.Rev != paused.Conf.Rev {
+			t.Errorf("got %+v, %v, want it paused again", s.Conf, err)
+		}
+		if err := l.Delete(ctx, name, true, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		err = l.Recreate(ctx, name, by, paused.Saved)
+		if !errors.Is(err, room.ErrDeleted) || listed(t, l, name) || !deleted(t, l, name) {
+			t.Errorf("got %v, listed %v, deleted %v, want %v and nothing changed", err, listed(t, l, name), deleted(t, l, name), room.ErrDeleted)
+		}
+	})
+}

@@ -21,12 +21,10 @@ func (l *Lines) Lanes(ctx context.Context, name room.Name) ([]room.LaneState, er
 	if len(fields) == 0 {
 		return nil, nil
 	}
-	at, err := l.rdb.Time(ctx).Result()
+	// TIME itself has no key: any server of a cluster would answer.
+	at, err := l.clockOf(l.rdb.Eval(ctx, "return redis.call('TIME')", []string{confKey(name)}))
 	if err != nil {
 		return nil, translate(err)
-	}
-	if own := l.now(); own > 0 {
-		at = micros(own)
 	}
 	var lanes []room.LaneState
 	var silent []string

@@ -2,13 +2,14 @@ package line
 
 import (
 	"context"
+	"strconv"
 
 	"waitroom/internal/room"
 )
 
 // Recreate brings back a line that Redis lost whole, as a process remembers it, and
-// lists it. Of a line that is there it changes nothing, unless that was brought back
-// just so by somebody who remembered less. ErrEpoch: there is another line of that
+// lists it. Of a line that is there it changes nothing, unless the process knows a later
+// act of an operator than the line, which has lost it then. ErrEpoch: there is another line of that
 // name; ErrDeleted: it was ended for good.
 //
 // Who waits comes back by Rejoin. Nobody but those whom the line knew is admitted for
@@ -31,5 +32,12 @@ func (l *Lines) Recreate(ctx context.Context, name room.Name, by room.Caller, sa
 	if _, err := l.actOn(ctx, recreateScript, name, keysAndStone(name), by, args...); err != nil {
 		return err
 	}
-	return translate(l.rdb.SAdd(ctx, roomsKey(), string(name)).Err())
+	if err := l.list(ctx, name); err != nil {
+		return err
+	}
+	end, _ := strconv.ParseInt(saved.Conf["ends_ms"], 10, 64) // of a closed room
+	if end == 0 {
+		return nil
+	}
+	return l.note(ctx, name, end)
 }

@@ -72,6 +72,9 @@ local function resolve(last, l)
   end
   local known = redis.call('HGET', life, 'known') == '1'
   if (#silent > 0 or not known) and now_ms < l then return last end
+  -- Of a line that nobody can speak for, the visitors tell what was given: until they
+  -- are back no number is free.
+  if not known and now_ms < hold_until then return last end
   redis.call('HDEL', life, 'asking', unpack(silent))
   asking = false
   if #silent > 0 or not known then

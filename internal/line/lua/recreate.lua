@@ -1,7 +1,7 @@
 -- recreate: a line that Redis lost whole comes back, as one of its processes
 -- remembers it: with its epoch and conf, and with every number up to the process's
 -- mark given to somebody who has yet to come back. Then others tell what they know:
--- of two the newer line counts, of one line the newer conf.
+-- of two the newer line counts, of one line the newer conf, whatever else it lost.
 --
 -- KEYS  as presence has them, then the tombstone
 -- ARGV  1 to 4 as guard has them  5 acts kept  6 how many fields of conf follow
@@ -10,7 +10,8 @@
 -- Nobody behind the last number known is admitted for some seconds, so a conf that
 -- says open gives way in time to one that says paused.
 
-if redis.call('HGET', KEYS[#KEYS], 'epoch') == ARGV[1] then return {'deleted'} end
+local ended = redis.call('HGET', KEYS[#KEYS], 'epoch') -- by a deletion that this process has not heard of
+if ended == ARGV[1] or ended == '' then return {'deleted'} end
 local fields, told, of_event = {}, {}, {}
 local event_from = 7 + 2 * tonumber(ARGV[6])
 for i = 7, #ARGV do
@@ -26,13 +27,15 @@ if has[1] and has[1] ~= ARGV[1] then
 end
 local made = 0
 if not has[1] then
+  redis.call('UNLINK', KEYS[#KEYS]) -- of a line before this one
   redis.call('HSET', conf, unpack(fields))
   redis.call('SET', seq, 0, 'NX')
   redis.call('HSET', stats, 'rev', told.rev or 1)
   redis.call('HSET', life, 'recreated', 1)
   redis.call('HSET', bucket, 'rate', told.rate)
   made = 1
-elseif again and tonumber(told.rev or '0') > tonumber(has[2] or '0') then
+elseif tonumber(told.rev or '0') > tonumber(has[2] or '0') then
+  redis.call('DEL', conf)
   redis.call('HSET', conf, unpack(fields))
   redis.call('HSET', stats, 'rev', told.rev)
   made = 1
