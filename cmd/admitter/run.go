@@ -56,11 +56,15 @@ func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: r.Kafka.Brokers, ClientID: env.Name})
 	defer writer.Close()
 	lines := line.New(rdb)
-	service, err := admission.New(r.Admission, r.Actor.name(), lines, writer, env.Log, env.Metrics)
+	// The service signs its calls as the beat signs its life, and the beat says what the
+	// service does.
+	var service *admission.Service
+	beat := signs.NewBeat(lines, room.RoleAdmitter, process.ReadBuild().Version, func() []room.RoomSign { return service.Signs() }, env.Log)
+	r.Admission.Process = beat.ID()
+	service, err = admission.New(r.Admission, r.Actor.name(), lines, writer, env.Log, env.Metrics)
 	if err != nil {
 		return err
 	}
-	beat := signs.NewBeat(lines, room.RoleAdmitter, process.ReadBuild().Version, service.Signs, env.Log)
 	facts := r.Kafka.facts(env.Name, writer, env.Metrics, env.Log)
 
 	// The drain: not ready, then rounds, relay and facts, then the ops port, so

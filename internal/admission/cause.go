@@ -40,8 +40,8 @@ func (l *lasting) note(stop room.Stop, at time.Time) (changed bool) {
 }
 
 // cause keeps why a room admits nobody: at once in the metrics, in the log once
-// per change, in the process's sign of life with its time. Owned by the goroutine
-// of its rounds.
+// per change, in the process's sign of life with its time. Owned by whoever
+// holds the worker.
 type cause struct {
 	name    room.Name
 	log     *zap.Logger
@@ -60,10 +60,15 @@ func newCause(name room.Name, log *zap.Logger, m *metrics, b *board) *cause {
 
 // stopped notes a round and why it stopped.
 func (c *cause) stopped(ctx context.Context, round room.Round) {
+	c.metrics.rounds.WithLabelValues(string(c.name), string(round.Stop)).Inc()
+	c.holds(ctx, round)
+}
+
+// holds notes that the line is still as a round found it.
+func (c *cause) holds(ctx context.Context, round room.Round) {
 	c.outage.Note(ctx, nil)
 	stop := round.Stop
 	c.board.round(round, time.Now())
-	c.metrics.rounds.WithLabelValues(string(c.name), string(stop)).Inc()
 	switch stop {
 	case room.StopRate, room.StopMore, room.StopEmpty:
 		stop = admitting

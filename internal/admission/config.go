@@ -14,6 +14,10 @@ import (
 // appear later, only where they differ from the value last applied from that
 // flag: a restart with the same flags never undoes a live change.
 type Config struct {
+	// Process is the id that signs this process's life: the line knows by it who may
+	// still tell it what it lost. Not a flag.
+	Process string `kong:"-"`
+
 	Rooms     []string       `name:"room" help:"Serve only this room; repeatable. Without it: every room of the registry. Booking facts are applied for every room in any case." placeholder:"NAME" env:"WAITROOM_ROOM"`
 	Rate      *string        `help:"Set the rate of the rooms served: admissions per second, at most three decimals." placeholder:"PER-SECOND" env:"WAITROOM_RATE"`
 	Burst     *int64         `help:"Set how many may be admitted at once after a quiet time." placeholder:"VISITORS" env:"WAITROOM_BURST"`

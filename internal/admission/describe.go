@@ -45,28 +45,37 @@ type described interface {
 type describer struct {
 	line      described
 	publisher publisher
-	rooms     chan []room.Name // of one: the rooms served, as last read
+	rooms     chan servedRooms // of one: the rooms served, as last read
 
 	// owned by run
 	published map[room.Name]room.EventRev // acknowledged; at most as many as were served at once
+	looked    map[room.Name]confRev       // where nothing was left to tell; of those served
 	outage    *outage.Log
+}
+
+// servedRooms are the rooms served, sorted, and of those that rest the versions of
+// their confs, which change with the event: a room whose version was looked at is
+// not looked at again.
+type servedRooms struct {
+	names []room.Name
+	known map[room.Name]confRev
 }
 
 func newDescriber(line described, publisher publisher, log *zap.Logger) *describer {
 	return &describer{line: line, publisher: publisher,
-		rooms: make(chan []room.Name, 1), published: map[room.Name]room.EventRev{},
+		rooms: make(chan servedRooms, 1), published: map[room.Name]room.EventRev{}, looked: map[room.Name]confRev{},
 		outage: outage.New(outage.Config{Log: log, Down: "the shop can't be told what a room's sale is for, trying again",
 			Up: "the shop is told again what each room's sale is for"})}
 }
 
 // serve hands over the rooms served, in place of those not yet looked at. It never
 // blocks; one goroutine calls it.
-func (d *describer) serve(names []room.Name) {
+func (d *describer) serve(names []room.Name, known map[room.Name]confRev) {
 	select {
 	case <-d.rooms:
 	default:
 	}
-	d.rooms <- names
+	d.rooms <- servedRooms{names, known}
 }
 
 func (d *describer) run(ctx context.Context) {
@@ -74,8 +83,8 @@ func (d *describer) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case names := <-d.rooms:
-			d.outage.Note(ctx, d.look(ctx, names))
+		case served := <-d.rooms:
+			d.outage.Note(ctx, d.look(ctx, served))
 		}
 	}
 }
@@ -90,13 +99,32 @@ type version struct {
 
 // look publishes what is new. A room whose event can't be read keeps no other from
 // being told.
-func (d *describer) look(ctx context.Context, names []room.Name) error {
+func (d *describer) look(ctx context.Context, served servedRooms) error {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	revs, err := d.line.EventRevs(ctx, names)
-	if err != nil {
-		return err
+	names := slices.DeleteFunc(slices.Clone(served.names), func(name room.Name) bool {
+		known, rests := served.known[name]
+		looked, has := d.looked[name]
+		return rests && has && known == looked
+	})
+	var revs map[room.Name]room.EventRev
+	if len(names) > 0 {
+		var err error
+		if revs, err = d.line.EventRevs(ctx, names); err != nil {
+			return err
+		}
 	}
+	// What is told now is at least as new as what was known before.
+	defer func() {
+		before := d.looked
+		d.looked = make(map[room.Name]confRev, len(served.known))
+		for name, known := range served.known {
+			rev, read := revs[name]
+			if told, has := before[name]; has && told == known || read && d.published[name] == rev {
+				d.looked[name] = known
+			}
+		}
+	}()
 	var errs []error
 	var batch []version
 	flush := func() error {
@@ -134,7 +162,7 @@ func (d *describer) look(ctx context.Context, names []room.Name) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.published)) {
-		if _, served := slices.BinarySearch(names, name); served {
+		if _, served := slices.BinarySearch(served.names, name); served {
 			continue
 		}
 		if err := add(d.bury(ctx, name)); err != nil {

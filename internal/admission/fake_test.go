@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,15 +30,26 @@ var errLost = fmt.Errorf("%w: connection reset", room.ErrAway)
 type world struct {
 	mu     sync.Mutex
 	lines  map[room.Name]*fakeLine
-	log    []events.Record    // what Kafka has acknowledged
-	sent   map[string]bool    // ids of it
-	rooms  []events.Record    // what of it is in the topic of rooms
-	broken []string           // promises broken
-	admits []time.Time        // when rounds were made
-	admit  func() *room.Round // overrides the answer of Admit
-	block  time.Duration      // how long a publish takes
-	flying int                // publishes in progress
-	away   error              // what Kafka answers
+	log    []events.Record          // what Kafka has acknowledged
+	sent   map[string]bool          // ids of it
+	rooms  []events.Record          // what of it is in the topic of rooms
+	broken []string                 // promises broken
+	admits []time.Time              // when rounds were made
+	admit  func() *room.Round       // overrides the answer of Admit
+	block  time.Duration            // how long a publish takes
+	flying int                      // publishes in progress
+	away   error                    // what Kafka answers
+	sick   func(events.Record) bool // what Kafka does not take of a publish
+	tries  map[string]int           // of each record by its id
+	dlq    []events.Record          // dead letters that Kafka has acknowledged
+	counts map[string]int           // calls of the line by name
+	marks  []room.Name              // that were said, in order
+	signs  []room.Sign
+	given  []string           // lanes given back
+	gone   map[room.Name]bool // deleted
+	over   bool               // the registry has more rooms than it may
+	expire []room.Name        // whose time has come
+	ill    error              // what reads of pulses answer
 }
 
 type fakeLine struct {
@@ -58,16 +70,21 @@ type fakeLine struct {
 	created  int64 // ms
 	event    room.Event
 	eventErr error
+	stats    room.Stats
+	rev      int64
+	state    room.State
+	opensAt  time.Time
+	lanes    []room.LaneState
+	kept     map[string]int // how often each entry was kept
 }
 
 type entry struct {
-	id string
-	room.Admitted
-	read time.Time // zero: never handed out
+	room.Entry
+	read time.Time // zero: never handed out, or kept last
 }
 
 func newWorld(names ...room.Name) *world {
-	w := &world{lines: map[room.Name]*fakeLine{}, sent: map[string]bool{}}
+	w := &world{lines: map[room.Name]*fakeLine{}, sent: map[string]bool{}, tries: map[string]int{}, counts: map[string]int{}, gone: map[room.Name]bool{}}
 	for _, name := range names {
 		w.create(name, "aaaaaaaa")
 	}
@@ -79,7 +96,30 @@ func (w *world) create(name room.Name, epoch room.Epoch) {
 	defer w.mu.Unlock()
 	w.lines[name] = &fakeLine{
 		epoch: epoch, rate: 200, at: time.Now(), created: time.Now().UnixMilli(), outbox: map[string]*entry{}, active: map[room.VisitorID]bool{},
+		rev: 1, state: room.Open, kept: map[string]int{},
 	}
+}
+
+// called counts a call of the line. The caller holds mu.
+func (w *world) called(what string) { w.counts[what]++ }
+
+// calls are those since the last time it was asked, without those that are made
+// once a second and not for each room.
+func (w *world) calls() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	counts := w.counts
+	w.counts = map[string]int{}
+	return counts
+}
+
+// let sets the state of a room, as an operator does.
+func (w *world) let(name room.Name, state room.State, opensAt time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lines[name]
+	l.state, l.opensAt = state, opensAt
+	l.rev++
 }
 
 func (w *world) remove(name room.Name) {
@@ -94,6 +134,7 @@ func (w *world) join(name room.Name, n int) {
 	l := w.lines[name]
 	for range n {
 		l.seq++
+		l.stats.Joined++
 		l.queue = append(l.queue, l.seq)
 	}
 }
@@ -122,7 +163,97 @@ func (w *world) line(name room.Name, caller *room.Caller) (*fakeLine, error) {
 func (w *world) Rooms(context.Context) ([]room.Name, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.lines)), nil
+	names := slices.Collect(maps.Keys(w.lines))
+	if w.over {
+		return names, fmt.Errorf("%w: 1001", room.ErrTooMany)
+	}
+	return names, nil
+}
+
+func (w *world) Expire(context.Context) ([]room.Name, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("expire")
+	names := w.expire
+	w.expire = nil
+	return names, nil
+}
+
+func (w *world) Pulses(_ context.Context, names []room.Name) ([]room.Pulse, []error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pulses, errs := make([]room.Pulse, len(names)), make([]error, len(names))
+	for i, name := range names {
+		w.called("pulse")
+		l, err := w.line(name, nil)
+		if errs[i] = cmp.Or(w.ill, err); errs[i] == nil {
+			pulses[i] = room.Pulse{Stats: l.stats, Rev: l.rev}
+		}
+	}
+	return pulses, errs
+}
+
+func (w *world) MarkBusy(_ context.Context, names ...room.Name) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("mark")
+	w.marks = append(w.marks, names...)
+	return nil
+}
+
+func (w *world) Busy(_ context.Context, since string) ([]room.Name, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("busy")
+	from := len(w.marks)
+	if since != "" {
+		from, _ = strconv.Atoi(since)
+	}
+	return slices.Clone(w.marks[from:]), strconv.Itoa(len(w.marks)), nil
+}
+
+func (w *world) Signs(context.Context) (time.Time, []room.Sign, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now(), slices.Clone(w.signs), nil
+}
+
+func (w *world) Lanes(_ context.Context, name room.Name) ([]room.LaneState, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("lanes")
+	l, err := w.line(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(l.lanes), nil
+}
+
+func (w *world) GiveBack(_ context.Context, name room.Name, caller room.Caller, lane room.Lane, heard bool) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, &caller)
+	if err != nil {
+		return 0, err
+	}
+	if !heard {
+		w.breaks("lane %s given back as if nobody had heard", lane.Name)
+	}
+	given := 0
+	for _, state := range l.lanes {
+		if state.Lane != lane {
+			continue
+		}
+		l.queue = slices.DeleteFunc(l.queue, func(n room.Number) bool {
+			is := n >= state.First && n < state.First+room.Number(state.Granted)
+			if is {
+				given++
+			}
+			return is
+		})
+	}
+	w.given = append(w.given, lane.Name)
+	return given, nil
 }
 
 func (w *world) Status(_ context.Context, name room.Name) (room.Status, error) {
@@ -132,7 +263,13 @@ func (w *world) Status(_ context.Context, name room.Name) (room.Status, error) {
 	if err != nil {
 		return room.Status{}, err
 	}
-	return room.Status{Name: name, Conf: room.Conf{Epoch: l.epoch}, Seq: l.seq}, nil
+	w.called("status")
+	head := l.seq + 1
+	if len(l.queue) > 0 {
+		head = l.queue[0]
+	}
+	return room.Status{Name: name, Conf: room.Conf{Epoch: l.epoch, State: l.state, OpensAt: l.opensAt, Rate: room.Rate(l.rate * 1000), Rev: l.rev},
+		Now: time.Now(), Seq: l.seq, Head: head, Waiting: int64(len(l.queue)), Stats: l.stats}, nil
 }
 
 func (w *world) Set(_ context.Context, name room.Name, change room.Change) (room.Changed, error) {
@@ -155,6 +292,7 @@ func (w *world) setsOf(name room.Name) []room.Change {
 func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, limit int) (room.Round, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.called("admit")
 	w.admits = append(w.admits, time.Now())
 	if w.admit != nil {
 		if round := w.admit(); round != nil {
@@ -166,10 +304,23 @@ func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, lim
 		return room.Round{}, err
 	}
 	now := time.Now()
-	l.credit = min(l.credit+now.Sub(l.at).Seconds()*l.rate, l.rate*0.02)
+	l.credit = min(l.credit+now.Sub(l.at).Seconds()*l.rate, max(2, l.rate*0.02))
 	l.at = now
-	round := room.Round{Stop: room.StopEmpty}
-	for len(l.queue) > 0 {
+	round := room.Round{Stop: room.StopEmpty, State: l.state}
+	open := true
+	switch {
+	case l.state == room.Paused:
+		round.Stop, open = room.StopPaused, false
+	case l.state == room.Closed:
+		round.Stop, open = room.StopClosed, false
+	case l.state == room.Opening && (l.opensAt.IsZero() || now.Before(l.opensAt)):
+		round.Stop, round.Due, open = room.StopOpening, maxRound, false
+		if !l.opensAt.IsZero() {
+			round.Due = min(maxRound, l.opensAt.Sub(now))
+		}
+	}
+	var admitted []room.Admitted
+	for open && len(l.queue) > 0 {
 		if round.Admitted == limit {
 			round.Stop = room.StopMore
 			break
@@ -180,37 +331,72 @@ func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, lim
 		}
 		n := l.queue[0]
 		l.queue, l.credit = l.queue[1:], l.credit-1
-		l.next++
-		id := strconv.Itoa(l.next) + "-0"
-		l.outbox[id] = &entry{id: id, Admitted: room.Admitted{Visitor: visitorOf(n), Number: n, At: now, Epoch: l.epoch}}
+		admitted = append(admitted, room.Admitted{Visitor: visitorOf(n), Number: n, At: now, Epoch: l.epoch})
 		l.admitted = append(l.admitted, n)
 		l.active[visitorOf(n)] = true
+		l.stats.Admitted++
 		round.Admitted++
 		round.Last = n
 	}
-	round.Total, round.Now = int64(len(l.admitted)), now
-	round.Outbox, round.Waiting, round.Slots = int64(len(l.outbox)), int64(len(l.queue)), int64(len(l.active))
+	for part := range slices.Chunk(admitted, room.MaxEntry) {
+		l.put(room.Entry{Admitted: part, Count: len(part)})
+	}
+	round.Total, round.Now, round.Seq = int64(len(l.admitted)), now, l.seq
+	round.Outbox, round.Waiting, round.Slots = l.depth(), int64(len(l.queue)), int64(len(l.active))
 	return round, nil
+}
+
+// put appends an entry to the outbox.
+func (l *fakeLine) put(e room.Entry) {
+	l.next++
+	e.ID = strconv.Itoa(l.next) + "-0"
+	l.outbox[e.ID] = &entry{Entry: e}
+}
+
+// depth counts visitors.
+func (l *fakeLine) depth() (n int64) {
+	for _, e := range l.outbox {
+		n += int64(e.Count)
+	}
+	return n
 }
 
 func (w *world) Oldest(context.Context, room.Name) (time.Time, error) { return time.Time{}, nil }
 
-func (w *world) ReadOutbox(_ context.Context, name room.Name, most int) ([]room.Entry, error) {
+func (w *world) ReadOutbox(_ context.Context, name room.Name, limit int) ([]room.Entry, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.called("read")
 	l, err := w.line(name, nil)
 	if err != nil {
 		return nil, err
 	}
 	var batch []room.Entry
-	for i := 1; i <= l.next && len(batch) < most; i++ {
+	for i := 1; i <= l.next && len(batch) < limit; i++ {
 		e := l.outbox[strconv.Itoa(i)+"-0"]
 		if e != nil && (e.read.IsZero() || time.Since(e.read) >= 30*time.Second) {
 			e.read = time.Now()
-			batch = append(batch, room.Entry{ID: e.id, Count: 1, Admitted: []room.Admitted{e.Admitted}})
+			batch = append(batch, e.Entry)
 		}
 	}
 	return batch, nil
+}
+
+func (w *world) Keep(_ context.Context, name room.Name, ids []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("keep")
+	l, err := w.line(name, nil)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		l.kept[id]++
+		if e := l.outbox[id]; e != nil {
+			e.read = time.Now()
+		}
+	}
+	return nil
 }
 
 func (w *world) Relayed(_ context.Context, name room.Name, caller room.Caller, entries []room.Entry) error {
@@ -220,16 +406,17 @@ func (w *world) Relayed(_ context.Context, name room.Name, caller room.Caller, e
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		id := entry.ID
-		e := l.outbox[id]
+	for _, given := range entries {
+		e := l.outbox[given.ID]
 		if e == nil {
 			continue // relayed before
 		}
-		if !w.sent[admissionID(name, e.Admitted)] {
-			w.breaks("entry %s left the outbox and Kafka has not acknowledged it", id)
+		for _, admitted := range e.Admitted {
+			if !w.sent[admissionID(name, admitted)] {
+				w.breaks("entry %s left the outbox and Kafka has not acknowledged it", e.ID)
+			}
 		}
-		delete(l.outbox, id)
+		delete(l.outbox, e.ID)
 	}
 	return nil
 }
@@ -280,8 +467,8 @@ func (w *world) Publish(ctx context.Context, records []events.Record) error {
 	}
 	w.mu.Lock()
 	w.flying++
-	if w.flying > 1 {
-		w.breaks("%d publishes in progress for one room", w.flying)
+	if w.flying > publishes {
+		w.breaks("%d publishes in progress for one process", w.flying)
 	}
 	block := w.block
 	w.mu.Unlock()
@@ -295,18 +482,34 @@ func (w *world) Publish(ctx context.Context, records []events.Record) error {
 	case w.away != nil:
 		return w.away
 	}
-	for _, r := range records {
+	var failed []int
+	for i, r := range records {
+		w.tries[r.Headers["ce_id"]]++
+		if w.sick != nil && w.sick(r) {
+			failed = append(failed, i)
+			continue
+		}
+		if r.Topic == events.DLQ(events.TopicAdmitted) {
+			w.dlq = append(w.dlq, r)
+			continue
+		}
 		w.log = append(w.log, r)
 		w.sent[r.Headers["ce_id"]] = true
 	}
+	if len(failed) > 0 {
+		return &events.Unpublished{Failed: failed, Err: errSick}
+	}
 	return nil
 }
+
+var errSick = errors.New("partition 3 of waitroom.admitted has no leader")
 
 func (w *world) EventRevs(_ context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	revs := map[room.Name]room.EventRev{}
 	for _, name := range names {
+		w.called("event rev")
 		if l := w.lines[name]; l != nil {
 			revs[name] = room.EventRev{Epoch: l.epoch, CreatedMS: l.created, Rev: l.event.Rev}
 		}
@@ -329,6 +532,7 @@ func (w *world) describe(name room.Name, title string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lines[name].event = room.Event{Title: title, Rev: w.lines[name].event.Rev + 1}
+	w.lines[name].rev++
 }
 
 // told is the title in the last record of each room, "†" for a tombstone, and how
@@ -480,6 +684,40 @@ func (c *client) Relayed(ctx context.Context, name room.Name, caller room.Caller
 	_, err := through(c, "relayed", func() (struct{}, error) {
 		return struct{}{}, c.world.Relayed(ctx, name, caller, entries)
 	})
+	return err
+}
+
+func (c *client) Keep(ctx context.Context, name room.Name, ids []string) error {
+	_, err := through(c, "keep", func() (struct{}, error) { return struct{}{}, c.world.Keep(ctx, name, ids) })
+	return err
+}
+
+func (c *client) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse, []error) {
+	pulses, err := through(c, "pulses", func() ([]room.Pulse, error) {
+		pulses, errs := c.world.Pulses(ctx, names)
+		return pulses, errors.Join(errs...)
+	})
+	errs := make([]error, len(names))
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return make([]room.Pulse, len(names)), errs
+	}
+	return pulses, errs
+}
+
+func (c *client) Busy(ctx context.Context, since string) (names []room.Name, next string, err error) {
+	next, err = through(c, "busy", func() (string, error) {
+		var err error
+		names, next, err = c.world.Busy(ctx, since)
+		return next, err
+	})
+	return names, next, err
+}
+
+func (c *client) MarkBusy(ctx context.Context, names ...room.Name) error {
+	_, err := through(c, "mark", func() (struct{}, error) { return struct{}{}, c.world.MarkBusy(ctx, names...) })
 	return err
 }
 

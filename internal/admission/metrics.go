@@ -16,8 +16,8 @@ type metrics struct {
 	rate, maxActive                     *prometheus.GaugeVec   // room
 	state                               *prometheus.GaugeVec   // room, state
 	publish, acked                      *prometheus.HistogramVec
-	served                              prometheus.Gauge
-	dead                                prometheus.Counter
+	served, resting, held               prometheus.Gauge
+	dead, outboxDead                    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -60,10 +60,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		facts:     counter("facts_total", "Booking facts, by what they did; each replica applies all of them, so one of them counts finished, the others finished_before.", "room", "cause"),
 		served: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "waitroom", Subsystem: "admitter", Name: "rooms_served", Help: "Rooms this replica runs rounds for."}),
+		resting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: "rooms_resting", Help: "Of the rooms served, those in which nothing happens: they have a look a second and no rounds."}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: "relay_held", Help: "Admissions that this replica has read from outboxes and that are not out of them yet."}),
+		outboxDead: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: "outbox_dead_total", Help: "Entries of outboxes that could not be read and went to the dead letter topic."}),
 		dead: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "waitroom", Subsystem: "admitter", Name: "facts_dead_total", Help: "Booking records that could not be read and went to the dead letter topic."}),
 	}
-	reg.MustRegister(m.served, m.dead)
+	reg.MustRegister(m.served, m.resting, m.held, m.dead, m.outboxDead)
 	return m
 }
 

@@ -77,6 +77,7 @@ func TestRoundsThatFailNowAndThen(t *testing.T) {
 		var odd atomic.Bool
 		odd.Store(true)
 		f := &faulty{world: newWorld(sale), call: "admit", fails: func(n int32) bool { return odd.Load() && n%2 == 0 }}
+		f.world.join(sale, 100_000)
 		_, logs, _ := serve(t, Config{}, f, f)
 		time.Sleep(time.Minute)
 		wantSaid(t, logs, "room admits nobody", 1)

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,8 +18,19 @@ import (
 )
 
 const (
-	// relayBatch is how many admissions one publish carries at most.
-	relayBatch = 500
+	// readMost is how many entries one read of the outbox takes: 5,000 visitors at
+	// most, some 2 MB as records.
+	readMost = 100
+	// heldMost is how many visitors a relay holds in entries that were read and not
+	// acknowledged; at it the relay reads no further. 10,000 are 50 s at 200/s.
+	heldMost = 10_000
+	// heldByAll is how many all relays of a process hold: 50,000 are 25 MB if nothing
+	// of them was acknowledged. Beyond it a relay that holds nothing reads one entry,
+	// and others read no further.
+	heldByAll = 50_000
+	// keepEvery is how often the line hears that entries are still in hand. It gives
+	// them to another reader after 30 s.
+	keepEvery = 10 * time.Second
 	// stopGrace is what a stop leaves the relay to finish what it holds. What
 	// does not get through stays in the outbox, for another replica at once
 	// or for whoever comes after 30 s.
@@ -25,152 +40,403 @@ const (
 )
 
 // outbox is what the relay needs of the line. ReadOutbox hands every entry to
-// one reader; an entry whose reader never said Relayed is handed out again
-// after 30 s. Both are safe to repeat.
+// one reader; an entry whose reader said neither Relayed nor Keep for 30 s is
+// handed out again. All are safe to repeat.
 type outbox interface {
-	ReadOutbox(ctx context.Context, name room.Name, most int) ([]room.Entry, error)
+	// ReadOutbox takes limit as a number of entries.
+	ReadOutbox(ctx context.Context, name room.Name, limit int) ([]room.Entry, error)
 	Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []room.Entry) error
+	Keep(ctx context.Context, name room.Name, ids []string) error
 }
 
-// publisher writes to Kafka and returns when all is acknowledged by all in-sync
-// replicas. After an error any part may have been written.
-type publisher interface {
-	Publish(context.Context, []events.Record) error
-}
-
-// relay brings one room's admissions from the outbox to Kafka: read, publish,
-// relayed, one batch at a time, beside the rounds so that a slow Kafka delays
-// none. An entry leaves the outbox only after Kafka has it, so a crash at any
-// step repeats an admission under its id and loses none. Owned by one
-// goroutine.
+// relay brings one room's admissions from the outbox to Kafka, beside the rounds,
+// so that a slow Kafka delays none. An entry leaves the outbox only after Kafka has
+// all of its records, so a crash at any step repeats admissions under their ids and
+// loses none. What Kafka has acknowledged is not published again while other records
+// of the same entry wait for a partition.
+//
+// It has a goroutine only while there is something to relay.
 type relay struct {
-	name      room.Name
-	line      outbox
-	publisher publisher
-	wake      <-chan struct{}
-	metrics   *metrics
-	outage    *outage.Log
+	// set once
+	name    room.Name
+	process string
+	line    outbox
+	batcher *batcher
+	total   *atomic.Int64 // visitors held by all relays of the process
+	log     *zap.Logger
+	metrics *metrics
+	outage  *outage.Log
+	full    *outage.Log // it holds as many as it may
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	wake    chan struct{}  // of one: nudged
+	answers chan *delivery // room for all that is under way
+
+	mu     sync.Mutex
+	works  bool        // there is a goroutine; guarded by mu
+	nudged bool        // since it looked; guarded by mu
+	caller room.Caller // of the last nudge; guarded by mu
+
+	// owned by run
+	more     bool // the outbox may have entries that nobody has read
+	held     map[string]*pending
+	visitors int  // that held stands for
+	flying   int  // deliveries under way
+	again    bool // one of them has the late records
+	late     []record
+	done     []room.Entry // Kafka has all of them, the line has not heard
+	pause    time.Duration
 }
 
-func newRelay(name room.Name, line outbox, publisher publisher, wake <-chan struct{}, log *zap.Logger, m *metrics) *relay {
-	return &relay{name: name, line: line, publisher: publisher, wake: wake, metrics: m, outage: outage.New(outage.Config{
-		Log: log, Down: "relay: admissions wait in the outbox, trying again without bound", Up: "relay: works again"})}
+// pending is an entry that was read and not acknowledged.
+type pending struct {
+	entry   room.Entry
+	missing int // records that Kafka has not acknowledged
 }
 
-// run works whenever it is woken, until wake is closed. A closed wake still
-// holds the last round's nudge, so a stop leaves nothing that was admitted; for
-// that, calls outlast ctx by stopGrace.
-func (r *relay) run(ctx context.Context) {
-	ctx, cancel := outlast(ctx, stopGrace)
-	defer cancel()
-	for range r.wake {
-		r.empty(ctx)
+// visitors is how many an entry counts for, of those that can't be read too.
+func (p *pending) visitors() int { return max(1, p.entry.Count, len(p.entry.Admitted)) }
+
+// record is one that was not acknowledged.
+type record struct {
+	events.Record
+	of *pending
+}
+
+// newRelay makes a relay whose work may outlast ctx, until finish.
+func newRelay(ctx context.Context, name room.Name, process string, line outbox, batcher *batcher, total *atomic.Int64, log *zap.Logger, m *metrics) *relay {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	return &relay{name: name, process: process, line: line, batcher: batcher, total: total, log: log, metrics: m,
+		ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), answers: make(chan *delivery, deliveriesMost),
+		outage: outage.New(outage.Config{Log: log, Down: "relay: admissions wait in the outbox, trying again without bound", Up: "relay: works again"}),
+		full: outage.New(outage.Config{Log: log, Down: "relay: as many admissions as it holds wait for Kafka, it reads no further; the others stay in the outbox",
+			Up: "relay: reads on"}),
 	}
 }
 
-// empty moves batches until the outbox has no full one left. Entries that come
-// meanwhile have a wake of their own.
-func (r *relay) empty(ctx context.Context) {
-	for ctx.Err() == nil {
-		batch, err := r.line.ReadOutbox(ctx, r.name, relayBatch)
+// nudge says that there may be something in the outbox of the caller's line. It
+// does not wait.
+func (r *relay) nudge(caller room.Caller) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.caller, r.nudged = caller, true
+	if !r.works {
+		r.works = true
+		r.running.Go(r.run)
+		return
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default: // one that is already there is enough
+	}
+}
+
+// finish waits until the relay has nothing to do, stopGrace at most. Nobody nudges
+// it any more.
+func (r *relay) finish() {
+	timer := time.AfterFunc(stopGrace, r.cancel)
+	defer timer.Stop()
+	r.running.Wait()
+	r.cancel()
+}
+
+// run works until nothing is held and the outbox was found empty, or ctx ends.
+func (r *relay) run() {
+	keep := time.NewTicker(keepEvery)
+	defer keep.Stop()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	retry.Stop()
+	r.held, r.pause = map[string]*pending{}, 0
+	for r.ctx.Err() == nil {
+		if r.heard(); r.more {
+			r.read()
+		}
+		if len(r.held) == 0 && r.rests() {
+			return
+		}
+		select {
+		case <-r.ctx.Done():
+		case <-r.wake:
+		case d := <-r.answers:
+			if r.settle(d) {
+				r.pause = min(max(retryFirst, 2*r.pause), retryMost)
+				retry.Reset(r.pause)
+			}
+		case <-retry.C:
+			if !r.acknowledge() {
+				r.pause = min(max(retryFirst, 2*r.pause), retryMost)
+				retry.Reset(r.pause)
+			}
+			r.tryAgain()
+		case <-keep.C:
+			if len(r.held) > 0 {
+				r.keep()
+			}
+		}
+	}
+	r.count(-r.visitors) // what is held stays in the outbox
+}
+
+// heard takes the nudges so far.
+func (r *relay) heard() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.more = r.more || r.nudged
+	r.nudged = false
+}
+
+// rests ends the goroutine, unless there was a nudge since it looked.
+func (r *relay) rests() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.nudged {
+		return false
+	}
+	r.works = false
+	return true
+}
+
+func (r *relay) count(visitors int) {
+	r.visitors += visitors
+	r.metrics.held.Set(float64(r.total.Add(int64(visitors))))
+}
+
+// keep tells the line that what is held is still in hand.
+func (r *relay) keep() {
+	ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
+	defer cancel()
+	if err := r.line.Keep(ctx, r.name, slices.Sorted(maps.Keys(r.held))); err != nil {
+		r.failed("keep what is read", err)
+	}
+}
+
+// mayRead is how many entries may be read now. They are counted as held by all, as if
+// they were full, until the caller gives that back.
+func (r *relay) mayRead() int {
+	if r.flying-r.retries() >= deliveriesMost-1 {
+		return 0 // after the next answer again
+	}
+	limit := min(readMost, (heldMost-r.visitors+room.MaxEntry-1)/room.MaxEntry)
+	if limit > 0 && r.total.Add(int64(limit*room.MaxEntry)) <= heldByAll {
+		return limit
+	}
+	r.total.Add(-int64(max(0, limit) * room.MaxEntry))
+	if len(r.held) == 0 {
+		r.total.Add(room.MaxEntry)
+		return 1
+	}
+	r.full.Note(r.ctx, fmt.Errorf("%d admissions are held", r.visitors))
+	return 0
+}
+
+func (r *relay) retries() int {
+	if r.again {
+		return 1
+	}
+	return 0
+}
+
+// read takes more of the outbox and has it published.
+func (r *relay) read() {
+	for r.ctx.Err() == nil {
+		limit := r.mayRead()
+		if limit == 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
+		entries, err := r.line.ReadOutbox(ctx, r.name, limit)
+		cancel()
+		r.total.Add(-int64(limit * room.MaxEntry))
 		if err != nil {
-			// The next wake tries again: every round nudges while the outbox
-			// has something.
+			// The next nudge tries again: every round nudges while the outbox has
+			// something.
+			r.more = false
 			if !errors.Is(err, room.ErrUnknown) {
-				r.failed(ctx, "read the outbox", err)
+				r.failed("read the outbox", err)
 			}
 			return
 		}
-		if len(batch) == 0 {
-			r.outage.Note(ctx, nil) // else an outbox that is empty now would be in trouble for ever
-			return
+		d := &delivery{}
+		for _, entry := range entries {
+			if r.held[entry.ID] == nil { // else handed out again, though it is in our hands
+				r.hold(&pending{entry: entry}, d)
+			}
 		}
-		if !r.move(ctx, batch) {
+		r.more = len(entries) >= limit
+		r.deliver(d)
+		if !r.more {
+			r.well()
 			return
 		}
 	}
 }
 
-// move publishes one batch and takes it out of the outbox; false when it gave
-// the batch up, which then comes again.
-func (r *relay) move(ctx context.Context, batch []room.Entry) bool {
-	var records []events.Record
-	// The entries themselves say which line they belong to, and how far it was.
-	var caller room.Caller
-	for _, entry := range batch {
-		for _, admitted := range entry.Admitted {
-			records = append(records, events.EncodeAdmitted(r.name, admitted))
-			caller.Epoch, caller.Mark = admitted.Epoch, max(caller.Mark, admitted.Number)
+// hold takes an entry into hand, and its records into the delivery. One that can't
+// be read goes to the dead letter topic as it is.
+func (r *relay) hold(p *pending, d *delivery) {
+	r.held[p.entry.ID] = p
+	r.count(p.visitors())
+	if p.entry.Err == nil && len(p.entry.Admitted) == 0 {
+		p.entry.Err = errEmpty
+	}
+	if err := p.entry.Err; err != nil {
+		r.log.Error("an entry of the outbox can't be read, it goes to the dead letter topic", zap.String("entry", p.entry.ID),
+			zap.Int("visitors", p.entry.Count), zap.Error(err))
+		r.metrics.outboxDead.Inc()
+		d.add(p, events.DeadLetter(events.Record{Topic: events.TopicAdmitted, Key: []byte(r.name), Value: []byte(p.entry.Raw),
+			Headers: map[string]string{"room": string(r.name), "entry": p.entry.ID}}, err))
+		return
+	}
+	for _, admitted := range p.entry.Admitted {
+		d.add(p, events.EncodeAdmitted(r.name, admitted))
+	}
+}
+
+// errEmpty is an entry that says nothing.
+var errEmpty = errors.New("no admission in it")
+
+func (d *delivery) add(p *pending, record events.Record) {
+	p.missing++
+	d.records, d.of = append(d.records, record), append(d.of, p)
+}
+
+func (r *relay) deliver(d *delivery) {
+	if len(d.records) == 0 {
+		return
+	}
+	d.began, d.answer = time.Now(), r.answers
+	r.flying++
+	r.batcher.publish(d)
+}
+
+// settle takes the fate of a delivery. It says whether something is to be tried
+// again after a pause.
+func (r *relay) settle(d *delivery) (again bool) {
+	r.flying--
+	if d.again {
+		r.again = false
+	}
+	failed, acked := d.failed, 0
+	for i, p := range d.of {
+		if len(failed) > 0 && failed[0] == i {
+			failed = failed[1:]
+			r.late = append(r.late, record{d.records[i], p})
+			continue
+		}
+		if p.entry.Err == nil {
+			acked++
+		}
+		if p.missing--; p.missing == 0 {
+			r.done = append(r.done, p.entry)
 		}
 	}
-	if !r.publish(ctx, records) {
-		return false
+	r.metrics.published.WithLabelValues(string(r.name)).Add(float64(acked))
+	if len(d.failed) > 0 {
+		r.failed("publish", d.err)
+	} else {
+		r.metrics.publish.WithLabelValues(string(r.name)).Observe(time.Since(d.began).Seconds())
 	}
+	waits := !r.acknowledge()
+	if len(d.failed) == 0 && !waits {
+		r.well()
+	}
+	return waits || len(d.failed) > 0 || len(r.late) > 0 && !r.again
+}
+
+// well notes that nothing is in trouble.
+func (r *relay) well() {
+	if len(r.late) > 0 || r.again || len(r.done) > 0 {
+		return
+	}
+	r.pause = 0
+	r.outage.Note(r.ctx, nil)
+	if r.visitors < heldMost {
+		r.full.Note(r.ctx, nil)
+	}
+}
+
+// tryAgain publishes the records that were not acknowledged, and only those.
+func (r *relay) tryAgain() {
+	if len(r.late) == 0 || r.again {
+		return
+	}
+	d := &delivery{again: true}
+	for _, late := range r.late {
+		d.records, d.of = append(d.records, late.Record), append(d.of, late.of)
+	}
+	r.late, r.again = nil, true
+	r.deliver(d)
+}
+
+// acknowledge tells the line what Kafka has; false when it has not heard, and is to
+// be told again. A line that was deleted, or is another one now, has no such
+// entries.
+func (r *relay) acknowledge() bool {
+	for len(r.done) > 0 {
+		caller := r.callerOf(r.done[0])
+		var same, others []room.Entry
+		for _, entry := range r.done {
+			if of := r.callerOf(entry); of.Epoch == caller.Epoch {
+				same = append(same, entry)
+				caller.Mark = max(caller.Mark, of.Mark)
+			} else {
+				others = append(others, entry)
+			}
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
+		err := r.line.Relayed(ctx, r.name, caller, same)
+		cancel()
+		gone := errors.Is(err, room.ErrEpoch) || errors.Is(err, room.ErrUnknown)
+		if err != nil {
+			r.failed("acknowledge", err)
+			if !gone {
+				return false
+			}
+		}
+		r.release(same, err == nil)
+		r.done = others
+	}
+	return true
+}
+
+// callerOf is who says that an entry was relayed. The entry itself says which line
+// it belongs to, and how far that was; one that can't be read is the last nudge's.
+func (r *relay) callerOf(entry room.Entry) room.Caller {
+	if len(entry.Admitted) == 0 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.caller
+	}
+	caller := room.Caller{Epoch: entry.Admitted[0].Epoch, Process: r.process}
+	for _, admitted := range entry.Admitted {
+		caller.Mark = max(caller.Mark, admitted.Number)
+	}
+	return caller
+}
+
+// release lets go of entries that left the outbox.
+func (r *relay) release(entries []room.Entry, relayed bool) {
 	now := time.Now()
 	acked := r.metrics.acked.WithLabelValues(string(r.name))
-	for _, entry := range batch {
+	for _, entry := range entries {
+		if p := r.held[entry.ID]; p != nil {
+			delete(r.held, entry.ID)
+			r.count(-p.visitors())
+		}
+		if !relayed {
+			continue
+		}
 		for _, admitted := range entry.Admitted {
 			acked.Observe(max(0, now.Sub(admitted.At).Seconds()))
-		}
-	}
-	r.metrics.published.WithLabelValues(string(r.name)).Add(float64(len(records)))
-	return r.relayed(ctx, caller, batch)
-}
-
-// publish tries without bound until ctx ends: while Kafka is away the batch
-// waits here and the outbox grows until the line stops admitting.
-func (r *relay) publish(ctx context.Context, records []events.Record) bool {
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		started := time.Now()
-		err := r.publisher.Publish(ctx, records)
-		if err == nil {
-			r.metrics.publish.WithLabelValues(string(r.name)).Observe(time.Since(started).Seconds())
-			r.outage.Note(ctx, nil)
-			return true
-		}
-		r.failed(ctx, "publish", err)
-		if !sleep(ctx, pause) {
-			return false
-		}
-	}
-}
-
-// relayed tries until the line has heard, since an entry published but not
-// acknowledged would be published again. A line that was deleted, or is another
-// one now, has no such entries.
-func (r *relay) relayed(ctx context.Context, caller room.Caller, entries []room.Entry) bool {
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		err := r.line.Relayed(ctx, r.name, caller, entries)
-		switch {
-		case err == nil:
-			r.outage.Note(ctx, nil)
-			return true
-		case errors.Is(err, room.ErrEpoch), errors.Is(err, room.ErrUnknown), errors.Is(err, room.ErrRecovering):
-			r.failed(ctx, "acknowledge", err)
-			return false
-		}
-		r.failed(ctx, "acknowledge", err)
-		if !sleep(ctx, pause) {
-			return false
 		}
 	}
 }
 
 // failed notes a step that did not work, under its name: each is a cause of its own.
-func (r *relay) failed(ctx context.Context, what string, err error) {
-	r.outage.Note(ctx, fmt.Errorf("%s: %w", what, err))
-}
-
-// outlast is ctx for d longer: work in progress may end well. Its goroutine, if
-// any, ends with cancel.
-func outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		if sleep(out, d) {
-			cancel()
-		}
-	})
-	return out, func() { stop(); cancel() }
+func (r *relay) failed(what string, err error) {
+	r.outage.Note(r.ctx, fmt.Errorf("%s: %w", what, err))
 }
 
 // sleep waits for d; false says that ctx ended before.

@@ -24,6 +24,14 @@ const (
 	callTimeout = 5 * time.Second
 	// oldestEvery is how often the age of an outbox that is not empty is read.
 	oldestEvery = time.Second
+	// quietAfter is how long rounds find nothing to do until the room rests: ten of
+	// them, so that a room that admits one at a time is not put to rest in between.
+	quietAfter = time.Second
+	// opensSoon is how long before opens_at rounds begin, which then come when due.
+	opensSoon = 2 * maxRound
+	// markAfter is how long nobody may have been admitted for the next one to be news
+	// to the nodes, which then look at the head less often.
+	markAfter = time.Second
 )
 
 // rounder is what rounds need of the line. Its errors are room's sentinels;
@@ -35,15 +43,19 @@ type rounder interface {
 	// Oldest returns when the oldest admission in the outbox was made, on the
 	// line's clock; the zero time when there is none.
 	Oldest(context.Context, room.Name) (time.Time, error)
+	pulses
 }
 
-// rounds runs one room's rounds. Owned by one goroutine.
+// rounds runs one room's rounds. Owned by whoever holds the worker.
 type rounds struct {
+	// set once
 	name    room.Name
+	process string // signs this process's life
 	line    rounder
-	flags   room.Change // applied once per life of the room
-	given   bool        // whether there is any flag to apply
-	wake    chan<- struct{}
+	flags   room.Change                      // applied once per life of the room
+	given   bool                             // whether there is any flag to apply
+	nudge   func(room.Caller)                // tells the relay that there may be something in the outbox
+	mark    func(context.Context, room.Name) // tells the nodes that the room moves
 	log     *zap.Logger
 	metrics *metrics
 
@@ -52,11 +64,28 @@ type rounds struct {
 	looked time.Time // when oldest was read
 	oldest time.Time // of the outbox, on the line's clock
 	age    *outage.Log
+
+	last    room.Round // that came about
+	failing bool       // no call came about since
+	busy    bool       // the last round that came about found something to do
+	busyAt  time.Time  // when one did, or the room was begun with
+	moved   time.Time  // when somebody, by whomever, was last seen admitted
+	total   int64      // ever admitted, then
+
+	// pulse is the line's before the last round; settled says that there was one, so
+	// that a change since then shows as another pulse.
+	pulse   room.Pulse
+	settled bool
+	opensAt time.Time // by this process's clock, when the room may open by itself; zero: never
 }
 
-// run makes rounds until ctx ends: one when the next visitor is due, never
-// sooner than minRound after the one before, never later than maxRound, and
-// again at once when the line has more than one call admits.
+// run makes rounds until ctx ends or the room may rest: one when the next visitor
+// is due, never sooner than minRound after the one before, never later than
+// maxRound, and again at once when the line has more than one call admits.
+//
+// A room may rest when its rounds have found nothing to do for quietAfter. Then
+// its pulse is read, and one more round is made: what happens after the pulse was
+// read changes the next one.
 func (r *rounds) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -71,8 +100,63 @@ func (r *rounds) run(ctx context.Context) {
 		}
 		started := time.Now()
 		pause := r.round(ctx)
+		if r.quiet() {
+			if r.settled || r.failing {
+				return
+			}
+			if r.settle(ctx); r.failing {
+				return
+			}
+			pause = 0
+		}
 		timer.Reset(max(0, pause-time.Since(started)))
 	}
+}
+
+// quiet says that there is nothing to do for now. A line that is away says nothing
+// about the room: who was admitting goes on trying.
+func (r *rounds) quiet() bool {
+	now := time.Now()
+	soon := r.last.Stop == room.StopOpening && !r.opensAt.IsZero() && r.opensAt.Sub(now) < opensSoon
+	return !r.busy && now.Sub(r.busyAt) >= quietAfter && (r.failing || !soon)
+}
+
+// settle reads what a change is known by.
+func (r *rounds) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	r.opensAt = time.Time{}
+	if r.last.Stop == room.StopOpening {
+		status, err := r.line.Status(ctx, r.name)
+		if err != nil {
+			r.failed(ctx, err)
+			return
+		}
+		if at := status.Conf.OpensAt; !at.IsZero() {
+			r.opensAt = time.Now().Add(at.Sub(status.Now))
+		}
+	}
+	pulses, errs := r.line.Pulses(ctx, []room.Name{r.name})
+	if errs[0] != nil {
+		r.failed(ctx, errs[0])
+		return
+	}
+	r.pulse, r.settled = pulses[0], true
+}
+
+// stopped says that an operator or the shop has stopped the room.
+func stopped(stop room.Stop) bool {
+	switch stop {
+	case room.StopPaused, room.StopOpening, room.StopClosed, room.StopSoldOut:
+		return true
+	}
+	return false
+}
+
+// failed notes a call that did not come about.
+func (r *rounds) failed(ctx context.Context, err error) {
+	r.failing, r.settled = true, false
+	r.cause.failed(ctx, err)
 }
 
 // round makes one round and returns the time from its start to the next one's.
@@ -81,7 +165,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	defer cancel()
 	if r.caller.Epoch == "" {
 		if err := r.begin(ctx); err != nil {
-			r.cause.failed(ctx, err)
+			r.failed(ctx, err)
 			return maxRound
 		}
 	}
@@ -89,7 +173,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	if err != nil {
 		// The call may have admitted all the same: the next round that
 		// succeeds sees it in the outbox.
-		r.cause.failed(ctx, err)
+		r.failed(ctx, err)
 		if errors.Is(err, room.ErrEpoch) || errors.Is(err, room.ErrUnknown) {
 			r.caller = room.Caller{} // deleted, and perhaps created anew: begin again
 		}
@@ -98,9 +182,10 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	r.look(ctx, round)
 	r.count(round)
 	r.cause.stopped(ctx, round)
-	r.caller.Mark = max(r.caller.Mark, round.Last)
+	r.caller.Mark = max(r.caller.Mark, round.Last, round.Seq)
+	r.note(ctx, round)
 	if round.Admitted > 0 || round.Outbox > 0 {
-		r.nudge()
+		r.nudge(r.caller)
 	}
 	switch {
 	case round.Stop == room.StopMore:
@@ -128,12 +213,19 @@ func (r *rounds) look(ctx context.Context, round room.Round) {
 	r.oldest = oldest // zero when nobody knows
 }
 
-// nudge tells the relay that there may be something in the outbox. A nudge that
-// is already there is enough: the relay reads all there is.
-func (r *rounds) nudge() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+// note keeps what the round found, and tells the nodes when the room begins to move.
+func (r *rounds) note(ctx context.Context, round room.Round) {
+	now := time.Now()
+	if round.Admitted > 0 && now.Sub(r.moved) >= markAfter {
+		r.mark(ctx, r.name)
+	}
+	if round.Admitted > 0 || round.Total != r.total {
+		r.moved, r.total = now, round.Total
+	}
+	r.last, r.failing = round, false
+	r.busy = round.Admitted > 0 || round.Stop != room.StopEmpty && !stopped(round.Stop)
+	if r.busy {
+		r.busyAt, r.settled = now, false
 	}
 }
 
@@ -150,7 +242,7 @@ func (r *rounds) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: status.Seq}
+	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: status.Seq, Process: r.process}
 	r.cause.board.begin(status, time.Now())
 	return nil
 }

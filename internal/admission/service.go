@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type line interface {
 	outbox
 	slots
 	described
+	watched
 }
 
 // Service serves rooms. Make it with New; Run and Facts are its two halves.
@@ -40,14 +42,18 @@ type Service struct {
 	publisher publisher
 	log       *zap.Logger
 	metrics   *metrics
+	process   string
 	flags     room.Change
 	given     bool
 	only      []room.Name // empty: every room
 
-	describer *describer // its loop is Run's
+	describer *describer // their loops are Run's
+	batcher   *batcher
+	watch     *watch
+	held      atomic.Int64   // admissions in the hands of all relays
+	serving   sync.WaitGroup // every goroutine but the batcher's; Run waits
 
 	// owned by Run
-	workers map[room.Name]*worker
 	missing []room.Name // of only, and logged
 
 	registry *outage.Log // it can't be read
@@ -55,14 +61,8 @@ type Service struct {
 
 	rooms atomic.Pointer[map[room.Name]bool] // the registry as last read
 
-	mu     sync.Mutex
-	boards map[room.Name]*board // of the rooms served; guarded by mu
-}
-
-// worker is one room served: two goroutines, ended by stop, done when both are.
-type worker struct {
-	stop context.CancelFunc
-	done chan struct{}
+	mu      sync.Mutex
+	workers map[room.Name]*worker // the rooms served, room.MaxRooms at most; guarded by mu
 }
 
 // New checks config and makes a Service. Actor stands in the audit stream for
@@ -76,8 +76,8 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 		return nil, err
 	}
 	s := &Service{
-		line: line, publisher: publisher, log: log, metrics: newMetrics(reg),
-		flags: flags, given: config.values().Given(), workers: map[room.Name]*worker{}, boards: map[room.Name]*board{},
+		line: line, publisher: publisher, log: log, metrics: newMetrics(reg), process: config.Process,
+		flags: flags, given: config.values().Given(), workers: map[room.Name]*worker{},
 		registry: outage.New(outage.Config{Log: log, Down: "the registry can't be read, the rooms known are served on",
 			Up: "the registry can be read again"}),
 		tooMany: outage.New(outage.Config{Log: log, Grave: true,
@@ -88,6 +88,8 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 		s.only = append(s.only, room.Name(name))
 	}
 	s.describer = newDescriber(line, publisher, log)
+	s.batcher = newBatcher(publisher)
+	s.watch = newWatch(line, &s.serving, s.served, func(n int) { s.metrics.resting.Set(float64(n)) }, log)
 	return s, nil
 }
 
@@ -95,13 +97,25 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 // ends; it returns nil when all of its goroutines have. The registry is read
 // again each second; while it can't be read, the rooms known are served on.
 func (s *Service) Run(ctx context.Context) error {
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	serving.Go(func() { s.describer.run(ctx) }) // beside the rounds, which a slow Kafka must not delay
+	// The relays publish until they have ended, which is after the rounds have.
+	publishing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var last sync.WaitGroup
+	last.Go(func() { s.batcher.run(publishing) })
+	defer last.Wait()
+	defer stop()
+	defer s.serving.Wait()
+	defer func() {
+		for _, w := range s.served() {
+			w.end()
+		}
+	}()
+	s.serving.Go(func() { s.describer.run(ctx) }) // beside the rounds, which a slow Kafka must not delay
+	s.serving.Go(func() { s.watch.run(ctx) })
+	s.serving.Go(func() { s.watch.hear(ctx) })
 	ticker := time.NewTicker(registryEvery)
 	defer ticker.Stop()
 	for {
-		s.follow(ctx, &serving)
+		s.follow(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -112,7 +126,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 // follow reads the registry, begins with rooms that are new and ends with rooms
 // that are gone.
-func (s *Service) follow(ctx context.Context, serving *sync.WaitGroup) {
+func (s *Service) follow(ctx context.Context) {
 	names, err := s.line.Rooms(ctx)
 	if ctx.Err() != nil {
 		return
@@ -121,38 +135,41 @@ func (s *Service) follow(ctx context.Context, serving *sync.WaitGroup) {
 	if err != nil {
 		return
 	}
-	known := make(map[room.Name]bool, len(names))
+	listed := make(map[room.Name]bool, len(names))
 	for _, name := range names {
-		known[name] = true
+		listed[name] = true
 	}
-	if before := s.rooms.Swap(&known); before != nil {
+	if before := s.rooms.Swap(&listed); before != nil {
 		for name := range *before {
-			if !known[name] {
+			if !listed[name] {
 				s.metrics.facts.DeletePartialMatch(prometheus.Labels{"room": string(name)})
 			}
 		}
 	}
 
-	for name, w := range s.workers {
-		select {
-		case <-w.done:
-			delete(s.workers, name)
-		default:
-		}
-	}
 	wanted := s.narrow(ctx, names)
 	for _, name := range wanted {
-		if s.workers[name] == nil {
-			s.workers[name] = s.serve(ctx, name, serving)
+		s.serve(ctx, name)
+	}
+	served := s.served()
+	known := make(map[room.Name]confRev, len(served))
+	for _, w := range served {
+		if _, found := slices.BinarySearch(wanted, w.name); !found {
+			w.end() // a room of the same name waits until it has ended
+		}
+		if v := w.known.Load(); v != nil {
+			known[w.name] = *v
 		}
 	}
-	for name, w := range s.workers {
-		if !slices.Contains(wanted, name) {
-			w.stop() // awaited by Run; a room of the same name waits until it is done
-		}
-	}
-	s.metrics.served.Set(float64(len(s.workers)))
-	s.describer.serve(wanted)
+	s.metrics.served.Set(float64(len(served)))
+	s.describer.serve(wanted, known)
+}
+
+// served are the rooms served, in no order.
+func (s *Service) served() []*worker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.AppendSeq(make([]*worker, 0, len(s.workers)), maps.Values(s.workers))
 }
 
 // narrow returns the rooms to serve, sorted, within the bound.
@@ -183,40 +200,32 @@ func (s *Service) narrow(ctx context.Context, names []room.Name) []room.Name {
 	return names
 }
 
-// serve begins with one room: its rounds, and beside them its relay, which ends
-// after them.
-func (s *Service) serve(ctx context.Context, name room.Name, serving *sync.WaitGroup) *worker {
-	ctx, stop := context.WithCancel(ctx)
-	w := &worker{stop: stop, done: make(chan struct{})}
-	log := s.log.With(zap.String("room", string(name)))
-	wake := make(chan struct{}, 1)
-	board := &board{}
+// serve begins with one room, unless it is served.
+func (s *Service) serve(ctx context.Context, name room.Name) {
 	s.mu.Lock()
-	s.boards[name] = board
-	s.mu.Unlock()
-	rounds := &rounds{
-		name: name, line: s.line, flags: s.flags, given: s.given, wake: wake,
-		log: log, metrics: s.metrics, cause: newCause(name, log, s.metrics, board),
+	defer s.mu.Unlock()
+	if s.workers[name] != nil {
+		return
+	}
+	log := s.log.With(zap.String("room", string(name)))
+	w := &worker{name: name, board: &board{}, serving: &s.serving}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	w.relay = newRelay(ctx, name, s.process, s.line, s.batcher, &s.held, log, s.metrics)
+	w.rounds = &rounds{
+		name: name, process: s.process, line: s.line, flags: s.flags, given: s.given, nudge: w.relay.nudge,
+		mark: s.watch.say, log: log, metrics: s.metrics, cause: newCause(name, log, s.metrics, w.board),
 		age: outage.New(outage.Config{Log: log, Down: "the age of the outbox can't be read; its depth can",
 			Up: "the age of the outbox can be read again"}),
+		busyAt: time.Now(),
 	}
-	relay := newRelay(name, s.line, s.publisher, wake, log, s.metrics)
-	log.Info("serving room")
-	serving.Go(func() {
-		defer close(w.done)
-		defer stop()
-		var relaying sync.WaitGroup
-		relaying.Go(func() { relay.run(ctx) })
-		rounds.run(ctx)
-		close(wake)
-		relaying.Wait()
-		s.metrics.forget(name)
+	w.ended = func() {
 		s.mu.Lock()
-		delete(s.boards, name) // no other of this name begins before done is closed
-		s.mu.Unlock()
-		log.Info("no longer serving room")
-	})
-	return w
+		defer s.mu.Unlock()
+		delete(s.workers, name) // no other of this name begins before
+	}
+	s.workers[name] = w
+	log.Info("serving room")
+	w.wake()
 }
 
 // known is the room's label: facts name rooms that are long gone, which must not

@@ -148,7 +148,7 @@ func TestSlowKafka(t *testing.T) {
 		eventually(t, "all admitted and in Kafka", func() bool { return w.settled(sale) })
 		stop()
 		w.balance(t, sale, 2000)
-		for i := 1; i < len(w.admits); i++ {
+		for i := 1; i < len(w.admits) && w.admits[i].Sub(w.admits[0]) < 10*time.Second; i++ { // while somebody waits
 			if got := w.admits[i].Sub(w.admits[i-1]); got > maxRound {
 				t.Errorf("got %s between two rounds, want at most %s", got, maxRound)
 			}
@@ -226,8 +226,8 @@ func TestStop(t *testing.T) {
 				switch {
 				case !away && len(l.outbox) > 0:
 					t.Errorf("got %d left in the outbox, want none", len(l.outbox))
-				case away && len(l.outbox) != len(l.admitted):
-					t.Errorf("got %d in the outbox, want all %d admitted", len(l.outbox), len(l.admitted))
+				case away && l.depth() != int64(len(l.admitted)):
+					t.Errorf("got %d in the outbox, want all %d admitted", l.depth(), len(l.admitted))
 				}
 			})
 		})
@@ -368,6 +368,7 @@ func TestCause(t *testing.T) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			stop = s
+			w.lines[sale].rev++
 		}
 		s, logs, end := serve(t, Config{}, w, w)
 		causes := func() string {

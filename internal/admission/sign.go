@@ -150,15 +150,10 @@ func (b *board) inside() time.Duration {
 // Signs is what this process's sign of life says of the rooms it serves, by name.
 func (s *Service) Signs() []room.RoomSign {
 	at := time.Now()
-	s.mu.Lock()
-	boards := make(map[room.Name]*board, len(s.boards))
-	for name, b := range s.boards {
-		boards[name] = b
-	}
-	s.mu.Unlock()
-	signs := make([]room.RoomSign, 0, len(boards))
-	for name, b := range boards {
-		signs = append(signs, b.sign(name, at))
+	served := s.served()
+	signs := make([]room.RoomSign, 0, len(served))
+	for _, w := range served {
+		signs = append(signs, w.board.sign(w.name, at))
 	}
 	slices.SortFunc(signs, func(a, b room.RoomSign) int { return cmp.Compare(a.Room, b.Room) })
 	return signs

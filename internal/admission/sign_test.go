@@ -31,6 +31,7 @@ func TestSigns(t *testing.T) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			stop, fail = next, err
+			w.lines[sale].rev++
 		}
 		of := func(name room.Name) (found room.RoomSign) {
 			for _, r := range s.Signs() {
