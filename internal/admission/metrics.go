@@ -17,7 +17,7 @@ type metrics struct {
 	state                               *prometheus.GaugeVec   // room, state
 	publish, acked                      *prometheus.HistogramVec
 	served, resting, held               prometheus.Gauge
-	dead, outboxDead                    prometheus.Counter
+	dead, outboxDead, givenBack         prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -66,10 +66,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Namespace: "waitroom", Subsystem: "admitter", Name: "relay_held", Help: "Admissions that this replica has read from outboxes and that are not out of them yet."}),
 		outboxDead: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "waitroom", Subsystem: "admitter", Name: "outbox_dead_total", Help: "Entries of outboxes that could not be read and went to the dead letter topic."}),
+		givenBack: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "waitroom", Subsystem: "admitter", Name: "given_back_total", Help: "Visitors of nodes that died who were taken out of the line until they show up."}),
 		dead: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "waitroom", Subsystem: "admitter", Name: "facts_dead_total", Help: "Booking records that could not be read and went to the dead letter topic."}),
 	}
-	reg.MustRegister(m.served, m.resting, m.held, m.dead, m.outboxDead)
+	reg.MustRegister(m.served, m.resting, m.held, m.dead, m.outboxDead, m.givenBack)
 	return m
 }
 

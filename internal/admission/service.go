@@ -33,6 +33,7 @@ type line interface {
 	slots
 	described
 	watched
+	lanes
 }
 
 // Service serves rooms. Make it with New; Run and Facts are its two halves.
@@ -50,6 +51,7 @@ type Service struct {
 	describer *describer // their loops are Run's
 	batcher   *batcher
 	watch     *watch
+	reaper    *reaper
 	held      atomic.Int64   // admissions in the hands of all relays
 	serving   sync.WaitGroup // every goroutine but the batcher's; Run waits
 
@@ -90,6 +92,7 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 	s.describer = newDescriber(line, publisher, log)
 	s.batcher = newBatcher(publisher)
 	s.watch = newWatch(line, &s.serving, s.served, func(n int) { s.metrics.resting.Set(float64(n)) }, log)
+	s.reaper = newReaper(line, s.served, config.Process, s.metrics, log)
 	return s, nil
 }
 
@@ -112,6 +115,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.serving.Go(func() { s.describer.run(ctx) }) // beside the rounds, which a slow Kafka must not delay
 	s.serving.Go(func() { s.watch.run(ctx) })
 	s.serving.Go(func() { s.watch.hear(ctx) })
+	s.serving.Go(func() { s.reaper.run(ctx) })
 	ticker := time.NewTicker(registryEvery)
 	defer ticker.Stop()
 	for {
