@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,12 +17,24 @@ import (
 	"waitroom/internal/room"
 )
 
-// registryEvery is how soon a new room is served and a deleted one is left.
-const registryEvery = time.Second
+const (
+	// registryEvery is how soon a new room is served and a deleted one is left.
+	registryEvery = time.Second
+	// expireEvery is how often closed rooms whose time has come are removed.
+	expireEvery = time.Minute
+)
 
-// registry names the rooms there are, at most room.MaxRooms.
+// registry names the rooms there are.
 type registry interface {
+	// Rooms answers room.ErrTooMany beside the first room.MaxRooms when there are
+	// more.
 	Rooms(context.Context) ([]room.Name, error)
+}
+
+// expirer is a line that leaves it to admitters to remove closed rooms whose time has
+// come.
+type expirer interface {
+	Expire(context.Context) (removed []room.Name, err error)
 }
 
 // line is all that this package needs of the line, piece by piece beside the
@@ -57,8 +70,10 @@ type Service struct {
 
 	// owned by Run
 	missing []room.Name // of only, and logged
+	expired time.Time   // when closed rooms were last removed
 
 	registry *outage.Log // it can't be read
+	expire   *outage.Log // closed rooms can't be removed
 	tooMany  *outage.Log // it is above its bound
 
 	rooms atomic.Pointer[map[room.Name]bool] // the registry as last read
@@ -82,6 +97,8 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 		flags: flags, given: config.values().Given(), workers: map[room.Name]*worker{},
 		registry: outage.New(outage.Config{Log: log, Down: "the registry can't be read, the rooms known are served on",
 			Up: "the registry can be read again"}),
+		expire: outage.New(outage.Config{Log: log, Down: "closed rooms whose time has come can't be removed, trying again each minute",
+			Up: "closed rooms are removed again"}),
 		tooMany: outage.New(outage.Config{Log: log, Grave: true,
 			Down: "the registry has more rooms than an admitter serves, the last ones by name are left out",
 			Up:   "the registry has no more rooms than an admitter serves"}),
@@ -131,9 +148,17 @@ func (s *Service) Run(ctx context.Context) error {
 // follow reads the registry, begins with rooms that are new and ends with rooms
 // that are gone.
 func (s *Service) follow(ctx context.Context) {
+	if now := time.Now(); now.Sub(s.expired) >= expireEvery {
+		s.expired = now
+		s.remove(ctx)
+	}
 	names, err := s.line.Rooms(ctx)
 	if ctx.Err() != nil {
 		return
+	}
+	var over error
+	if errors.Is(err, room.ErrTooMany) { // beside those that are served
+		over, err = err, nil
 	}
 	s.registry.Note(ctx, err)
 	if err != nil {
@@ -151,7 +176,7 @@ func (s *Service) follow(ctx context.Context) {
 		}
 	}
 
-	wanted := s.narrow(ctx, names)
+	wanted := s.narrow(ctx, names, over)
 	for _, name := range wanted {
 		s.serve(ctx, name)
 	}
@@ -169,6 +194,22 @@ func (s *Service) follow(ctx context.Context) {
 	s.describer.serve(wanted, known)
 }
 
+// remove takes away what is left of closed rooms whose time has come. Every
+// admitter does; the first one finds something.
+func (s *Service) remove(ctx context.Context) {
+	line, is := s.line.(expirer)
+	if !is {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	removed, err := line.Expire(ctx)
+	s.expire.Note(ctx, err)
+	for _, name := range removed {
+		s.log.Info("closed room removed: its time has come", zap.String("room", string(name)))
+	}
+}
+
 // served are the rooms served, in no order.
 func (s *Service) served() []*worker {
 	s.mu.Lock()
@@ -177,7 +218,7 @@ func (s *Service) served() []*worker {
 }
 
 // narrow returns the rooms to serve, sorted, within the bound.
-func (s *Service) narrow(ctx context.Context, names []room.Name) []room.Name {
+func (s *Service) narrow(ctx context.Context, names []room.Name, over error) []room.Name {
 	names = slices.Sorted(slices.Values(names))
 	if len(s.only) > 0 {
 		var missing []room.Name
@@ -195,7 +236,6 @@ func (s *Service) narrow(ctx context.Context, names []room.Name) []room.Name {
 		}
 		names = slices.DeleteFunc(names, func(name room.Name) bool { return !slices.Contains(s.only, name) })
 	}
-	var over error
 	if len(names) > room.MaxRooms {
 		over = fmt.Errorf("%d rooms, %d are served", len(names), room.MaxRooms)
 		names = names[:room.MaxRooms]
