@@ -81,6 +81,7 @@ var measurements = []measurement{
 	{"told", measureTold},
 	{"relay", measureRelay},
 	{"pace", measurePace},
+	{"quiet", measureQuiet},
 	{"hostile", measureHostile},
 }
 
