@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,11 +78,9 @@ func TestFirstVisitor(t *testing.T) {
 					}
 					time.Sleep(within)
 					synctest.Wait()
-					w.mu.Lock()
-					if got := len(w.lines[sale].admitted); got != i+1 {
+					if got := w.letIn(sale); got != i+1 {
 						t.Errorf("visitor %d: got %d let in %s after the join, want all", i, got, time.Since(began))
 					}
-					w.mu.Unlock()
 					if got := w.said(); len(got) != said+1 || got[len(got)-1] != sale {
 						t.Errorf("visitor %d: got the marks %v, want one for %s", i, got[said:], sale)
 					}
@@ -89,6 +88,13 @@ func TestFirstVisitor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// letIn is how many of a room were admitted.
+func (w *world) letIn(name room.Name) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.lines[name].admitted)
 }
 
 // said are the marks so far.
@@ -110,7 +116,7 @@ func TestJoinedWhileComingToRest(t *testing.T) {
 					t.Run(fmt.Sprintf("marked %t/%s/%d/%d", marked, call, n, f), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
 							w := newWorld(sale)
-							var joined time.Time
+							var joined atomic.Pointer[time.Time]
 							within, want := slow+100*time.Millisecond, 1
 							if marked {
 								w.join(sale, 1) // the room was busy before
@@ -123,7 +129,8 @@ func TestJoinedWhileComingToRest(t *testing.T) {
 									return
 								}
 								w.join(sale, 1)
-								joined = time.Now()
+								now := time.Now()
+								joined.Store(&now)
 								if marked {
 									w.MarkBusy(t.Context(), sale)
 								}
@@ -132,14 +139,12 @@ func TestJoinedWhileComingToRest(t *testing.T) {
 								}
 							}}
 							_, _, stop := serve(t, Config{}, c, c)
-							eventually(t, "the last has joined", func() bool { return !joined.IsZero() })
-							time.Sleep(time.Until(joined.Add(within)))
+							eventually(t, "the last has joined", func() bool { return joined.Load() != nil })
+							time.Sleep(time.Until(joined.Load().Add(within)))
 							synctest.Wait()
-							w.mu.Lock()
-							if got := len(w.lines[sale].admitted); got != want {
+							if got := w.letIn(sale); got != want {
 								t.Errorf("got %d let in %s after the last joined, want %d", got, within, want)
 							}
-							w.mu.Unlock()
 							stop()
 						})
 					})
@@ -226,7 +231,7 @@ func TestOpensByItself(t *testing.T) {
 		w.let(sale, room.Opening, opens)
 		time.Sleep(time.Until(opens) - time.Millisecond)
 		synctest.Wait()
-		if got := len(w.lines[sale].admitted); got != 0 {
+		if got := w.letIn(sale); got != 0 {
 			t.Errorf("got %d let in before the room opened", got)
 		}
 		time.Sleep(minRound + 2*time.Millisecond + 15*time.Millisecond) // three at 200/s
@@ -288,7 +293,7 @@ func TestShardHangs(t *testing.T) {
 			w.join("here", 1)
 			time.Sleep(pulseEvery + watchEvery + minRound)
 			synctest.Wait()
-			if got := len(w.lines["here"].admitted); got != i+1 {
+			if got := w.letIn("here"); got != i+1 {
 				t.Errorf("visitor %d of the other server's room was not let in", i)
 			}
 		}

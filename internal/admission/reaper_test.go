@@ -173,7 +173,7 @@ func TestTwoReapers(t *testing.T) {
 			defer stop()
 		}
 		time.Sleep(2 * time.Minute)
-		if got := len(w.lines[sale].admitted); got != 200 {
+		if got := w.letIn(sale); got != 200 {
 			t.Errorf("got %d admitted, want the 200 in front of the dead", got)
 		}
 	})
