@@ -34,6 +34,7 @@ type world struct {
 	sent   map[string]bool          // ids of it
 	rooms  []events.Record          // what of it is in the topic of rooms
 	broken []string                 // promises broken
+	lost   map[room.Name]*fakeLine  // whole, and not deleted
 	admits []time.Time              // when rounds were made
 	admit  func() *room.Round       // overrides the answer of Admit
 	block  time.Duration            // how long a publish takes
@@ -170,6 +171,45 @@ func (w *world) Rooms(context.Context) ([]room.Name, error) {
 	return names, nil
 }
 
+func (w *world) Deleted(_ context.Context, name room.Name) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lines[name] == nil && w.lost[name] == nil, nil
+}
+
+// lose takes a line away whole, which is no deletion.
+func (w *world) lose(name room.Name) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost == nil {
+		w.lost = map[room.Name]*fakeLine{}
+	}
+	w.lost[name] = w.lines[name]
+	delete(w.lines, name)
+}
+
+func (w *world) Recreate(_ context.Context, name room.Name, caller room.Caller, saved room.Saved) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("recreate")
+	l := w.lines[name]
+	switch lost := w.lost[name]; {
+	case l == nil && lost == nil:
+		return room.ErrDeleted
+	case l == nil:
+		l = &fakeLine{epoch: saved.Epoch(), rate: lost.rate, at: time.Now(), created: lost.created,
+			outbox: map[string]*entry{}, active: map[room.VisitorID]bool{}, seq: caller.Mark}
+		w.lines[name] = l
+		delete(w.lost, name)
+	case l.epoch != saved.Epoch():
+		return room.ErrEpoch
+	}
+	if rev, _ := strconv.ParseInt(saved.Conf["rev"], 10, 64); rev > l.rev {
+		l.rev, l.state = rev, room.State(saved.Conf["state"])
+	}
+	return nil
+}
+
 func (w *world) Expire(context.Context) ([]room.Name, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -269,7 +309,8 @@ func (w *world) Status(_ context.Context, name room.Name) (room.Status, error) {
 		head = l.queue[0]
 	}
 	return room.Status{Name: name, Conf: room.Conf{Epoch: l.epoch, State: l.state, OpensAt: l.opensAt, Rate: room.Rate(l.rate * 1000), Rev: l.rev},
-		Now: time.Now(), Seq: l.seq, Head: head, Waiting: int64(len(l.queue)), Stats: l.stats}, nil
+		Now: time.Now(), Seq: l.seq, Head: head, Waiting: int64(len(l.queue)), Stats: l.stats,
+		Saved: room.Saved{Conf: map[string]string{"epoch": string(l.epoch), "state": string(l.state), "rev": strconv.FormatInt(l.rev, 10)}}}, nil
 }
 
 func (w *world) Set(_ context.Context, name room.Name, change room.Change) (room.Changed, error) {
@@ -306,7 +347,7 @@ func (w *world) Admit(_ context.Context, name room.Name, caller room.Caller, lim
 	now := time.Now()
 	l.credit = min(l.credit+now.Sub(l.at).Seconds()*l.rate, max(2, l.rate*0.02))
 	l.at = now
-	round := room.Round{Stop: room.StopEmpty, State: l.state}
+	round := room.Round{Stop: room.StopEmpty, State: l.state, Rev: l.rev}
 	open := true
 	switch {
 	case l.state == room.Paused:
@@ -662,6 +703,15 @@ func through[T any](c *client, call string, do func() (T, error)) (T, error) {
 
 func (c *client) Rooms(ctx context.Context) ([]room.Name, error) {
 	return through(c, "rooms", func() ([]room.Name, error) { return c.world.Rooms(ctx) })
+}
+
+func (c *client) Deleted(ctx context.Context, name room.Name) (bool, error) {
+	return through(c, "deleted", func() (bool, error) { return c.world.Deleted(ctx, name) })
+}
+
+func (c *client) Recreate(ctx context.Context, name room.Name, caller room.Caller, saved room.Saved) error {
+	_, err := through(c, "recreate", func() (struct{}, error) { return struct{}{}, c.world.Recreate(ctx, name, caller, saved) })
+	return err
 }
 
 func (c *client) Status(ctx context.Context, name room.Name) (room.Status, error) {

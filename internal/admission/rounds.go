@@ -43,6 +43,9 @@ type rounder interface {
 	// Oldest returns when the oldest admission in the outbox was made, on the
 	// line's clock; the zero time when there is none.
 	Oldest(context.Context, room.Name) (time.Time, error)
+	// Recreate brings back a line that Redis lost whole, or an operator's act that it
+	// lost, as this process remembers it. room.ErrDeleted: it was ended for good.
+	Recreate(context.Context, room.Name, room.Caller, room.Saved) error
 	pulses
 }
 
@@ -60,6 +63,9 @@ type rounds struct {
 	metrics *metrics
 
 	caller room.Caller // epoch "" until begin has read it
+	saved  room.Saved  // the latest conf ever read of this line
+	rev    int64       // of saved
+	heard  room.Number // the greatest number of that line
 	cause  *cause
 	looked time.Time // when oldest was read
 	oldest time.Time // of the outbox, on the line's clock
@@ -166,6 +172,9 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	if r.caller.Epoch == "" {
 		if err := r.begin(ctx); err != nil {
 			r.failed(ctx, err)
+			if errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrRecovering) {
+				r.recreate(ctx)
+			}
 			return maxRound
 		}
 	}
@@ -174,15 +183,21 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 		// The call may have admitted all the same: the next round that
 		// succeeds sees it in the outbox.
 		r.failed(ctx, err)
-		if errors.Is(err, room.ErrEpoch) || errors.Is(err, room.ErrUnknown) {
+		lost := errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrRecovering)
+		if errors.Is(err, room.ErrEpoch) || lost {
 			r.caller = room.Caller{} // deleted, and perhaps created anew: begin again
+		}
+		if lost {
+			r.recreate(ctx)
 		}
 		return maxRound
 	}
+	r.remember(ctx, round)
 	r.look(ctx, round)
 	r.count(round)
 	r.cause.stopped(ctx, round)
 	r.caller.Mark = max(r.caller.Mark, round.Last, round.Seq)
+	r.heard = r.caller.Mark
 	r.note(ctx, round)
 	if round.Admitted > 0 || round.Outbox > 0 {
 		r.nudge(r.caller)
@@ -242,9 +257,46 @@ func (r *rounds) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: status.Seq, Process: r.process}
+	if r.saved.Epoch() != status.Conf.Epoch || r.rev <= status.Conf.Rev {
+		if r.saved.Epoch() != status.Conf.Epoch {
+			r.heard = 0
+		}
+		r.saved, r.rev = status.Saved, status.Conf.Rev
+	}
+	// A line that was brought back may know less than was heard of it.
+	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: max(r.heard, status.Seq), Process: r.process}
 	r.cause.board.begin(status, time.Now())
 	return nil
+}
+
+// remember keeps the conf as it is now; a line that says an older one than this process
+// has read lost an operator's act, which comes back.
+func (r *rounds) remember(ctx context.Context, round room.Round) {
+	switch {
+	case round.Rev > r.rev:
+		status, err := r.line.Status(ctx, r.name)
+		if err == nil && status.Conf.Epoch == r.caller.Epoch {
+			r.saved, r.rev = status.Saved, status.Conf.Rev
+		}
+	case round.Rev < r.rev && round.Rev > 0:
+		r.recreate(ctx)
+	}
+}
+
+// recreate brings the line back as this process remembers it. What it does not answer
+// comes again with the next round. A room that was ended for good is the registry's to
+// tell.
+func (r *rounds) recreate(ctx context.Context) {
+	if r.saved.Conf == nil {
+		return
+	}
+	err := r.line.Recreate(ctx, r.name, room.Caller{Epoch: r.saved.Epoch(), Mark: r.heard, Process: r.process}, r.saved)
+	if err == nil {
+		r.log.Warn("the line lost its data, and is brought back as this process remembers it", zap.String("epoch", string(r.saved.Epoch())),
+			zap.Int64("mark", int64(r.heard)), zap.String("state", r.saved.Conf["state"]), zap.Int64("rev", r.rev))
+	} else if !errors.Is(err, room.ErrDeleted) && !errors.Is(err, room.ErrEpoch) {
+		r.failed(ctx, err)
+	}
 }
 
 // apply sets the flags' values. Only what may pass by itself is an error to try

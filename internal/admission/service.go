@@ -29,6 +29,8 @@ type registry interface {
 	// Rooms answers room.ErrTooMany beside the first room.MaxRooms when there are
 	// more.
 	Rooms(context.Context) ([]room.Name, error)
+	// Deleted says that a room was ended for good, by a tombstone.
+	Deleted(context.Context, room.Name) (bool, error)
 }
 
 // expirer is a line that leaves it to admitters to remove closed rooms whose time has
@@ -183,7 +185,7 @@ func (s *Service) follow(ctx context.Context) {
 	served := s.served()
 	known := make(map[room.Name]confRev, len(served))
 	for _, w := range served {
-		if _, found := slices.BinarySearch(wanted, w.name); !found {
+		if _, found := slices.BinarySearch(wanted, w.name); !found && (len(wanted) >= room.MaxRooms || s.over(ctx, w)) {
 			w.end() // a room of the same name waits until it has ended
 		}
 		if v := w.known.Load(); v != nil {
@@ -192,6 +194,16 @@ func (s *Service) follow(ctx context.Context) {
 	}
 	s.metrics.served.Set(float64(len(served)))
 	s.describer.serve(wanted, known)
+}
+
+// over says that a room which the registry does not name any more was ended. One that
+// was not is lost, and its rounds bring it back; they are what remembers it.
+func (s *Service) over(ctx context.Context, w *worker) bool {
+	ended, err := s.line.Deleted(ctx, w.name)
+	if err == nil && !ended {
+		w.wake() // a room that rests has no rounds
+	}
+	return err == nil && ended
 }
 
 // remove takes away what is left of closed rooms whose time has come. Every
