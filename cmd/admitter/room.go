@@ -101,6 +101,7 @@ type createCmd struct {
 	One    one              `embed:""`
 	Values admission.Values `embed:""`
 	State  string           `help:"State to begin with: opening (visitors queue), open, paused or closed." default:"opening"`
+	Epoch  string           `help:"Bring back a line that Redis lost and no process remembers, with the epoch that its places are of. Visitors come back to their numbers; nobody new gets one until they are back."`
 }
 
 func (c *createCmd) Check() error {
@@ -121,6 +122,11 @@ func (c *createCmd) conf() (room.Conf, room.Event, error) {
 		errs = append(errs, fmt.Errorf("--opens-at %s has passed: a room that is open from now on wants --state open", *c.Values.OpensAt))
 	}
 	conf.Epoch = room.NewEpoch()
+	if c.Epoch != "" {
+		if conf.Epoch, err = room.ParseEpoch(c.Epoch); err != nil {
+			errs = append(errs, fmt.Errorf("--epoch: %w", err))
+		}
+	}
 	return conf, change.Event.On(room.Event{}), errors.Join(errs...)
 }
 
@@ -140,7 +146,11 @@ func (c *createCmd) Run(ctx context.Context, env *process.Env) error {
 		conf.Burst = least
 	}
 	return c.One.with(ctx, func(lines *line.Lines) error {
-		if err := lines.CreateWithEvent(ctx, c.One.name(), conf, event, c.One.Actor.name()); err != nil {
+		create := lines.CreateWithEvent
+		if c.Epoch != "" {
+			create = lines.CreateAgain
+		}
+		if err := create(ctx, c.One.name(), conf, event, c.One.Actor.name()); err != nil {
 			return err
 		}
 		fmt.Fprintln(env.Out, conf.Epoch)

@@ -60,7 +60,7 @@ func (f *kafkaFlags) prepare(ctx context.Context, limit time.Duration) error {
 // topics are those an admitter writes and reads; compacted keep the last record of
 // each key.
 var (
-	topics    = []string{events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings)}
+	topics    = []string{events.TopicAdmitted, events.TopicBookings, events.DLQ(events.TopicBookings), events.DLQ(events.TopicAdmitted)}
 	compacted = []string{events.TopicRooms}
 )
 

@@ -210,6 +210,10 @@ func (w *world) Recreate(_ context.Context, name room.Name, caller room.Caller, 
 	return nil
 }
 
+func (w *world) Shards(_ context.Context, names []room.Name) [][]room.Name {
+	return [][]room.Name{names}
+}
+
 func (w *world) Expire(context.Context) ([]room.Name, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -703,6 +707,12 @@ func through[T any](c *client, call string, do func() (T, error)) (T, error) {
 
 func (c *client) Rooms(ctx context.Context) ([]room.Name, error) {
 	return through(c, "rooms", func() ([]room.Name, error) { return c.world.Rooms(ctx) })
+}
+
+func (c *client) Expire(ctx context.Context) ([]room.Name, error) { return c.world.Expire(ctx) }
+
+func (c *client) Shards(ctx context.Context, names []room.Name) [][]room.Name {
+	return c.world.Shards(ctx, names)
 }
 
 func (c *client) Deleted(ctx context.Context, name room.Name) (bool, error) {

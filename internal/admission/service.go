@@ -31,11 +31,7 @@ type registry interface {
 	Rooms(context.Context) ([]room.Name, error)
 	// Deleted says that a room was ended for good, by a tombstone.
 	Deleted(context.Context, room.Name) (bool, error)
-}
-
-// expirer is a line that leaves it to admitters to remove closed rooms whose time has
-// come.
-type expirer interface {
+	// Expire removes closed rooms whose time has come.
 	Expire(context.Context) (removed []room.Name, err error)
 }
 
@@ -209,13 +205,9 @@ func (s *Service) over(ctx context.Context, w *worker) bool {
 // remove takes away what is left of closed rooms whose time has come. Every
 // admitter does; the first one finds something.
 func (s *Service) remove(ctx context.Context) {
-	line, is := s.line.(expirer)
-	if !is {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	removed, err := line.Expire(ctx)
+	removed, err := s.line.Expire(ctx)
 	s.expire.Note(ctx, err)
 	for _, name := range removed {
 		s.log.Info("closed room removed: its time has come", zap.String("room", string(name)))

@@ -46,11 +46,7 @@ type marks interface {
 type watched interface {
 	pulses
 	marks
-}
-
-// sharded is a line on several servers. It groups rooms by the one that holds them;
-// the rooms of a line that does not are one group.
-type sharded interface {
+	// Shards groups rooms by the server that holds them.
 	Shards(ctx context.Context, names []room.Name) [][]room.Name
 }
 
@@ -122,16 +118,9 @@ func (w *watch) round(ctx context.Context, now time.Time, look bool) {
 	// Each server's rooms apart: one that is dead holds up its own, for lookTimeout,
 	// and no room is looked at twice at once.
 	slices.Sort(names)
-	for _, names := range w.shards(ctx, names) {
+	for _, names := range w.line.Shards(ctx, names) {
 		w.serving.Go(func() { w.look(ctx, names, rooms) })
 	}
-}
-
-func (w *watch) shards(ctx context.Context, names []room.Name) [][]room.Name {
-	if line, is := w.line.(sharded); is {
-		return line.Shards(ctx, names)
-	}
-	return [][]room.Name{names}
 }
 
 // look reads the pulses of rooms that it holds, and lets go of them.

@@ -484,7 +484,7 @@ func (w *losing) settle(t *rapid.T) {
 			w.rejoin(t, v.at, []*told{v})
 		}
 	}
-	for range 20 {
+	for range 40 { // more than the longest hold without anybody who comes back
 		w.clock.pass(time.Second)
 		for _, p := range w.procs {
 			w.tick(t, p)

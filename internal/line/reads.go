@@ -30,7 +30,7 @@ func (l *Lines) Snapshot(ctx context.Context, name room.Name, from int64) (room.
 	stats, err2 := parseStats(found.stats)
 	return room.Snapshot{Conf: conf, Now: found.now, Seq: found.seq, Head: found.head, Waiting: found.waiting,
 		Admitted: stats.Admitted, Gone: found.gone, GoneFrom: from, Life: found.life,
-		Saved: room.Saved{Conf: found.conf}}, errors.Join(err1, err2)
+		Saved: room.Saved{Conf: found.conf, Life: found.life.ID}}, errors.Join(err1, err2)
 }
 
 // Turn reads the head of a line and up to 4 KB of the bitmap from there. from is
@@ -64,7 +64,7 @@ func (l *Lines) Status(ctx context.Context, name room.Name) (room.Status, error)
 	stats, err2 := parseStats(found.stats)
 	return room.Status{Name: name, Conf: conf, Now: found.now, Seq: found.seq, Head: found.head,
 		Waiting: found.waiting, Unclaimed: found.unclaimed, Active: found.active, Outbox: found.outbox,
-		Stats: stats, Life: found.life, Saved: room.Saved{Conf: found.conf}}, errors.Join(err1, err2)
+		Stats: stats, Life: found.life, Saved: room.Saved{Conf: found.conf, Life: found.life.ID}}, errors.Join(err1, err2)
 }
 
 func parseStats(fields map[string]string) (room.Stats, error) {

@@ -2,6 +2,8 @@ package line
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 
 	"waitroom/internal/room"
@@ -21,8 +23,43 @@ func (l *Lines) Recreate(ctx context.Context, name room.Name, by room.Caller, sa
 	if _, err := parseConf(saved.Conf); err != nil {
 		return err // half a conf lets people in by chance
 	}
+	return l.recreate(ctx, name, by, saved, "process "+by.Process)
+}
+
+// CreateAgain is Recreate by an operator, for a line that no process remembers: with the
+// epoch that its places were signed for. ErrExists: the line is there.
+func (l *Lines) CreateAgain(ctx context.Context, name room.Name, conf room.Conf, event room.Event, actor string) error {
+	conf.Burst = max(conf.Burst, conf.Rate.MinBurst())
+	if err := errors.Join(conf.Valid(), event.Valid(), room.Change{Actor: actor}.Valid()); err != nil {
+		return err
+	}
+	there, err := l.rdb.Exists(ctx, confKey(name)).Result()
+	if err != nil {
+		return translate(err)
+	}
+	if there > 0 {
+		return room.ErrExists
+	}
+	fields := func(args []any) map[string]string {
+		m := map[string]string{}
+		for i := 0; i+1 < len(args); i += 2 {
+			m[fmt.Sprint(args[i])] = fmt.Sprint(args[i+1])
+		}
+		return m
+	}
+	saved := room.Saved{Conf: fields(confArgs(conf))}
+	// Whoever lives and read the line knows a greater rev, and puts its conf right.
+	saved.Conf["rev"] = "0"
+	if told := wholeEventArgs(event); len(told) > 2 {
+		saved.Event = fields(told[2:])
+		saved.Event["rev"], saved.Event[fieldBytes], saved.Conf[fieldEventRev] = "1", fmt.Sprint(told[0]), "1"
+	}
+	return l.recreate(ctx, name, room.Caller{}, saved, actor)
+}
+
+func (l *Lines) recreate(ctx context.Context, name room.Name, by room.Caller, saved room.Saved, actor string) error {
 	by.Epoch = saved.Epoch()
-	args := []any{room.MaxActs, len(saved.Conf)}
+	args := []any{room.MaxActs, actor, len(saved.Conf), saved.Life}
 	for field, value := range saved.Conf {
 		args = append(args, field, value)
 	}

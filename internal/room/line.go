@@ -196,6 +196,7 @@ type Snapshot struct {
 type Saved struct {
 	Conf  map[string]string
 	Event map[string]string
+	Life  string // the ID of the life in which it was read
 }
 
 // Epoch is the line's.

@@ -17,6 +17,7 @@ local at, ask = 'at:' .. ARGV[4], 'ask:' .. ARGV[4]
 local lapse = 0 -- ms before which no claim lapses
 local asking = false -- whether processes are being asked
 local hold_until, hold_lo = 0, 0
+local flushed = false -- the line was lost while its Redis ran on: its processes live
 local signed_at = false
 
 -- unknown: the numbers above last, up to hi, were given to somebody whom the line
@@ -48,9 +49,12 @@ local function fence(last, most, id)
       end
     end
   end
+  local known = (newest > 0 or asked) and not unheard
+  local alone = not known and not flushed
+  local hold = now_ms + (alone and hold_alone_ms or hold_ms)
   redis.call('HSET', life, 'replid', id, 'id', newborn(now), 'asking', text(now_ms + asking_ms),
-    'hold', text(now_ms + hold_ms), 'latest', text(now_ms + hold_most_ms), 'lo', text(hold_until > now_ms and math.min(hold_lo, last) or last),
-    'lost_at', text(now_ms), 'known', (newest > 0 or asked) and not unheard and 1 or 0)
+    'hold', text(hold), 'latest', text(now_ms + hold_most_ms), 'lo', text(hold_until > now_ms and math.min(hold_lo, last) or last),
+    'lost_at', text(now_ms), 'known', known and 1 or 0, 'alone', alone and 1 or 0)
   if hold_until <= now_ms then redis.call('HSET', life, 'lost', 0, 'restored', 0) end
   redis.call('HINCRBY', life, 'fences', 1)
   redis.call('HINCRBY', stats, 'fences', 1)
@@ -74,7 +78,7 @@ local function resolve(last, l)
   if (#silent > 0 or not known) and now_ms < l then return last end
   -- Of a line that nobody can speak for, the visitors tell what was given: until they
   -- are back no number is free.
-  if not known and now_ms < hold_until then return last end
+  if now_ms < hold_until and redis.call('HGET', life, 'alone') == '1' then return last end
   redis.call('HDEL', life, 'asking', unpack(silent))
   asking = false
   if #silent > 0 or not known then
@@ -133,8 +137,8 @@ local function guard(seen, late)
   if l[1] ~= id or (most > last and not asking) then
     fence(last, most, id)
     l[6], l[7] = false, false
-    asking, until_ms, hold_until, hold_lo = true, now_ms + asking_ms, now_ms + hold_ms, tonumber(redis.call('HGET', life, 'lo'))
-    lapse = tonumber(redis.call('HGET', life, 'lapse'))
+    local f = redis.call('HMGET', life, 'hold', 'lo', 'lapse')
+    asking, until_ms, hold_until, hold_lo, lapse = true, now_ms + asking_ms, tonumber(f[1]), tonumber(f[2]), tonumber(f[3])
   elseif asking and until_ms > now_ms + asking_ms then
     until_ms = now_ms + asking_ms -- the clock went back
     redis.call('HDEL', life, 'asking')

@@ -12,6 +12,7 @@ local conf, seq, queue, gone, back, away, unclaimed, active, outbox, bucket, sta
 --   asking      ms until which processes are asked for their marks; no number is
 --               given meanwhile
 --   known       0 when nobody knows who was alive before the loss
+--   alone       1 when nobody alive may have been there: its visitors tell what was given
 --   ask:P       process P was alive before the loss and was not heard since
 --   hold, lo    ms until which nobody beyond number lo is admitted, so that those
 --               who come back are not overtaken
@@ -22,6 +23,7 @@ local conf, seq, queue, gone, back, away, unclaimed, active, outbox, bucket, sta
 --   lost_at, lost, restored, fences  for people who look
 
 local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000
+local hold_alone_ms = 32000 -- a page that lost its node dials again within 30 s
 local asking_ms = 3000
 local alive_ms = 30000 -- who wrote so shortly before the last one counts as alive then
 local fresh_ms = 5000 -- how old at:P grows before it is written again
