@@ -14,6 +14,8 @@ type metrics struct {
 	stopped                             *prometheus.GaugeVec   // room, cause
 	outbox, oldest, slots, waiting      *prometheus.GaugeVec   // room
 	rate, maxActive                     *prometheus.GaugeVec   // room
+	losses, lostAt, unknown, returned   *prometheus.GaugeVec   // room
+	heldFor                             *prometheus.GaugeVec   // room
 	state                               *prometheus.GaugeVec   // room, state
 	publish, acked                      *prometheus.HistogramVec
 	served, resting, held               prometheus.Gauge
@@ -53,6 +55,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		slots:     gauge("slots_taken", "Visitors inside, unclaimed and active together.", "room"),
 		waiting:   gauge("waiting", "Visitors waiting in the line.", "room"),
 		rate:      gauge("rate_per_second", "The rate that is set: admissions per second.", "room"),
+		losses:    gauge("line_losses", "How often the line noticed that Redis had begun anew or lost writes; counted by the line, from 1 again where it was lost whole.", "room"),
+		lostAt:    gauge("line_loss_timestamp_seconds", "When the last of these was noticed, Unix time on the line's clock; 0: never.", "room"),
+		unknown:   gauge("line_unknown", "Numbers whose holders the line did not know then; 65,536 or more may be spare numbers that nobody has.", "room"),
+		returned:  gauge("line_returned", "Of these came back to their numbers.", "room"),
+		heldFor:   gauge("line_held_seconds", "How long nobody behind the loss is admitted yet; 0: nobody is held.", "room"),
 		maxActive: gauge("max_active", "The cap that is set: visitors inside at once.", "room"),
 		state:     gauge("state", "1 for the room's state: opening, open, paused or closed as set by operators, or sold_out.", "room", "state"),
 		publish:   histogram("publish_seconds", "How long Kafka took to acknowledge a batch of admissions."),
@@ -97,7 +104,7 @@ func (m *metrics) forget(name room.Name) {
 		v.DeletePartialMatch(label)
 	}
 	for _, v := range []*prometheus.GaugeVec{m.stopped, m.outbox, m.oldest, m.slots, m.waiting,
-		m.rate, m.maxActive, m.state} {
+		m.rate, m.maxActive, m.state, m.losses, m.lostAt, m.unknown, m.returned, m.heldFor} {
 		v.DeletePartialMatch(label)
 	}
 	for _, v := range []*prometheus.HistogramVec{m.publish, m.acked} {

@@ -1,9 +1,14 @@
 package admission
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"waitroom/internal/room"
 )
@@ -50,4 +55,62 @@ func TestLostRoomsAreBroughtBack(t *testing.T) {
 			t.Errorf("the quiet room: got %s of rev %d, want the pause back", l.state, l.rev)
 		}
 	})
+}
+
+// What a line lost is told: in the log when it is noticed and when it is over, in the
+// metrics meanwhile; a restart that lost nothing is one calm line.
+func TestLossesAreTold(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	reg := prometheus.NewRegistry()
+	l := &losses{name: sale, log: zap.New(core), metrics: newMetrics(reg)}
+	at := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+	said := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, e := range logs.TakeAll() {
+			got = append(got, e.Message[:12])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	l.note(room.Life{}, at)
+	said()
+	if l.due(room.Round{}, time.Now()) {
+		t.Error("a line that lost nothing is asked")
+	}
+	if !l.due(room.Round{Losses: 1}, time.Now()) {
+		t.Error("a line that noticed a loss is not asked")
+	}
+	lost := room.Life{LostAt: at, Fences: 1, Asking: true}
+	l.note(lost, at)
+	said()
+	lost.Asking, lost.Lost, lost.HoldUntil = false, 500, at.Add(10*time.Second)
+	l.note(lost, at.Add(time.Second))
+	said("the line los")
+	lost.Restored = 499
+	l.note(lost, at.Add(2*time.Second))
+	said()
+	l.note(lost, at.Add(11*time.Second))
+	said("places are b")
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"waitroom_admitter_line_losses": 1, "waitroom_admitter_line_unknown": 500,
+		"waitroom_admitter_line_returned": 499, "waitroom_admitter_line_held_seconds": 0}
+	for _, f := range families {
+		if value, has := want[f.GetName()]; has {
+			delete(want, f.GetName())
+			if got := f.GetMetric()[0].GetGauge().GetValue(); got != value {
+				t.Errorf("%s: got %v, want %v", f.GetName(), got, value)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nobody exports %v", want)
+	}
+	l.note(room.Life{LostAt: at.Add(time.Minute), Fences: 2, Asking: true}, at.Add(time.Minute))
+	l.note(room.Life{LostAt: at.Add(time.Minute), Fences: 2}, at.Add(time.Minute+time.Second))
+	said("redis had be")
 }

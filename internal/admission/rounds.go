@@ -66,6 +66,7 @@ type rounds struct {
 	saved  room.Saved  // the latest conf ever read of this line
 	rev    int64       // of saved
 	heard  room.Number // the greatest number of that line
+	losses losses
 	cause  *cause
 	looked time.Time // when oldest was read
 	oldest time.Time // of the outbox, on the line's clock
@@ -193,6 +194,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 		return maxRound
 	}
 	r.remember(ctx, round)
+	r.recovery(ctx, round)
 	r.look(ctx, round)
 	r.count(round)
 	r.cause.stopped(ctx, round)
@@ -265,6 +267,8 @@ func (r *rounds) begin(ctx context.Context) error {
 	}
 	// A line that was brought back may know less than was heard of it.
 	r.caller = room.Caller{Epoch: status.Conf.Epoch, Mark: max(r.heard, status.Seq), Process: r.process}
+	r.losses.name, r.losses.log, r.losses.metrics = r.name, r.log, r.metrics
+	r.losses.note(status.Life, status.Now)
 	r.cause.board.begin(status, time.Now())
 	return nil
 }

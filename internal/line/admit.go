@@ -45,6 +45,7 @@ func (l *Lines) Admit(ctx context.Context, name room.Name, by room.Caller, limit
 		MaxActive: answer.int(14),
 		Seq:       room.Number(answer.int(15)),
 		Rev:       answer.int(16),
+		Losses:    answer.int(17),
 	}
 	return round, answer.bad()
 }

@@ -174,6 +174,7 @@ type Round struct {
 	Rate      Rate
 	MaxActive int64
 	Rev       int64 // of the conf
+	Losses    int64 // that the line noticed so far
 }
 
 // Snapshot is one tick's read of a line, all at one moment.

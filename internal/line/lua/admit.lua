@@ -7,7 +7,8 @@
 --       9 admissions in one entry of it  10 deadlines looked at at most
 -- reply {'ok', admitted, missed, lapsed, why it stopped, µs until the next is
 --        due, greatest number admitted or 0, slots taken, waiting, outbox,
---        ever admitted, time in µs, state, sold_out, rate, max_active, last number, rev of the conf}
+--        ever admitted, time in µs, state, sold_out, rate, max_active, last number, rev of the conf,
+--        losses noticed so far}
 --     | {'absent'|'epoch'}
 -- One act, since a visitor popped by a call whose reply is lost must be in
 -- `unclaimed` and `outbox` all the same.
@@ -78,7 +79,8 @@ end
 local greatest, admitted, total = 0, 0, nil
 local function answer()
   return {'ok', admitted, missed, lapsed, why, due, greatest, slots, waiting, depth,
-    tonumber(total or redis.call('HGET', stats, 'admitted') or '0'), now, c[1], tonumber(c[2] or '0'), rate, cap, last, tonumber(c[9] or '0')}
+    tonumber(total or redis.call('HGET', stats, 'admitted') or '0'), now, c[1], tonumber(c[2] or '0'), rate, cap, last, tonumber(c[9] or '0'),
+    tonumber(redis.call('HGET', life, 'fences') or '0')}
 end
 if why then return answer() end
 
