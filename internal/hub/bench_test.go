@@ -43,6 +43,7 @@ type message struct {
 	State    room.Shown
 	Notice   string
 	Code     wire.Code
+	Reason   string
 	BeatMS   int64 `json:"beat_ms"`
 
 	At     time.Time `json:"-"`

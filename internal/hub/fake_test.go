@@ -60,6 +60,8 @@ type fakeLine struct {
 	whole     bool          // the whole line is lost: nobody knows the room
 	recreated []room.Saved
 
+	reaped []room.Place // taken out because nobody saw them
+
 	nameless int // writing calls that did not say of whom
 
 	// A line that fences: who saw more makes seq jump, and the numbers between come
@@ -274,6 +276,9 @@ func (f *fakeLine) stand(p room.Place) room.Stand {
 	if slices.Contains(f.queue, p) {
 		return room.Stand{Standing: room.Waiting}
 	}
+	if slices.Contains(f.reaped, p) {
+		return room.Stand{Standing: room.Away}
+	}
 	if f.gap[0] < p.Number && p.Number <= f.gap[1] && f.pending[p.Visitor].IsZero() {
 		return room.Stand{Standing: room.Unseen}
 	}
@@ -344,7 +349,7 @@ func (f *fakeLine) Claim(_ context.Context, _ room.Name, by room.Caller, p room.
 		f.active[p.Visitor] = time.Now().Add(f.conf.Pass)
 	}
 	s := f.stand(p)
-	if s.Standing == room.Gone {
+	if s.Standing == room.Gone || s.Standing == room.Away {
 		return s, room.ErrSpent
 	}
 	return s, f.lost()
@@ -357,7 +362,7 @@ func (f *fakeLine) Leave(_ context.Context, _ room.Name, by room.Caller, p room.
 		return err
 	}
 	switch f.stand(p).Standing {
-	case room.Gone:
+	case room.Gone, room.Away:
 		return room.ErrSpent
 	case room.Active:
 		return room.ErrActive
@@ -376,6 +381,14 @@ func (f *fakeLine) Leave(_ context.Context, _ room.Name, by room.Caller, p room.
 func (f *fakeLine) remove(p room.Place) {
 	f.queue = slices.DeleteFunc(f.queue, func(q room.Place) bool { return q == p })
 	f.setGone(p.Number)
+}
+
+// reap takes somebody out whom nobody saw.
+func (f *fakeLine) reap(p room.Place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(p)
+	f.reaped = append(f.reaped, p)
 }
 
 func (f *fakeLine) setGone(n room.Number) {

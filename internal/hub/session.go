@@ -269,7 +269,9 @@ func (s *Session) text(step step, st room.Stand, shop string) ([]byte, error) {
 	case sayMissed:
 		return wire.Encode(wire.PlainMessage{Type: wire.Missed}), nil
 	case saySpent:
-		return wire.Encode(wire.PlainMessage{Type: wire.Spent}), nil
+		return wire.Encode(wire.SpentMessage{Type: wire.Spent}), nil
+	case sayAway:
+		return wire.Encode(wire.SpentMessage{Type: wire.Spent, Reason: wire.ReasonAway}), nil
 	case sayLeft:
 		return wire.Encode(wire.PlainMessage{Type: wire.Left}), nil
 	}
@@ -326,7 +328,9 @@ func (s *Session) claim(ctx context.Context, asker audience) (stale bool, err er
 	})
 	err = s.room.known(err)
 	if errors.Is(err, room.ErrSpent) {
-		st, err = room.Stand{Standing: room.Gone}, nil
+		if err = nil; st.Standing != room.Away {
+			st = room.Stand{Standing: room.Gone}
+		}
 	}
 	switch {
 	case err != nil:

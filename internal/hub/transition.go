@@ -22,12 +22,13 @@ const (
 	isUnclaimed              //
 	isActive                 //
 	isUnseen                 // the line lost it: nobody is told anything for that
+	isAway                   // its place was given up, since nobody saw it for the room's grace
 	hasLeft                  // a leave of ours took effect
 )
 
 // eventOf is the event of an answer.
 func eventOf(s room.Standing) event {
-	return [...]event{room.Gone: isGone, room.Waiting: isWaiting, room.Unclaimed: isUnclaimed, room.Active: isActive, room.Unseen: isUnseen}[s]
+	return [...]event{room.Gone: isGone, room.Waiting: isWaiting, room.Unclaimed: isUnclaimed, room.Active: isActive, room.Unseen: isUnseen, room.Away: isAway}[s]
 }
 
 // saying is what a step has to say.
@@ -39,6 +40,7 @@ const (
 	sayPass
 	sayMissed
 	saySpent
+	sayAway
 	sayLeft
 )
 
@@ -84,6 +86,8 @@ func transition(from standing, ev event, c circumstances) step {
 		return step{to: over, say: sayLeft, whom: everyone}
 	case from == over && c.asker == nobody:
 		return stay
+	case from == over && ev == isAway:
+		return step{to: over, say: sayAway, whom: c.asker}
 	case from == over:
 		return step{to: over, say: saySpent, whom: c.asker}
 	}
@@ -96,6 +100,13 @@ func transition(from standing, ev event, c circumstances) step {
 			return step{to: over, say: sayMissed, whom: everyone}
 		}
 		return step{to: over, say: saySpent, whom: everyone}
+	case isAway:
+		// Also of who was told of a turn: the line lost the admission, and then nobody saw
+		// the visitor wait.
+		if c.leaving {
+			return stay
+		}
+		return step{to: over, say: sayAway, whom: everyone}
 	case isActive:
 		if from != inside {
 			c.asker = everyone

@@ -41,11 +41,19 @@ func TestTransition(t *testing.T) {
 					row(from, hasLeft, all(step{to: over, say: sayLeft}))
 				}
 				// Who is over and asks hears it; a look-up has nothing to say.
-				for _, ev := range []event{isGone, isWaiting, isUnclaimed, isActive} {
+				for _, ev := range []event{isGone, isWaiting, isUnclaimed, isActive, isAway} {
 					row(over, ev, step{to: over})
 					if asker != nobody {
 						row(over, ev, asked(step{to: over, say: saySpent}))
 					}
+				}
+				if asker != nobody {
+					row(over, isAway, asked(step{to: over, say: sayAway}))
+				}
+				// Whose place was given up hears so, also who was told of a turn that the line
+				// lost: it waited again, and was not seen.
+				for _, from := range []standing{waiting, admitted, inside} {
+					row(from, isAway, all(step{to: over, say: sayAway}))
 				}
 				row(waiting, isGone, all(step{to: over, say: saySpent}))
 				row(inside, isGone, all(step{to: over, say: saySpent}))
@@ -56,6 +64,7 @@ func TestTransition(t *testing.T) {
 				if leaving {
 					for _, from := range []standing{waiting, admitted, inside} {
 						row(from, isGone, step{to: from}) // the leave's own answer tells
+						row(from, isAway, step{to: from})
 					}
 				}
 				// An answer that somebody asked for may be older than what was told.
@@ -75,7 +84,7 @@ func TestTransition(t *testing.T) {
 			}
 		}
 	}
-	if want := 5 * 6 * 3 * 2 * 2; len(table) != want {
+	if want := 5 * 7 * 3 * 2 * 2; len(table) != want {
 		t.Fatalf("got %d cells, want all %d", len(table), want)
 	}
 	for c, want := range table {

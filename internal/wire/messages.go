@@ -137,6 +137,10 @@ type (
 		Type    Type  `json:"type"`
 		ClaimMS int64 `json:"claim_ms"`
 	}
+	SpentMessage struct {
+		Type   Type        `json:"type"`
+		Reason SpentReason `json:"reason,omitempty"`
+	}
 	PassMessage struct {
 		Type      Type   `json:"type"`
 		Pass      string `json:"pass"`
@@ -164,6 +168,14 @@ type (
 		Type Type `json:"type"`
 	}
 )
+
+// SpentReason says why a place is spent; "" for what needs no telling: it was used, left
+// or ended.
+type SpentReason string
+
+// ReasonAway is of a place that was given up: no node saw its visitor for the room's
+// grace.
+const ReasonAway SpentReason = "away"
 
 // Encode marshals any message but position; AppendPosition is for that.
 func Encode(m any) []byte {

@@ -41,6 +41,7 @@ var fakeLine = map[string][]string{
 	"back":          {joined, roomOpen, `{"type":"admitted","claim_ms":108000}`, position(7, 60, 10, 20)},
 	"missed":        {joined, roomOpen, `{"type":"missed"}`},
 	"spent":         {`{"type":"spent"}`},
+	"away":          {`{"type":"spent","reason":"away"}`},
 	"left":          {joined, `{"type":"left"}`},
 	"epoch":         {problem("place_other_epoch"), "close 4502"},
 	"tabs":          {joined, problem("too_many_tabs"), "close 4500"},

@@ -592,7 +592,7 @@ function ended(s, why, c) {
     return lost(s, c, true);
   }
   const lapsed = s.turned && (s.turnEnds === 0 || s.turnEnds - LAPSE_SLACK <= c.now);
-  over(s, lapsed && why !== 'left' ? 'missed' : why, c);
+  over(s, lapsed && why !== 'left' && why !== 'away' ? 'missed' : why, c);
 }
 
 /** The place is refused, and the server closes behind it. @param {State} s @param {string} why @param {Context} c */
@@ -677,9 +677,10 @@ function received(s, m, c) {
       return;
     }
     case 'missed':
-    case 'spent':
     case 'left':
       return ended(s, m.type, c);
+    case 'spent':
+      return ended(s, m.reason === 'away' ? 'away' : 'spent', c);
     case 'room': return changed(s, m, c);
     case 'drain':
       // The node stops. It says when to come back, already spread over everyone.

@@ -168,7 +168,8 @@ function blocked(s, keep) {
 function over(why) {
   const known = /** @type {Record<string, [string, string]>} */ ({
     missed: ['over.missed.title', 'over.missed.text'], left: ['over.left.title', 'over.left.text'],
-    spent: ['over.spent.title', 'over.spent.text'], pass_expired: ['over.expired.title', 'over.expired.text'],
+    spent: ['over.spent.title', 'over.spent.text'], away: ['over.away.title', 'over.away.text'],
+    pass_expired: ['over.expired.title', 'over.expired.text'],
   });
   const [heading, text] = known[why] ?? ['over.place.title', (CODES[why] ?? CODES.internal).text];
   return { heading: phrase(heading), text: phrase(text) };

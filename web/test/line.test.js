@@ -33,6 +33,7 @@ const effects = {
   admitted: { phase: 'turn', has: { turnEnds: NOW + 120_000, turnLasts: 120_000, late: false }, does: ['keep'] },
   missed: { phase: 'over', has: { why: 'missed', place: '' }, does: ['forget'] },
   spent: { phase: 'over', has: { why: 'spent', place: '' }, does: ['forget'] },
+  spent_away: { phase: 'over', has: { why: 'away', place: '' }, does: ['forget'] },
   left: { phase: 'over', has: { why: 'left', place: '' }, does: ['forget'] },
   pass: { phase: 'inside', has: { place: 'PLACE', pass: { pass: 'PASS', ends: NOW + 600_000, url: 'https://shop.example/rooms/show/shop#pass=PASS' } } },
   drain: { phase: 'waiting', has: { link: 'waiting', position: 42, timers: { dial: NOW + 3000, silence: NOW + 14_000 } } },
@@ -180,7 +181,7 @@ test('a claim that meets a line out of reach may be made again', () => {
 });
 
 test('after missed, left or spent only the button joins, at the tail, without a place', () => {
-  for (const file of ['missed', 'left', 'spent', 'error_place_epoch']) {
+  for (const file of ['missed', 'left', 'spent', 'spent_away', 'error_place_epoch']) {
     const [over] = hear(waiting(), file);
     assert.equal(nextDue(close(over, 1006)[0]), Infinity, `${file}: nobody is joined again unasked`);
     for (const [name, state] of Object.entries({ over, closed: close(over, 1006)[0] })) {

@@ -385,6 +385,21 @@ test('a place that was used for a pass is spent, not missed', () => {
   clean(world);
 });
 
+test('who comes back too late hears that the place was given up, and joins at the tail', () => {
+  const { world, page, line } = joined(9);
+  page.cut = true;
+  if (page.ws) page.ws.dark = true;
+  line.end('P1', 'spent', 'away');
+  world.run(180_000);
+  page.cut = false;
+  world.run(31_000);
+  assert.deepEqual([page.state.phase, page.state.why], ['over', 'away']);
+  page.happen({ type: 'join' });
+  world.run(5_000);
+  assert.deepEqual([page.state.phase, page.state.place], ['waiting', 'P2']);
+  clean(world);
+});
+
 test('a place of a link is used, kept, and given up for the own one when it is worth nothing', () => {
   for (const [name, place, want] of [['living', 'P1', 'P1'], ['foreign', 'x.y.z', 'P2'], ['used', 'P3', 'P2']]) {
     const world = new World(9);

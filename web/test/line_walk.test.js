@@ -50,7 +50,7 @@ function walk(seed) {
     look: [3, () => page().look(random() < 0.2)],
     sleep: [3, () => page().sleep(random() < 0.5, pick([500, 5_000, 40_000, 600_000]))],
     admit: [5, () => line.admit(pick([...line.places.keys()]) ?? '', pick([2_000, 20_000, 120_000]))],
-    spend: [1, () => line.end(pick([...line.places.keys()]) ?? '', 'spent')],
+    spend: [1, () => line.end(pick([...line.places.keys()]) ?? '', 'spent', pick([undefined, 'away']))],
     claim: [6, () => page().hear({ type: 'claim' })],
     leave: [1, () => page().hear({ type: 'leave' })],
     join: [3, () => page().hear({ type: 'join' })],

@@ -17,7 +17,7 @@ const NOW = 50_000;
 const LINKS = /** @type {const} */ (['connecting', 'live', 'lost', 'offline', 'waiting']);
 const ROOMS = ['open', 'opening', 'paused', 'full', 'closed', 'sold_out', 'stalled', 'recovering'];
 const WAITED = ['address_limit', 'room_closed', 'sold_out', 'room_full', 'recovering', 'stalled', 'unavailable'];
-const ENDED = ['missed', 'left', 'spent', 'pass_expired', 'place_malformed', 'place_foreign', 'place_other_room', 'place_other_epoch'];
+const ENDED = ['missed', 'left', 'spent', 'away', 'pass_expired', 'place_malformed', 'place_foreign', 'place_other_room', 'place_other_epoch'];
 const STOPPED = Object.keys(CODES).filter((code) => CODES[code].then === 'stop');
 
 /** Every cell: its name, the state, and what is said in it. */

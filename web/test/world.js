@@ -80,7 +80,7 @@ export class Line {
   /** Joins are refused with this code. */ refusal = '';
   /** New places are refused to every address, for so many ms each time. */ crowded = 0;
   /** @type {Connection[]} */ connections = [];
-  /** @type {Map<string, {standing: 'waits'|'admitted'|'inside'|'gone', ends: number}>} */ places = new Map();
+  /** @type {Map<string, {standing: 'waits'|'admitted'|'inside'|'gone', ends: number, reason?: string}>} */ places = new Map();
   count = 0;
 
   /** @param {World} world */
@@ -120,13 +120,14 @@ export class Line {
     }
   }
 
-  /** @param {string} place @param {string} word */
-  end(place, word) {
+  /** @param {string} place @param {string} word @param {string} [reason] why it is spent */
+  end(place, word, reason) {
     const p = this.places.get(place);
     if (!p) return;
     p.standing = 'gone';
+    p.reason = reason;
     for (const c of this.connections) {
-      if (c.open && c.place === place) c.say({ type: word });
+      if (c.open && c.place === place) c.say({ type: word, reason });
     }
   }
 
@@ -187,16 +188,16 @@ export class Line {
         c.refused = false;
         c.say({ type: 'joined', place, number: 1, epoch: 'abcdefgh', beat_ms: this.beat + 1_000 });
         c.say(this.roomFrame());
-        const q = /** @type {{standing: string, ends: number}} */ (this.places.get(place));
+        const q = /** @type {{standing: string, ends: number, reason?: string}} */ (this.places.get(place));
         if (q.standing === 'admitted') c.say({ type: 'admitted', claim_ms: Math.max(0, q.ends - now) });
         if (q.standing === 'inside') c.say({ type: 'pass', pass: 'X', url: '/s', expires_ms: Math.max(0, q.ends - now) });
-        if (q.standing === 'gone') c.say({ type: 'spent' });
+        if (q.standing === 'gone') c.say({ type: 'spent', reason: q.reason });
         return;
       }
       case 'claim':
         if (this.mute) return;
         if (this.away) return c.say({ type: 'error', code: 'stalled' });
-        if (p?.standing === 'gone') return c.say({ type: 'spent' });
+        if (p?.standing === 'gone') return c.say({ type: 'spent', reason: p.reason });
         if (p?.standing === 'waits') return;
         if (p?.standing === 'admitted') {
           p.standing = 'inside';
