@@ -104,6 +104,10 @@ func TestOperator(t *testing.T) {
 		{"resume sale", 0, `state: paused -> opening\n`, ``},
 		{"set sale --opens-at 2031-06-01T12:00:00Z --claim 45s", 0,
 			`(?s)claim: 30s -> 45s\n.*opens_at: 2030-01-01T00:00:00Z -> 2031-06-01T12:00:00Z\n`, ``},
+		{"set sale --grace 45s", 0, `grace: 2m0s -> 45s\n`, ``},
+		{"status sale --acts", 0, `(?s)sale\n.* claim +45s, pass 5m0s, grace 45s\n.*set grace_ms 2m0s → 45s\n.*`, ``},
+		{"set sale --grace 29s --rate 0", 2, ``, `(?s)rate 0.*grace ms 29000: want 30000 to 3600000`},
+		{"room create other --grace 2h", 2, ``, `grace ms 7200000`},
 		{"set sale --opens-at never", 0, `opens_at: 2031-06-01T12:00:00Z -> never\n`, ``},
 		{"set sale --opens-at 2020-01-01T00:00:00Z --rate 0", 2, ``, `(?s)rate 0.*--opens-at 2020-01-01T00:00:00Z has passed.*room open`},
 		{"room open sale", 0, `state: opening -> open\n`, ``},
@@ -186,8 +190,8 @@ func TestOperator(t *testing.T) {
 					ann++
 				}
 			}
-			if bob != 1 || ann != 13 {
-				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 13: %v", bob, ann, acts)
+			if bob != 1 || ann != 14 {
+				t.Errorf("audit stream: got %d acts by bob and %d by ann, want 1 and 14: %v", bob, ann, acts)
 			}
 		}
 	}

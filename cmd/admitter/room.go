@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"waitroom/internal/admission"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
@@ -98,10 +97,10 @@ func coded(err error) error {
 }
 
 type createCmd struct {
-	One    one              `embed:""`
-	Values admission.Values `embed:""`
-	State  string           `help:"State to begin with: opening (visitors queue), open, paused or closed." default:"opening"`
-	Epoch  string           `help:"Bring back a line that Redis lost and no process remembers, with the epoch that its places are of. Visitors come back to their numbers; nobody new gets one until they are back."`
+	One    one    `embed:""`
+	Values values `embed:""`
+	State  string `help:"State to begin with: opening (visitors queue), open, paused or closed." default:"opening"`
+	Epoch  string `help:"Bring back a line that Redis lost and no process remembers, with the epoch that its places are of. Visitors come back to their numbers; nobody new gets one until they are back."`
 }
 
 func (c *createCmd) Check() error {

@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"waitroom/internal/admission"
 	"waitroom/internal/line"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
@@ -32,8 +31,8 @@ func (l *live) Check() error {
 }
 
 type setCmd struct {
-	Live   live             `embed:""`
-	Values admission.Values `embed:""`
+	Live   live   `embed:""`
+	Values values `embed:""`
 }
 
 func (c *setCmd) Check() error {

@@ -31,6 +31,7 @@ type statusView struct {
 	MaxWaiting int64     `json:"max_waiting"`
 	ClaimMS    int64     `json:"claim_ms"`
 	PassMS     int64     `json:"pass_ms"`
+	GraceMS    int64     `json:"grace_ms"` // how long a waiting visitor whom no node sees keeps the place
 	ShopURL    string    `json:"shop_url,omitempty"`
 	Notice     string    `json:"notice,omitempty"`
 	Rev        int64     `json:"rev"`
@@ -135,7 +136,7 @@ func view(s room.Status, acts []room.Act, oldest time.Time, fleet signs.Fleet) s
 		Epoch: string(c.Epoch), State: string(c.State),
 		Shown: string(c.Shown(s.Waiting, s.Now)), SoldOut: c.SoldOut, StockRev: c.StockRev,
 		Rate: c.Rate.String(), Burst: c.Burst, MaxActive: c.MaxActive, MaxWaiting: c.MaxWaiting,
-		ClaimMS: c.Claim.Milliseconds(), PassMS: c.Pass.Milliseconds(), ShopURL: c.ShopURL, Notice: c.Notice, Rev: c.Rev,
+		ClaimMS: c.Claim.Milliseconds(), PassMS: c.Pass.Milliseconds(), GraceMS: c.Grace.Milliseconds(), ShopURL: c.ShopURL, Notice: c.Notice, Rev: c.Rev,
 		Waiting: s.Waiting, Unclaimed: s.Unclaimed, Active: s.Active, Outbox: s.Outbox,
 		Seq: int64(s.Seq), Head: int64(s.Head), Stats: statsView(s.Stats),
 		Lately:    rateView{admitted, over.Milliseconds()},
@@ -240,7 +241,8 @@ func (v *statusView) print(out io.Writer, detail bool) {
 	row("rate", "%s per second, burst %d", v.Rate, v.Burst)
 	row("pace", "%s", v.pace)
 	row("admitted", "%s", v.lately())
-	row("claim", "%s, pass %s", time.Duration(v.ClaimMS)*time.Millisecond, time.Duration(v.PassMS)*time.Millisecond)
+	row("claim", "%s, pass %s, grace %s", time.Duration(v.ClaimMS)*time.Millisecond, time.Duration(v.PassMS)*time.Millisecond,
+		time.Duration(v.GraceMS)*time.Millisecond)
 	oldest := ""
 	if v.Outbox > 0 {
 		oldest = ", the oldest for " + signs.Span(time.Duration(v.OldestMS)*time.Millisecond)

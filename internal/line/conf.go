@@ -25,7 +25,7 @@ const (
 	fieldNotice     = "notice"
 	fieldShopURL    = "shop_url"
 	fieldEventRev   = "event_rev"
-	fieldGrace      = "grace_ms"
+	fieldGrace      = "grace_ms" // none: room.DefaultGrace, as the scripts have it
 	fieldCreated    = "created_ms"
 )
 
@@ -40,7 +40,7 @@ const (
 )
 
 var fieldOrder = []string{fieldRate, fieldBurst, fieldMaxActive, fieldMaxWaiting, fieldClaim,
-	fieldPass, fieldState, fieldOpensAt, fieldSoldOut, fieldStockRev, fieldNotice, fieldShopURL,
+	fieldPass, fieldGrace, fieldState, fieldOpensAt, fieldSoldOut, fieldStockRev, fieldNotice, fieldShopURL,
 	fieldTitle, fieldVenue, fieldStartsAt, fieldAccent, fieldLogo}
 
 // changeArgs are a change's fields as a script takes them: name, value, …
@@ -58,6 +58,7 @@ func changeArgs(ch room.Change) []any {
 	add(fieldMaxWaiting, ch.MaxWaiting != nil, func() string { return whole(*ch.MaxWaiting) })
 	add(fieldClaim, ch.Claim != nil, func() string { return whole(ch.Claim.Milliseconds()) })
 	add(fieldPass, ch.Pass != nil, func() string { return whole(ch.Pass.Milliseconds()) })
+	add(fieldGrace, ch.Grace != nil, func() string { return whole(ch.Grace.Milliseconds()) })
 	add(fieldState, ch.State != nil, func() string { return string(*ch.State) })
 	add(fieldOpensAt, ch.OpensAt != nil, func() string { return whole(opensAt(*ch.OpensAt)) })
 	add(fieldNotice, ch.Notice != nil, func() string { return *ch.Notice })
@@ -68,7 +69,7 @@ func changeArgs(ch room.Change) []any {
 // confArgs are all fields of a new room.
 func confArgs(c room.Conf) []any {
 	args := changeArgs(room.Change{Rate: &c.Rate, Burst: &c.Burst, MaxActive: &c.MaxActive,
-		MaxWaiting: &c.MaxWaiting, Claim: &c.Claim, Pass: &c.Pass, State: &c.State,
+		MaxWaiting: &c.MaxWaiting, Claim: &c.Claim, Pass: &c.Pass, Grace: &c.Grace, State: &c.State,
 		OpensAt: &c.OpensAt, Notice: &c.Notice, ShopURL: &c.ShopURL})
 	return append(args, "epoch", string(c.Epoch), fieldSoldOut, "0")
 }
@@ -104,6 +105,10 @@ func parseConf(fields map[string]string) (room.Conf, error) {
 		Notice:     fields[fieldNotice],
 		ShopURL:    fields[fieldShopURL],
 		Rev:        whole("rev"),
+	}
+	c.Grace = room.DefaultGrace
+	if _, told := fields[fieldGrace]; told { // a line made by an older version has none
+		c.Grace = time.Duration(whole(fieldGrace)) * time.Millisecond
 	}
 	if _, told := fields[fieldEventRev]; told { // a line made by an older version has none
 		c.EventRev = whole(fieldEventRev)

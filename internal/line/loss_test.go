@@ -65,7 +65,6 @@ type losing struct {
 	visitors map[room.VisitorID]*told
 	numbers  map[room.Number]room.VisitorID // told to whom
 	saved    bool
-	savedAt  map[room.VisitorID]bool // admitted when the checkpoint was taken
 	strays   map[room.VisitorID]bool // joined in a batch whose answer nobody heard
 }
 

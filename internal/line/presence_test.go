@@ -123,6 +123,65 @@ func TestAwayVisitorsLeave(t *testing.T) {
 	})
 }
 
+// The grace is the room's: it is told with the conf, a change of it is an act, and spans
+// follow. A conf without one, of an older version, has the usual one.
+func TestGraceOfARoom(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		conf.Grace = 40 * time.Second
+		name := create(t, l, conf)
+		grace := func(want time.Duration) {
+			t.Helper()
+			snap, err := l.Snapshot(ctx, name, 0)
+			if err != nil || snap.Conf.Grace != want {
+				t.Errorf("grace: got %s, %v, want %s", snap.Conf.Grace, err, want)
+			}
+		}
+		grace(conf.Grace)
+		join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 3)
+		// away passes so long, with a node that sees nobody, and says who is away then.
+		away := func(d, grace time.Duration) int {
+			t.Helper()
+			for end := clock.ms() + d.Milliseconds(); clock.ms() < end; clock.pass(grace / 16) {
+				if _, _, err := l.Present(ctx, name, caller(conf.Epoch), 0, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			numbers, err := l.Away(ctx, name, 10)
+			if err != nil && !errors.Is(err, room.ErrUnsure) {
+				t.Fatal(err)
+			}
+			return len(numbers)
+		}
+		if got := away(35*time.Second, conf.Grace); got != 0 {
+			t.Errorf("before a grace of 40 s is over: got %d away, want none", got)
+		}
+		if got := away(15*time.Second, conf.Grace); got != 3 {
+			t.Errorf("after a grace of 40 s: got %d away, want all three", got)
+		}
+		longer := 80 * time.Second
+		if _, err := l.Set(ctx, name, room.Change{Actor: "test", Grace: &longer}); err != nil {
+			t.Fatal(err)
+		}
+		grace(longer)
+		acts, err := l.Acts(ctx, name, 1)
+		if err != nil || acts[0].What != "set grace_ms 40s → 1m20s" {
+			t.Errorf("got %+v, %v, want the change of the grace", acts, err)
+		}
+		if got := away(50*time.Second, longer); got != 0 {
+			t.Errorf("before a grace of 80 s after the change: got %d away, want none", got)
+		}
+		if got := away(50*time.Second, longer); got != 3 {
+			t.Errorf("after it: got %d away, want all three", got)
+		}
+		if err := rdb.HDel(ctx, confKey(name), fieldGrace).Err(); err != nil {
+			t.Fatal(err)
+		}
+		grace(room.DefaultGrace)
+	})
+}
+
 // Whoever is with some node, or comes back within the grace, is never reaped, and who
 // stays away is; whatever the order of nodes, drops and reapers.
 func TestPresence(t *testing.T) {

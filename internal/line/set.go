@@ -154,7 +154,7 @@ func shown(field, value string) string {
 		return value
 	case field == fieldRate:
 		return room.Rate(n).String() + "/s"
-	case field == fieldClaim || field == fieldPass:
+	case field == fieldClaim || field == fieldPass || field == fieldGrace:
 		return (time.Duration(n) * time.Millisecond).String()
 	case field == fieldOpensAt && n == 0:
 		return "never"

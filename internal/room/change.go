@@ -46,6 +46,7 @@ type Change struct {
 	MaxWaiting *int64
 	Claim      *time.Duration
 	Pass       *time.Duration
+	Grace      *time.Duration
 	State      *State
 	OpensAt    *time.Time // the zero time: only an operator opens
 	Notice     *string
@@ -83,6 +84,7 @@ func (ch Change) On(c Conf) Conf {
 	put(&c.MaxWaiting, ch.MaxWaiting)
 	put(&c.Claim, ch.Claim)
 	put(&c.Pass, ch.Pass)
+	put(&c.Grace, ch.Grace)
 	put(&c.State, ch.State)
 	put(&c.OpensAt, ch.OpensAt)
 	put(&c.Notice, ch.Notice)

@@ -101,7 +101,9 @@ const (
 	MaxClaim      = time.Hour
 	MinPass       = 10 * time.Second
 	MaxPass       = 24 * time.Hour
-	MaxNotice     = 280 // characters: the page shows it in one box
+	MinGrace      = 30 * time.Second // a page that lost its connection may wait so long before it dials again
+	MaxGrace      = time.Hour        // a longer one would keep the places of people who went home
+	MaxNotice     = 280              // characters: the page shows it in one box
 	MaxURL        = 1024
 	DefaultClaim  = 2 * time.Minute
 	DefaultPass   = 10 * time.Minute
@@ -118,6 +120,7 @@ type Conf struct {
 	MaxWaiting int64         // visitors in the line at once
 	Claim      time.Duration // whole ms: how long an admission waits for its claim
 	Pass       time.Duration // whole ms: how long a pass opens the shop
+	Grace      time.Duration // whole ms: how long a waiting visitor whom nobody sees keeps the place
 	State      State
 	OpensAt    time.Time // zero: only an operator opens
 	SoldOut    bool      // written from booking facts, ended by an operator's reopen
@@ -132,7 +135,7 @@ type Conf struct {
 func DefaultConf() Conf {
 	r := Rate(10_000)
 	return Conf{Rate: r, Burst: r.MinBurst(), MaxActive: DefaultActive, MaxWaiting: 1_000_000,
-		Claim: DefaultClaim, Pass: DefaultPass, State: Opening}
+		Claim: DefaultClaim, Pass: DefaultPass, Grace: DefaultGrace, State: Opening}
 }
 
 // Valid reports every value out of bounds, joined.
@@ -149,6 +152,7 @@ func (c Conf) Valid() error {
 	bound("max-waiting", c.MaxWaiting, 1, MaxWaiting)
 	bound("claim ms", c.Claim.Milliseconds(), MinClaim.Milliseconds(), MaxClaim.Milliseconds())
 	bound("pass ms", c.Pass.Milliseconds(), MinPass.Milliseconds(), MaxPass.Milliseconds())
+	bound("grace ms", c.Grace.Milliseconds(), MinGrace.Milliseconds(), MaxGrace.Milliseconds())
 	if _, err := ParseState(string(c.State)); err != nil {
 		errs = append(errs, err)
 	}

@@ -73,7 +73,7 @@ func TestConfValid(t *testing.T) {
 	if err == nil {
 		t.Fatal("got nil, want every value reported")
 	}
-	for _, word := range []string{"rate", "burst", "max-active", "max-waiting", "claim", "pass", "state", "notice", "shop url"} {
+	for _, word := range []string{"rate", "burst", "max-active", "max-waiting", "claim", "pass", "grace", "state", "notice", "shop url"} {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("got %q, want %q among it", err, word)
 		}

@@ -83,7 +83,7 @@ func (c *cluster) killMaster(ctx context.Context, key string) (took string, err 
 	other := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + survivor, MaxRetries: -1, PoolSize: 1})
 	defer other.Close()
 	err = await(ctx, startLimit, "a replica is promoted", func() (bool, string) {
-		ranges, err := other.ClusterSlots(ctx).Result()
+		shards, err := other.ClusterShards(ctx).Result()
 		if err != nil {
 			return false, err.Error()
 		}
@@ -91,12 +91,20 @@ func (c *cluster) killMaster(ctx context.Context, key string) (took string, err 
 		if err != nil || !strings.Contains(info, "cluster_state:ok") {
 			return false, fmt.Sprint(info, err)
 		}
-		for _, r := range ranges {
-			if int64(r.Start) <= slot && slot <= int64(r.End) && len(r.Nodes) > 0 {
-				return !strings.HasSuffix(r.Nodes[0].Addr, ":"+port), r.Nodes[0].Addr
+		for _, shard := range shards {
+			for _, s := range shard.Slots {
+				if s.Start > slot || slot > s.End {
+					continue
+				}
+				for _, node := range shard.Nodes {
+					// The dead master stands there too, as a failed one.
+					if node.Role == "master" && node.Health == "online" && fmt.Sprint(node.Port) != port {
+						return true, ""
+					}
+				}
 			}
 		}
-		return false, "nobody has the slot"
+		return false, "nobody else has the slot"
 	})
 	return "the master of the room was taken away, and what its replica had not heard", err
 }

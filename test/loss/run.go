@@ -134,7 +134,7 @@ func (g *ground) books(ctx context.Context, from []int64, f *Facts) error {
 		return err
 	}
 	if f.Slots < 0 {
-		return errors.New("Redis does not tell the slots")
+		return errors.New("the slots are not told by redis")
 	}
 	// What never arrives is judged, not waited for for ever.
 	if err := await(ctx, relayLimit, "the outbox is empty", func() (bool, string) {
