@@ -35,6 +35,7 @@ type world struct {
 	rooms  []events.Record          // what of it is in the topic of rooms
 	broken []string                 // promises broken
 	lost   map[room.Name]*fakeLine  // whole, and not deleted
+	unsure error                    // of who is away
 	admits []time.Time              // when rounds were made
 	admit  func() *room.Round       // overrides the answer of Admit
 	block  time.Duration            // how long a publish takes
@@ -73,6 +74,7 @@ type fakeLine struct {
 	eventErr error
 	stats    room.Stats
 	rev      int64
+	absent   map[room.Number]bool // nobody sees them
 	state    room.State
 	opensAt  time.Time
 	lanes    []room.LaneState
@@ -256,6 +258,35 @@ func (w *world) Busy(_ context.Context, since string) ([]room.Name, string, erro
 	return slices.Clone(w.marks[from:]), strconv.Itoa(len(w.marks)), nil
 }
 
+func (w *world) Away(_ context.Context, name room.Name, limit int) ([]room.Number, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.called("away")
+	l, err := w.line(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	var away []room.Number
+	for _, n := range l.queue {
+		if l.absent[n] && len(away) < limit {
+			away = append(away, n)
+		}
+	}
+	return away, w.unsure
+}
+
+func (w *world) Reap(_ context.Context, name room.Name, caller room.Caller, numbers []room.Number) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, err := w.line(name, &caller)
+	if err != nil {
+		return 0, err
+	}
+	before := len(l.queue)
+	l.queue = slices.DeleteFunc(l.queue, func(n room.Number) bool { return slices.Contains(numbers, n) && l.absent[n] })
+	return before - len(l.queue), w.unsure
+}
+
 func (w *world) Signs(context.Context) (time.Time, []room.Sign, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -312,7 +343,7 @@ func (w *world) Status(_ context.Context, name room.Name) (room.Status, error) {
 	if len(l.queue) > 0 {
 		head = l.queue[0]
 	}
-	return room.Status{Name: name, Conf: room.Conf{Epoch: l.epoch, State: l.state, OpensAt: l.opensAt, Rate: room.Rate(l.rate * 1000), Rev: l.rev},
+	return room.Status{Name: name, Conf: room.Conf{Epoch: l.epoch, State: l.state, OpensAt: l.opensAt, Grace: room.DefaultGrace, Rate: room.Rate(l.rate * 1000), Rev: l.rev},
 		Now: time.Now(), Seq: l.seq, Head: head, Waiting: int64(len(l.queue)), Stats: l.stats,
 		Saved: room.Saved{Conf: map[string]string{"epoch": string(l.epoch), "state": string(l.state), "rev": strconv.FormatInt(l.rev, 10)}}}, nil
 }
@@ -713,6 +744,14 @@ func (c *client) Expire(ctx context.Context) ([]room.Name, error) { return c.wor
 
 func (c *client) Shards(ctx context.Context, names []room.Name) [][]room.Name {
 	return c.world.Shards(ctx, names)
+}
+
+func (c *client) Away(ctx context.Context, name room.Name, limit int) ([]room.Number, error) {
+	return through(c, "away", func() ([]room.Number, error) { return c.world.Away(ctx, name, limit) })
+}
+
+func (c *client) Reap(ctx context.Context, name room.Name, caller room.Caller, numbers []room.Number) (int, error) {
+	return through(c, "reap", func() (int, error) { return c.world.Reap(ctx, name, caller, numbers) })
 }
 
 func (c *client) Deleted(ctx context.Context, name room.Name) (bool, error) {

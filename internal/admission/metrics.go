@@ -10,6 +10,7 @@ import (
 // registry and a room's series go when it is no longer served.
 type metrics struct {
 	admitted, missed, lapsed, published *prometheus.CounterVec // room
+	reaped                              *prometheus.CounterVec // room
 	rounds, facts                       *prometheus.CounterVec // room, cause
 	stopped                             *prometheus.GaugeVec   // room, cause
 	outbox, oldest, slots, waiting      *prometheus.GaugeVec   // room
@@ -50,6 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rounds:    counter("rounds_total", "Rounds, by why they stopped.", "room", "cause"),
 		stopped:   gauge("stopped", "1 for the reason why the room admits nobody at the moment.", "room", "cause"),
 		published: counter("published_total", "Admissions that Kafka acknowledged to this replica; repeats count again.", "room"),
+		reaped:    counter("reaped_total", "Visitors taken out of the line because no node saw them for the room's grace.", "room"),
 		outbox:    gauge("outbox_depth", "Admissions not yet acknowledged by Kafka.", "room"),
 		oldest:    gauge("outbox_oldest_seconds", "How long the oldest admission has waited for Kafka's acknowledgement, read once a second.", "room"),
 		slots:     gauge("slots_taken", "Visitors inside, unclaimed and active together.", "room"),
@@ -100,7 +102,7 @@ func (m *metrics) shows(name room.Name, state room.State, soldOut bool) {
 // forget drops the series of a room that is no longer served.
 func (m *metrics) forget(name room.Name) {
 	label := prometheus.Labels{"room": string(name)}
-	for _, v := range []*prometheus.CounterVec{m.admitted, m.missed, m.lapsed, m.published, m.rounds} {
+	for _, v := range []*prometheus.CounterVec{m.admitted, m.missed, m.lapsed, m.published, m.reaped, m.rounds} {
 		v.DeletePartialMatch(label)
 	}
 	for _, v := range []*prometheus.GaugeVec{m.stopped, m.outbox, m.oldest, m.slots, m.waiting,

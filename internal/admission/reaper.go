@@ -40,13 +40,15 @@ type lanes interface {
 	// Who was told such a place and shows it comes back to its number.
 	GiveBack(ctx context.Context, name room.Name, caller room.Caller, lane room.Lane, heard bool) (given int, err error)
 	Status(context.Context, room.Name) (room.Status, error)
+	absence
 }
 
-// reaper gives back what nodes that died have left in the line: of their last
-// batches nobody may have heard, and then the numbers belong to nobody. Every
+// reaper takes out of the lines who is not there: visitors whom nobody sees (absent.go),
+// and what nodes that died have left: of their last batches nobody may have heard, and
+// then the numbers belong to nobody. Every
 // admitter has one; two at once are harmless. Owned by the goroutine of run.
 //
-// It reads nothing of a room while all nodes live. A node that died before the
+// A node that died before the
 // signs of its time were forgotten (room.SignKept), with no admitter alive until
 // then, is not noticed; its numbers cost a claim's time each.
 type reaper struct {
@@ -60,6 +62,7 @@ type reaper struct {
 
 	since time.Time // of the unbroken contact to the line; zero while there is none
 	dead  map[string]*dead
+	looks map[room.Name]time.Time // when a room is next looked at for who is away; of those served
 }
 
 // dead is one node that died: at most room.MaxSigns, until its sign is forgotten.
@@ -76,7 +79,7 @@ type left struct {
 }
 
 func newReaper(line lanes, served func() []*worker, process string, m *metrics, log *zap.Logger) *reaper {
-	return &reaper{line: line, served: served, process: process, metrics: m, log: log, dead: map[string]*dead{},
+	return &reaper{line: line, served: served, process: process, metrics: m, log: log, dead: map[string]*dead{}, looks: map[room.Name]time.Time{},
 		outage: outage.New(outage.Config{Log: log, Hold: 2 * reapEvery, Down: "what dead nodes have left in the line can't be looked for, trying again",
 			Up: "dead nodes are looked for again"})}
 }
@@ -132,6 +135,7 @@ func (r *reaper) look(ctx context.Context) error {
 	for id, d := range r.dead {
 		errs = append(errs, r.bury(ctx, id, d, now))
 	}
+	errs = append(errs, r.absent(ctx, now, signs))
 	return errors.Join(errs...)
 }
 

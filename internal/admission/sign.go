@@ -34,6 +34,7 @@ type board struct {
 	err   string
 	now   sample
 	slots int64
+	waits int64    // visitors, as of the last round that came about
 	past  []sample // the oldest first, sampleEvery apart, at most samples
 }
 
@@ -75,7 +76,7 @@ func (b *board) round(r room.Round, at time.Time) {
 	if r.Total < b.now.total { // the line lost writes: nothing before is comparable
 		b.past, area = nil, 0
 	}
-	b.at, b.slots = at, r.Slots
+	b.at, b.slots, b.waits = at, r.Slots, r.Waiting
 	b.now = sample{at: at, total: r.Total, gone: r.Total - r.Slots, area: area}
 	if n := len(b.past); n == 0 || at.Sub(b.past[n-1].at) >= sampleEvery {
 		if n == samples {
@@ -83,6 +84,13 @@ func (b *board) round(r room.Round, at time.Time) {
 		}
 		b.past = append(b.past, b.now)
 	}
+}
+
+// waiting is how many visitors waited at the last round.
+func (b *board) waiting() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waits
 }
 
 // failed notes a round that did not come about.
