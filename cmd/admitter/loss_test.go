@@ -126,5 +126,5 @@ func TestStatusAfterAKillAndAFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	status(`(?m)^  recovering +20\S+Z \(\d+m?s ago\): .*2 places unknown, 0 back`)
-	status(`(?m)^  20\S+Z +b: recreate\b`, "--acts")
+	status(`(?m)^  20\S+Z +process b: recreate\b`, "--acts")
 }

@@ -19,7 +19,7 @@ import (
 // time pass has. A node that could not look for the last second can't tell.
 func TestFinishedElsewhereIsNotMissed(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		b.line.conf.Claim = 10 * time.Second
+		b.line.set(func() { b.line.conf.Claim = 10 * time.Second })
 		sessions, sinks := b.join(3)
 		b.line.admit(3)
 		b.pass(2 * TurnTick)
@@ -37,7 +37,7 @@ func TestFinishedElsewhereIsNotMissed(t *testing.T) {
 		}
 	})
 	inBubble(t, func(b *bench) {
-		b.line.conf.Claim = 10 * time.Second
+		b.line.set(func() { b.line.conf.Claim = 10 * time.Second })
 		_, sinks := b.join(1)
 		b.line.admit(1)
 		b.pass(5 * time.Second)
@@ -388,7 +388,7 @@ func TestClaimInTheMomentOfTheTurn(t *testing.T) {
 // ever.
 func TestLostAdmissionIsTold(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		b.line.conf.Claim = 10 * time.Second
+		b.line.set(func() { b.line.conf.Claim = 10 * time.Second })
 		sessions, sinks := b.join(2)
 		b.pass(PositionTick)
 		b.line.admit(1)

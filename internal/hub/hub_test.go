@@ -156,7 +156,7 @@ func TestReadsDoNotGrowWithVisitors(t *testing.T) {
 // out with two looks: whether somebody claimed elsewhere, and then.
 func TestTurnIsToldOnceAndMissedOnce(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		b.line.conf.Claim = 3 * time.Second
+		b.line.set(func() { b.line.conf.Claim = 3 * time.Second })
 		sessions, sinks := b.join(5)
 		b.pass(PositionTick)
 		for _, s := range sinks {
@@ -804,7 +804,7 @@ func (s *overSink) send(text []byte) {
 
 func TestWhoHearsTheEndMayJoinAgainAtOnce(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		b.line.conf.Claim = time.Second
+		b.line.set(func() { b.line.conf.Claim = time.Second })
 		var sinks []*overSink
 		for range 3 { // one misses, one is in the shop until the pass ends, one leaves
 			s := &overSink{fakeSink: &fakeSink{line: b.line}}
