@@ -29,6 +29,11 @@
 // and is told nothing. The node asks for those once a second by Rejoin, in batches,
 // and so brings them back to their number.
 //
+// Twice in each span, an eighth of a room's grace, a node says whom it sees in the room:
+// the bitmap of the numbers that wait here, which is how the line knows who is away. It
+// says so of nobody too, as long as the room is listed, since a span without a word tells
+// nothing.
+//
 // # Where what is kept
 //
 // A Hub has a roomHub for each room with somebody here, and that has five parts,
@@ -42,7 +47,8 @@
 // Two run as long as Run: its own, which starts what is due ten times a second, and
 // the one that follows marks. A tick runs in a goroutine of its own, one of
 // a kind per room at a time, so a room has none between its ticks. Joins and returns
-// are taken to the line by one goroutine each, which ends when none is left. All end
+// are taken to the line by one goroutine each, which ends when none is left. Who is here
+// is said by 64 at most, for all rooms; they end when no room is due. All end
 // with Run's context or the room's deletion, and Run waits for them. There is none per
 // session.
 //
@@ -59,7 +65,7 @@
 // view.reading is no lock of fields: whoever holds it reads the line, one after
 // another, and waits for it no longer than a read may take.
 //
-// joins.mu, busy.mu and Hub.loadMu are taken alone. A sink is called with its session's mu
+// joins.mu, busy.mu, presents.mu and Hub.loadMu are taken alone. A sink is called with its session's mu
 // held, or its roster's, so it must not block and must not call back.
 //
 // One hand-over breaks the nesting: attach finds or makes the session under

@@ -26,6 +26,7 @@ const (
 // nothing changes has a position tick a second that asks the line nothing.
 func (h *Hub) drive(now time.Duration) {
 	for _, r := range h.all() {
+		r.drivePresence(now)
 		if !r.awake.Load() {
 			continue
 		}
@@ -83,7 +84,13 @@ func (r *roomHub) lookForTurns() {
 // whoever is found gone has turns looked for.
 func (h *Hub) pulsed(name room.Name, began time.Time, p room.Pulse, err error) {
 	r, _ := h.find(name)
-	if r == nil || !r.awake.Load() {
+	if r == nil {
+		return
+	}
+	if err == nil {
+		r.rev.Store(p.Rev)
+	}
+	if !r.awake.Load() {
 		return
 	}
 	if err != nil {

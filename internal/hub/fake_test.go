@@ -60,7 +60,10 @@ type fakeLine struct {
 	whole     bool          // the whole line is lost: nobody knows the room
 	recreated []room.Saved
 
-	reaped []room.Place // taken out because nobody saw them
+	reaped  []room.Place // taken out because nobody saw them
+	said    []fakePresent
+	blind   bool  // who is present is not heard
+	refused error // to who is present
 
 	nameless int // writing calls that did not say of whom
 
@@ -69,6 +72,26 @@ type fakeLine struct {
 	fences bool
 	gap    [2]room.Number // from above the first to the second
 	rejoin []int          // sizes of Rejoin calls
+}
+
+// fakePresent is one call of Present.
+type fakePresent struct {
+	at   time.Time
+	from int64
+	bits []byte
+	mark room.Number
+}
+
+// numbers are those that its window tells.
+func (p fakePresent) numbers() (all []room.Number) {
+	for i, b := range p.bits {
+		for n := range 8 {
+			if b&(0x80>>n) != 0 {
+				all = append(all, room.Number((p.from+int64(i))<<3)+room.Number(n))
+			}
+		}
+	}
+	return all
 }
 
 type fakeLane struct {
@@ -331,6 +354,22 @@ func (f *fakeLine) Recreate(_ context.Context, _ room.Name, by room.Caller, save
 	return nil
 }
 
+func (f *fakeLine) Present(_ context.Context, _ room.Name, by room.Caller, from int64, bits []byte) (room.Number, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := errors.Join(f.call("present"), f.guard(by)); err != nil {
+		return 0, false, err
+	}
+	if f.blind {
+		return 0, false, errNet
+	}
+	if f.refused != nil {
+		return 0, false, f.refused
+	}
+	f.said = append(f.said, fakePresent{time.Now(), from, slices.Clone(bits), by.Mark})
+	return f.seq, f.life.Asking, f.lost()
+}
+
 func (f *fakeLine) stands(places []room.Place) (s []room.Stand) {
 	for _, p := range places {
 		s = append(s, f.stand(p))
@@ -446,9 +485,14 @@ func (f *fakeLine) Snapshot(ctx context.Context, _ room.Name, from int64) (room.
 	for i, p := range f.queue {
 		f.ranks[p.Number] = room.Position(i + 1)
 	}
-	return room.Snapshot{Conf: f.conf, Now: time.Now(), Seq: f.seq, Head: f.head(), Waiting: int64(len(f.queue)),
+	f.pulse()
+	conf := f.conf
+	if conf.Rev == 0 { // else a test says it
+		conf.Rev = f.rev
+	}
+	return room.Snapshot{Conf: conf, Now: time.Now(), Seq: f.seq, Head: f.head(), Waiting: int64(len(f.queue)),
 		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from, Life: f.life,
-		Saved: room.Saved{Conf: map[string]string{"epoch": string(f.conf.Epoch), "state": string(f.conf.State), "rev": strconv.FormatInt(f.conf.Rev, 10)}}}, nil
+		Saved: room.Saved{Conf: map[string]string{"epoch": string(conf.Epoch), "state": string(conf.State), "rev": strconv.FormatInt(conf.Rev, 10)}}}, nil
 }
 
 func (f *fakeLine) Turn(_ context.Context, _ room.Name, _ int64) (room.Turn, error) {

@@ -276,9 +276,9 @@ func TestOutagesAreLogged(t *testing.T) {
 			b.Errorf("a blip: got %v", got)
 		}
 		b.line.set(func() { b.line.away = true })
-		b.pass(time.Minute)
+		b.pass(45 * time.Second) // short of what has visitors sent away
 		if got := lines(); !slices.Equal(got, []string{"warn does"}) {
-			b.Errorf("away for a minute: got %v, want one warning", got)
+			b.Errorf("away for 45 s: got %v, want one warning", got)
 		}
 		b.line.set(func() { b.line.away = false })
 		b.pass(10 * time.Second)
@@ -291,8 +291,8 @@ func TestOutagesAreLogged(t *testing.T) {
 			b.Errorf("a join that meets a fault: got %v after %s, want away at once: trying again is no cure", err, time.Since(start))
 		}
 		b.pass(10 * time.Second)
-		// Of the join or its read, of both ticks, of pulses and marks.
-		calls := slices.Repeat([]string{"error answers"}, 5)
+		// Of the join or its read, of both ticks, of pulses, marks and who is present.
+		calls := slices.Repeat([]string{"error answers"}, 6)
 		if got := lines(); len(got) > len(calls) || !slices.Equal(got, calls[:len(got)]) || len(got) == 0 {
 			b.Errorf("a fault: got %v, want one error for each call that met it", got)
 		}

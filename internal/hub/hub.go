@@ -63,6 +63,9 @@ type (
 		// Report tells this process's mark to a line that asks for it after a loss.
 		Report(context.Context, room.Name, room.Caller) (last room.Number, asking bool, err error)
 		Recreate(context.Context, room.Name, room.Caller, room.Saved) error
+		// Present says whom this node sees: bits, a window of the bitmap of their numbers
+		// from byte from on. It tells the mark as Report does.
+		Present(_ context.Context, _ room.Name, _ room.Caller, from int64, bits []byte) (last room.Number, asking bool, err error)
 		// GiveBack takes out a batch that nobody heard of, as far as it took effect;
 		// told: somebody may have.
 		GiveBack(_ context.Context, _ room.Name, _ room.Caller, _ room.Lane, told bool) (given int, err error)
@@ -134,7 +137,8 @@ type Hub struct {
 	loadMu    sync.Mutex // taken alone
 	sinceLoad cadence.Load
 
-	busy busy // marks to send
+	busy     busy // marks to send
+	presents presents
 
 	ctx context.Context // of every room's goroutines; ends with Run
 	end context.CancelFunc

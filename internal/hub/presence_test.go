@@ -1,11 +1,215 @@
 package hub
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
+	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
+
+const halfSpan = room.DefaultGrace / (spans * perSpan)
+
+// hear returns what the line was told of who is here since the last time.
+func (f *fakeLine) hear() []fakePresent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	said := f.said
+	f.said = nil
+	return said
+}
+
+// Who waits with a connection or a lease is said twice a span, and nobody else is; a
+// room that nobody is in any more goes on saying so, and one that is deleted does not.
+func TestWhoIsHereIsSaidTwiceASpan(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.hub.lease = 2*halfSpan + time.Second
+		sessions, sinks := b.join(40)
+		b.line.admit(5)
+		b.pass(halfSpan / 2)
+		if said := b.line.hear(); len(said) != 1 || said[0].mark != 40 {
+			b.Fatalf("got %+v, want it said once, with the mark 40", said)
+		}
+		for i := range 10 {
+			sessions[10+i].Detach(sinks[10+i])
+		}
+		for i := range 3 {
+			b.pass(halfSpan)
+			said := b.line.hear()
+			want := 35
+			if i == 2 {
+				want = 25 // their leases are over
+			}
+			if len(said) != 1 || len(said[0].numbers()) != want {
+				b.Fatalf("half span %d: got %+v, want %d said once", i, said, want)
+			}
+		}
+		var here []room.Number
+		for _, s := range sessions[5:] {
+			if s.standing() == waiting {
+				here = append(here, s.place.Number)
+			}
+		}
+		b.pass(halfSpan)
+		if got := b.line.hear(); len(got) != 1 || !slices.Equal(got[0].numbers(), here) {
+			b.Errorf("got %+v, want %v", got, here)
+		}
+		b.line.set(func() { b.line.blind = true })
+		b.pass(halfSpan)
+		b.line.set(func() { b.line.blind = false })
+		b.pass(halfSpan)
+		if got := b.line.hear(); len(got) != 1 || len(got[0].numbers()) != 25 {
+			b.Errorf("after a call that failed: got %+v, want it said at the next half span", got)
+		}
+		for i, s := range sessions {
+			s.Detach(sinks[i])
+		}
+		b.pass(b.hub.lease + halfSpan)
+		b.line.hear()
+		b.line.set(func() { b.line.seq = 50 }) // by other nodes
+		b.pass(4 * halfSpan)
+		said := b.line.hear()
+		if len(said) != 4 {
+			b.Errorf("nobody is here: got %+v, want it said 4 times", said)
+		}
+		for i, p := range said {
+			if len(p.bits) > 0 || i > 0 && p.mark != 50 {
+				b.Errorf("nobody is here: got %v with the mark %d, want none with 50", p.numbers(), p.mark)
+			}
+		}
+		b.line.set(func() { b.line.unlisted = true })
+		b.pass(2 * time.Second)
+		b.line.hear()
+		b.pass(2 * halfSpan)
+		if got := b.line.hear(); len(got) > 0 {
+			b.Errorf("the registry lost the room: got %+v, want nothing said", got)
+		}
+		b.line.set(func() { b.line.unlisted = false })
+		b.line.delete()
+		b.pass(2 * time.Second)
+		b.line.hear()
+		calls := b.line.count("present")
+		b.pass(4 * halfSpan)
+		if got := b.line.count("present"); got != calls {
+			b.Errorf("deleted: got %d more calls, want none", got-calls)
+		}
+	})
+}
+
+// A grace that was made shorter is followed at once, in a room with somebody and in one
+// without: its spans must not go by unsaid.
+func TestShorterGraceIsFollowed(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		sessions, sinks := b.join(1)
+		b.line.set(func() { b.line.conf.Grace = time.Hour })
+		b.pass(2 * time.Minute)
+		b.line.hear()
+		b.pass(10 * time.Minute)
+		if got := len(b.line.hear()); got < 2 || got > 3 {
+			b.Errorf("a grace of an hour: got %d calls in 10 minutes, want one each 225 s", got)
+		}
+		b.line.set(func() { b.line.conf.Grace = room.MinGrace })
+		b.pass(room.MinGrace / spans)
+		if got := len(b.line.hear()); got < 1 {
+			b.Errorf("got %d calls in the first span of a grace of 30 s, want one", got)
+		}
+		if got := types(sinks[0].take()); slices.Contains(got, string(wire.Drain)) {
+			b.Errorf("got %v: sent away by a grace that began just now", got)
+		}
+		sessions[0].Detach(sinks[0])
+		b.pass(room.MinGrace)
+		b.line.set(func() { b.line.conf.Grace = 4 * room.MinGrace })
+		b.pass(4 * room.MinGrace)
+		b.line.hear()
+		b.pass(4 * room.MinGrace)
+		if got := len(b.line.hear()); got != spans*perSpan {
+			b.Errorf("nobody here, the grace changed: got %d calls in a grace, want %d", got, spans*perSpan)
+		}
+	})
+}
+
+// A line made anew while nobody is here is spoken to as the one it is.
+func TestPresenceInALineMadeAnew(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		sessions, sinks := b.join(1)
+		b.pass(halfSpan)
+		sessions[0].Detach(sinks[0])
+		b.line.set(func() {
+			b.line.conf.Epoch = "bbbbbbbb"
+			b.line.revised, b.line.rev = b.line.conf, 1 // its count begins anew
+		})
+		b.pass(2 * halfSpan)
+		b.line.hear()
+		b.pass(2 * halfSpan)
+		if got := len(b.line.hear()); got != 2 {
+			b.Errorf("got %d calls that the new line took, want 2", got)
+		}
+	})
+}
+
+// Windows tell every number once, and no more; none is longer than a call may be.
+func TestWindows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, numbers := range [][]room.Number{nil, {1}, {7, 8}, {1, 1 << 30}, {1, maxWindow<<3 - 1, maxWindow << 3, maxWindow<<3 + 1}} {
+		windowsTell(t, numbers)
+	}
+	for range 50 {
+		set := map[room.Number]bool{}
+		for range rng.IntN(300) {
+			set[1+room.Number(rng.Int64N(1<<(3+rng.IntN(24))))] = true
+		}
+		var numbers []room.Number
+		for n := range set {
+			numbers = append(numbers, n)
+		}
+		windowsTell(t, numbers)
+	}
+}
+
+func windowsTell(t *testing.T, numbers []room.Number) {
+	t.Helper()
+	r := newRoster()
+	for _, n := range numbers {
+		r.fresh = append(r.fresh, item{n, &Session{}})
+	}
+	var w windows
+	w.fill(&r)
+	slices.Sort(numbers)
+	var got []room.Number
+	for more := true; more; more = len(w.rest) > 0 {
+		from, bits := w.next()
+		if len(bits) > maxWindow {
+			t.Errorf("got a window of %d bytes, want at most %d", len(bits), maxWindow)
+		}
+		got = append(got, fakePresent{from: from, bits: bits}.numbers()...)
+	}
+	if !slices.Equal(got, numbers) {
+		t.Errorf("got %v, want %v", got, numbers)
+	}
+}
+
+// BenchmarkPresent is what one room of 10,000 visitors costs twice a span: the roster's
+// lock is held for the first half of it.
+func BenchmarkPresent(b *testing.B) {
+	r, _ := full(10_000)
+	b.Run("locked", func(b *testing.B) {
+		var w windows
+		b.ReportAllocs()
+		for b.Loop() {
+			w.numbers = r.roster.present(w.numbers[:0])
+		}
+	})
+	b.Run("whole", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var w windows
+			w.fill(&r.roster)
+			w.next()
+		}
+	})
+}
 
 // ends are the reasons of the ends that somebody heard.
 func ends(heard []message) (reasons []string) {

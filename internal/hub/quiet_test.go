@@ -49,6 +49,10 @@ func (m *manyLines) Snapshot(ctx context.Context, name room.Name, from int64) (r
 	return m.rooms[name].Snapshot(ctx, name, from)
 }
 
+func (m *manyLines) Present(ctx context.Context, name room.Name, by room.Caller, from int64, bits []byte) (room.Number, bool, error) {
+	return m.rooms[name].Present(ctx, name, by, from, bits)
+}
+
 func (m *manyLines) Turn(ctx context.Context, name room.Name, from int64) (room.Turn, error) {
 	return m.rooms[name].Turn(ctx, name, from)
 }
@@ -74,9 +78,9 @@ func (m *manyLines) count(call string) (n int) {
 }
 
 // A thousand rooms in which nothing happens cost a pulse a second each, and ten short
-// reads for all together; nobody is left in silence, and no goroutine waits for a room.
+// reads for all together, and twice a span a word of who is there; nobody is left in silence, and no goroutine waits for a room.
 func TestQuietRoomsCostAPulse(t *testing.T) {
-	const n, seconds = 1000, 12
+	const n, seconds = 1000, 15 // a span of the grace
 	synctest.Test(t, func(t *testing.T) {
 		m := newManyLines(n)
 		rooms := directory.New(m, zap.NewNop())
@@ -95,7 +99,7 @@ func TestQuietRoomsCostAPulse(t *testing.T) {
 		}
 		time.Sleep(2 * moves)
 		synctest.Wait()
-		calls := []string{"pulse", "busy", "snapshot", "turn", "stands", "join", "rejoin", "mark", "rooms"}
+		calls := []string{"pulse", "busy", "snapshot", "turn", "stands", "join", "rejoin", "mark", "rooms", "present"}
 		before := map[string]int{}
 		for _, call := range calls {
 			before[call] = m.count(call)
@@ -111,6 +115,8 @@ func TestQuietRoomsCostAPulse(t *testing.T) {
 			switch call {
 			case "pulse":
 				most = n * seconds
+			case "present":
+				most = 2 * n
 			case "busy":
 				most = 10 * seconds
 			case "rooms":

@@ -31,11 +31,20 @@ type roomHub struct {
 	bringing  atomic.Bool  // a pass of bringBack is under way
 	giving    atomic.Bool  // a call of giveBack is under way
 	reporting atomic.Bool  // a call of report is under way
+
+	// Whom this node sees, as the line hears it; times on the node's clock.
+	said   atomic.Int64 // when it was said last, or its turn came
+	rev    atomic.Int64 // of the conf, by the last pulse
+	saying atomic.Bool  // it is queued, or being said
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
 	r := &roomHub{hub: hub, name: name, roster: newRoster(), view: newView(name, hub.process, hub.line, hub.failed)}
 	r.joins.lane.Name = hub.lane()
+	// Rooms that are found together, as after a start, do not all speak together; but each
+	// soon, so that half of the least grace is counted from early on.
+	first := sayEvery(room.MinGrace) * time.Duration(spreadOf(name).Milliseconds()) / time.Duration(rereadSpread.Milliseconds())
+	r.said.Store(int64(hub.now() - sayEvery(room.DefaultGrace) + first))
 	return r
 }
 
