@@ -32,7 +32,8 @@
 // Twice in each span, an eighth of a room's grace, a node says whom it sees in the room:
 // the bitmap of the numbers that wait here, which is how the line knows who is away. It
 // says so of nobody too, as long as the room is listed, since a span without a word tells
-// nothing.
+// nothing. A node that the line has not heard for half of the grace sends its visitors to
+// other nodes, once an outage: nobody can see them here.
 //
 // # Where what is kept
 //
@@ -48,7 +49,8 @@
 // the one that follows marks. A tick runs in a goroutine of its own, one of
 // a kind per room at a time, so a room has none between its ticks. Joins and returns
 // are taken to the line by one goroutine each, which ends when none is left. Who is here
-// is said by 64 at most, for all rooms; they end when no room is due. All end
+// is said by 64 at most, for all rooms; they end when no room is due. A room whose
+// visitors are sent away has one until the last is sent. All end
 // with Run's context or the room's deletion, and Run waits for them. There is none per
 // session.
 //

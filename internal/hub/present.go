@@ -31,12 +31,17 @@ type presents struct {
 }
 
 // drivePresence has a room say whom this node sees, twice a span, whether or not anybody
-// is here: a span in which no node said anything tells nobody's absence.
+// is here: a span in which no node said anything tells nobody's absence. And if the line
+// was not reached for half of the grace, this node's visitors are sent away.
 func (r *roomHub) drivePresence(now time.Duration) {
 	awake, grace := r.awake.Load(), r.view.grace()
 	if now >= time.Duration(r.said.Load())+sayEvery(grace) && (awake || !r.view.isLost()) && r.saying.CompareAndSwap(false, true) {
 		r.said.Store(int64(now))
 		r.hub.say(r)
+	}
+	since := time.Duration(r.failing.Load())
+	if awake && since != 0 && now >= since+grace/failsFor && r.sentAway.CompareAndSwap(false, true) {
+		r.hub.spawn(func() { r.sendAway(r.ctx, grace/awayWithin) })
 	}
 }
 
@@ -82,6 +87,7 @@ func (r *roomHub) present(ctx context.Context, w *windows) {
 	if by.Epoch == "" {
 		return // nobody here has a place yet
 	}
+	began := r.hub.now()
 	// Nobody reads an empty room, whose grace may have changed.
 	if !r.awake.Load() && rev < r.rev.Load() {
 		_, _ = r.read(ctx) // it is counted and logged; the grace of before is as good as can be
@@ -98,6 +104,7 @@ func (r *roomHub) present(ctx context.Context, w *windows) {
 		case err == nil:
 			r.view.saw(by.Epoch, last)
 		case room.Retryable(err), room.Fault(err), errors.Is(err, context.Canceled):
+			r.failing.CompareAndSwap(0, int64(began))
 			return
 		case errors.Is(err, room.ErrEpoch):
 			_, _ = r.read(ctx) // another line of this name: nobody reads it while nobody is here
@@ -106,6 +113,8 @@ func (r *roomHub) present(ctx context.Context, w *windows) {
 			break // an answer: of a line that is gone, or full, which has nobody reaped
 		}
 	}
+	r.failing.Store(0)
+	r.sentAway.Store(false)
 }
 
 // windows cut the numbers that this node sees into windows of the bitmap. What is in it

@@ -33,9 +33,11 @@ type roomHub struct {
 	reporting atomic.Bool  // a call of report is under way
 
 	// Whom this node sees, as the line hears it; times on the node's clock.
-	said   atomic.Int64 // when it was said last, or its turn came
-	rev    atomic.Int64 // of the conf, by the last pulse
-	saying atomic.Bool  // it is queued, or being said
+	said     atomic.Int64 // when it was said last, or its turn came
+	failing  atomic.Int64 // start of the first call without an answer since the last that had one; 0: none
+	rev      atomic.Int64 // of the conf, by the last pulse
+	saying   atomic.Bool  // it is queued, or being said
+	sentAway atomic.Bool  // in this outage, or there was nobody to send
 }
 
 func newRoomHub(hub *Hub, name room.Name) *roomHub {
