@@ -12,8 +12,10 @@
 // in `queue` has number n; bit 0 is 0 and no bit is set above seq. Positions are
 // counted from it by package rank.
 //
-// Writing calls carry a [room.Caller], and a line that knows less than its
-// caller answers [room.ErrRecovering] and changes nothing: numbers are never
+// Writing calls of a process carry a [room.Caller]. A line that knows less than its
+// caller, or that runs under another replication id than before, is fenced: it asks
+// its processes for their marks, gives no number meanwhile ([room.ErrRecovering]), and
+// takes whoever shows a place that it lost back to its number. So numbers are never
 // given twice, whatever Redis lost.
 //
 // Errors of the Redis client end here: out of reach is [room.ErrAway], a full

@@ -12,7 +12,7 @@ var (
 	ErrDeleted    = errors.New("room was deleted")
 	ErrExists     = errors.New("room exists already")
 	ErrEpoch      = errors.New("place or call is of another epoch")
-	ErrRecovering = errors.New("line is recovering: it knows less than the caller")
+	ErrRecovering = errors.New("line is recovering: it lost writes, and asks those who know")
 	ErrState      = errors.New("room is in another state")
 	ErrClosed     = errors.New("room is closed")
 	ErrSoldOut    = errors.New("room is sold out")

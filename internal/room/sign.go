@@ -81,7 +81,7 @@ type RoomSign struct {
 // The causes that rounds find themselves, beside those that the line answers.
 const (
 	StopAway       Stop = "away"       // Redis is out of reach
-	StopRecovering Stop = "recovering" // the line knows less than its admitter
-	StopUnknown    Stop = "unknown"    // deleted; the registry will say so
+	StopRecovering Stop = "recovering" // the line lost writes: who waits is behind the loss, or the line is gone
+	StopUnknown    Stop = "unknown"    // deleted, which the registry will say, or lost whole
 	StopError      Stop = "error"
 )
