@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,19 +11,15 @@ import (
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/room"
+	"waitroom/internal/testenv"
 )
 
 // An admitter starts and serves without Kafka, says so, and joins it when it
 // comes: the topics are made, the outbox is emptied, facts free slots. Without
 // Kafka it stops within 5 s too.
 func TestKafkaAwayAtStart(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kafka := listener.Addr().String()
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	asleep := testenv.NewAsleep(t)
+	kafka := asleep.Addr
 	redis := redisURL(t)
 	c := newCrowd(t, redis, kafka)
 	first, said := admitter(t, redis, kafka)
@@ -54,9 +49,9 @@ func TestKafkaAwayAtStart(t *testing.T) {
 			t.Fatalf("nobody said that kafka is away: %s", said)
 		}
 	}
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(asleep.Port), kfake.ListenFn(asleep.Listen))
 	if err != nil {
-		t.Skipf("the port was taken meanwhile: %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
 	for kafkaio.EnsureTopics(t.Context(), []string{kafka}, 1, events.TopicBookings) != nil {

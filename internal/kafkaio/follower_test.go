@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"waitroom/internal/events"
+	"waitroom/internal/testenv"
 )
 
 // follow runs a Follower until stop, which waits for its end.
@@ -361,21 +361,16 @@ func TestFollowPartitions(t *testing.T) {
 // A follower that starts while Kafka is away, or has no such topic, reads once
 // there is one.
 func TestFollowBeforeKafka(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	brokers := []string{listener.Addr().String()}
-	listener.Close()
+	asleep := testenv.NewAsleep(t)
+	brokers := []string{asleep.Addr}
 	w := writerFor(t, brokers)
 	core, logs := observer.New(zap.DebugLevel)
 	got := newSeen()
 	follow(t, FollowerConfig{Brokers: brokers, Group: "group", Topic: "facts", Dead: w, Log: zap.New(core)}, got.done)
 	until(t, "the log says that kafka is away", func() bool { return logs.FilterMessageSnippet("kafka does not work").Len() > 0 })
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(asleep.Port), kfake.ListenFn(asleep.Listen))
 	if err != nil {
-		t.Skipf("the port was taken meanwhile: %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
 	if err := EnsureTopics(within(t), brokers, 1, "facts"); err != nil {
