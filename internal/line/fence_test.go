@@ -146,11 +146,7 @@ func TestNumberAboveTheLine(t *testing.T) {
 		} {
 			clock := newHand()
 			ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
-			name := room.Name(string(roomName(t)) + "-" + string(room.NewEpoch()))
-			if err := l.Create(ctx, name, conf, "test"); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = l.Delete(ctx, name, true, "test") })
+			name := create(t, l, conf)
 			by := caller(conf.Epoch)
 			known := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 3)
 			if err := show(l, name, by); err != nil {
@@ -269,11 +265,7 @@ func TestClockStepsBack(t *testing.T) {
 		for _, back := range []time.Duration{time.Hour, 365 * 24 * time.Hour} {
 			clock := newHand()
 			ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
-			name := room.Name(string(roomName(t)) + "-" + string(room.NewEpoch()))
-			if err := l.Create(ctx, name, conf, "test"); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = l.Delete(ctx, name, true, "test") })
+			name := create(t, l, conf)
 			by := caller(conf.Epoch)
 			clock.pass(back)
 			places := join(t, l, name, conf, room.Lane{Name: "a-0", Batch: 1}, 2_000)

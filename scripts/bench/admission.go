@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	crand "crypto/rand"
 	"fmt"
 	"math"
 	"slices"
@@ -73,9 +74,14 @@ func (l *ledger) Publish(ctx context.Context, records []events.Record) error {
 	return nil
 }
 
-// admitters runs n replicas over the room until do returns. Each has its own
-// client of Redis, as processes have.
+// admitters runs n replicas over the room until do returns.
 func admitters(ctx context.Context, b *bench, g *ground, n int, l *ledger, do func() error) error {
+	return serveRooms(ctx, b, n, []string{string(g.name)}, l, do)
+}
+
+// serveRooms runs n replicas over the rooms named, or all of the registry, until do
+// returns. Each has its own client of Redis, as processes have.
+func serveRooms(ctx context.Context, b *bench, n int, rooms []string, p publisher, do func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var all errgroup.Group
 	for range n {
@@ -85,7 +91,8 @@ func admitters(ctx context.Context, b *bench, g *ground, n int, l *ledger, do fu
 			return err
 		}
 		defer rdb.Close()
-		service, err := admission.New(admission.Config{Rooms: []string{string(g.name)}}, "bench", line.New(rdb), l, zap.NewNop(), prometheus.NewRegistry())
+		config := admission.Config{Rooms: rooms, Process: "bench-" + crand.Text()}
+		service, err := admission.New(config, "bench", line.New(rdb), p, zap.NewNop(), prometheus.NewRegistry())
 		if err != nil {
 			cancel()
 			return err

@@ -9,13 +9,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
-	"waitroom/internal/admission"
 	"waitroom/internal/events"
-	"waitroom/internal/line"
 	"waitroom/internal/room"
 )
 
@@ -129,7 +124,7 @@ func quietRun(ctx context.Context, b *bench, n int, calm, sale time.Duration) (r
 		return r, err
 	}
 	books := &book{admitted: map[room.VisitorID]int64{}, of: map[room.Name][]int64{}}
-	return r, overAll(ctx, b, 3, books, func() error {
+	return r, serveRooms(ctx, b, 3, nil, books, func() error {
 		if err := pause(ctx, 5*time.Second); err != nil { // they begin, and come to rest
 			return err
 		}
@@ -196,33 +191,6 @@ func firsts(ctx context.Context, rooms []*ground, d time.Duration) (map[room.Vis
 		}
 	}
 	return when, nil
-}
-
-// overAll runs n replicas over every room of the registry until do returns.
-func overAll(ctx context.Context, b *bench, n int, p publisher, do func() error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var all errgroup.Group
-	for i := range n {
-		rdb, err := client(b.redis)
-		if err != nil {
-			cancel()
-			return err
-		}
-		defer rdb.Close()
-		config := admission.Config{Process: fmt.Sprint("bench-", i)}
-		service, err := admission.New(config, "bench", line.New(rdb), p, zap.NewNop(), prometheus.NewRegistry())
-		if err != nil {
-			cancel()
-			return err
-		}
-		all.Go(func() error { return service.Run(ctx) })
-	}
-	err := do()
-	cancel()
-	if end := all.Wait(); err == nil {
-		err = end
-	}
-	return err
 }
 
 // redisShare is Redis's processor time over d in percent of a core, and how many

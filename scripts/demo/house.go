@@ -48,8 +48,9 @@ type house struct {
 
 	node *node.Node // waitroom
 
-	admitter *admission.Service // admitter
-	facts    *kafkaio.Follower
+	admitter  *admission.Service // admitter
+	admitting *signs.Beat        // two roles, so two signs of life: status shows the demo as it shows a fleet
+	facts     *kafkaio.Follower
 
 	shop *booking.Booker // booker
 
@@ -87,7 +88,9 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		return nil, err
 	}
 
-	if h.admitter, err = admission.New(admission.Config{Rooms: []string{c.Room}}, actor, behind.lines, writer, env.Log.Named("admitter"), env.Metrics); err != nil {
+	h.admitting = signs.NewBeat(behind.lines, room.RoleAdmitter, process.ReadBuild().Version,
+		func() []room.RoomSign { return h.admitter.Signs() }, env.Log.Named("admitter"))
+	if h.admitter, err = admission.New(admission.Config{Rooms: []string{c.Room}, Process: h.admitting.ID()}, actor, behind.lines, writer, env.Log.Named("admitter"), env.Metrics); err != nil {
 		return nil, err
 	}
 	h.facts = kafkaio.NewFollower(kafkaio.FollowerConfig{Brokers: behind.brokers, Group: factsGroup,
@@ -138,11 +141,8 @@ func (h *house) serve(ctx context.Context) error {
 	defer stop()
 	var ready process.Ready
 	parts, ending := errgroup.WithContext(ctx)
-	// Two roles, so two signs of life: status shows the demo as it shows a fleet.
-	version := process.ReadBuild().Version
-	admitting := signs.NewBeat(h.lines, room.RoleAdmitter, version, h.admitter.Signs, h.env.Log.Named("admitter"))
 	for _, loop := range []func(context.Context) error{
-		h.node.Run, h.admitter.Run, h.shop.Run, admitting.Run,
+		h.node.Run, h.admitter.Run, h.shop.Run, h.admitting.Run,
 		func(ctx context.Context) error { return h.facts.Run(ctx, h.admitter.Facts) },
 		func(ctx context.Context) error {
 			return process.Serve(ctx, h.on.ops, process.Ops(h.env.Metrics, &ready), farewell)
