@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"waitroom/internal/room"
 	"waitroom/internal/testenv"
@@ -127,4 +128,35 @@ func TestStatusAfterAKillAndAFlush(t *testing.T) {
 	}
 	status(`(?m)^  recovering +20\S+Z \(\d+m?s ago\): .*2 places unknown, 0 back`)
 	status(`(?m)^  20\S+Z +process b: recreate\b`, "--acts")
+}
+
+// An act right after a loss waits for those that were lost, says so, and is made then.
+func TestActAfterALoss(t *testing.T) {
+	url := redisURL(t)
+	rdb := clientOf(t, url)
+	if code, _, errOut := run(t, "room", "create", "sale", "--state", "open", "--redis", url); code != 0 {
+		t.Fatal(errOut)
+	}
+	lose := func() {
+		t.Helper()
+		if err := rdb.HSet(t.Context(), "wr1:{sale}:life", "replid", "before").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose()
+	began := time.Now()
+	code, out, errOut := run(t, "pause", "sale", "--redis", url)
+	if code != 0 || !strings.Contains(out, "state: open -> paused") || strings.Count(errOut, "waiting until its processes") != 1 || time.Since(began) < 2*time.Second {
+		t.Errorf("got exit code %d after %v, %q, %q; want a pause after three seconds, and a word of why", code, time.Since(began), out, errOut)
+	}
+	if code, _, errOut := run(t, "set", "sale", "--rate", "7", "--redis", url); code != 0 || strings.Contains(errOut, "waiting") {
+		t.Errorf("the next act: got exit code %d, %s; want no wait", code, errOut)
+	}
+	lose()
+	if code, _, errOut := run(t, "room", "delete", "sale", "--redis", url); code == 0 || !strings.Contains(errOut, "recovering") || !strings.Contains(errOut, "--force") {
+		t.Errorf("delete: got exit code %d, %s; want a refusal that names --force", code, errOut)
+	}
+	if code, _, errOut := run(t, "room", "delete", "sale", "--force", "--redis", url); code != 0 {
+		t.Errorf("delete --force: %s", errOut)
+	}
 }

@@ -201,6 +201,9 @@ func (c *deleteCmd) Run(ctx context.Context, env *process.Env) error {
 		if errors.Is(err, room.ErrBusy) {
 			return fmt.Errorf("%w; --force deletes the room all the same, and they are lost", err)
 		}
+		if errors.Is(err, room.ErrRecovering) {
+			return fmt.Errorf("%w: visitors may be on their way back to it; wait for `admitter status` to say that it is over, or --force", err)
+		}
 		return err
 	})
 }

@@ -90,13 +90,7 @@ func (l *live) setState(ctx context.Context, env *process.Env, to room.State) er
 func (l *live) set(ctx context.Context, env *process.Env, change room.Change, from string) error {
 	change.Actor, change.Rev = l.One.Actor.name(), l.Rev
 	return l.One.with(ctx, func(lines *line.Lines) error {
-		if change.Rev == 0 {
-			var err error
-			if change.Rev, err = lines.Rev(ctx, l.One.name()); err != nil {
-				return err
-			}
-		}
-		changed, err := lines.Set(ctx, l.One.name(), change)
+		changed, err := act(ctx, env, lines, l.One.name(), change)
 		if errors.Is(err, room.ErrChanged) {
 			return fmt.Errorf("%w; this command changed nothing", err)
 		}
@@ -117,6 +111,38 @@ func (l *live) set(ctx context.Context, env *process.Env, change room.Change, fr
 		}
 		return nil
 	})
+}
+
+// A line that lost writes takes no act for three seconds, in which its processes bring
+// back those it lost: the command waits as long, and once more as long.
+const (
+	actAgain = 250 * time.Millisecond
+	actTries = 24
+)
+
+// act changes a room, on the rev that it has now unless the operator named one.
+func act(ctx context.Context, env *process.Env, lines *line.Lines, name room.Name, change room.Change) (changed room.Changed, err error) {
+	asked := change.Rev
+	for try := 1; ; try++ {
+		if asked == 0 {
+			change.Rev, err = lines.Rev(ctx, name)
+		}
+		if err == nil {
+			changed, err = lines.Set(ctx, name, change)
+		}
+		if !errors.Is(err, room.ErrRecovering) || try == actTries {
+			return changed, err
+		}
+		if try == 1 {
+			env.Log.Warn("the line lost writes a moment ago: waiting until its processes have brought back what they know", zap.String("room", string(name)))
+		}
+		err = nil
+		select {
+		case <-ctx.Done():
+			return changed, ctx.Err()
+		case <-time.After(actAgain):
+		}
+	}
 }
 
 // forPeople shows a field as its flag takes it: the line keeps a rate in

@@ -47,7 +47,7 @@ func (l *Lines) expire(ctx context.Context, name room.Name, noted int64) (gone b
 	if err != nil {
 		return false, translate(err)
 	}
-	answer, err := l.run(ctx, expireScript, name, keysAndStone(name), l.now(), "expiry", room.MaxActs,
+	answer, err := l.actOn(ctx, expireScript, name, keysAndStone(name), outside, "expiry", room.MaxActs,
 		tombstoneLife.Milliseconds(), digit(listed), noted, netLife.Milliseconds())
 	if err != nil {
 		return false, err

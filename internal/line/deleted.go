@@ -11,7 +11,8 @@ import (
 
 // Delete ends a room's line for good and leaves a tombstone, and its acts for as long
 // as that. Without force it refuses with ErrBusy while visitors wait, may claim, or
-// the outbox is not empty. A room that was deleted before is ErrDeleted.
+// the outbox is not empty, and with ErrRecovering while those whom it lost may be on
+// their way back. A room that was deleted before is ErrDeleted.
 //
 // A call that is cut short leaves a room that is whole, or one that is gone; where it
 // is whole and not listed any more, another call deletes it.
@@ -24,7 +25,7 @@ func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor st
 		return translate(err)
 	}
 	ask := func(look bool) (reply, error) {
-		return l.run(ctx, deleteScript, name, keysAndStone(name), l.now(), actor, room.MaxActs,
+		return l.actOn(ctx, deleteScript, name, keysAndStone(name), outside, actor, room.MaxActs,
 			tombstoneLife.Milliseconds(), digit(force), digit(look), digit(listed))
 	}
 	if _, err := ask(true); err != nil {
@@ -36,7 +37,7 @@ func (l *Lines) Delete(ctx context.Context, name room.Name, force bool, actor st
 		return translate(err)
 	}
 	answer, err := ask(false)
-	if errors.Is(err, room.ErrBusy) && listed { // somebody joined since the look
+	if listed && (errors.Is(err, room.ErrBusy) || errors.Is(err, room.ErrRecovering)) { // somebody joined since the look, or it lost writes
 		return errors.Join(err, l.list(ctx, name))
 	}
 	if err != nil {

@@ -20,9 +20,9 @@ var sources embed.FS
 // parts are the files in front of each script.
 var parts = map[string][]string{
 	"create":    {"clock", "prelude", "close"},
-	"set":       {"clock", "prelude", "close"},
-	"delete":    {"clock", "prelude", "bury"},
-	"expire":    {"clock", "prelude", "bury"},
+	"set":       {"clock", "prelude", "guard", "close"},
+	"delete":    {"clock", "prelude", "guard", "bury"},
+	"expire":    {"clock", "prelude", "guard", "bury"},
 	"stands":    {"clock", "prelude"},
 	"look":      {"clock", "prelude"},
 	"group":     {"clock", "prelude"},
@@ -97,6 +97,10 @@ func whole(name string) string {
 func (l *Lines) act(ctx context.Context, s *redis.Script, name room.Name, by room.Caller, args ...any) (reply, error) {
 	return l.actOn(ctx, s, name, keysOf(name), by, args...)
 }
+
+// outside is the caller of what is no process of the fleet: it gives no numbers, and
+// means whichever line has the name.
+var outside = room.Caller{Epoch: "*"}
 
 // actOn is act for scripts that take more keys.
 func (l *Lines) actOn(ctx context.Context, s *redis.Script, name room.Name, keys []string, by room.Caller, args ...any) (reply, error) {

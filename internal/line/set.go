@@ -20,16 +20,17 @@ const actID = 8
 // Set changes some fields of a live room; rounds follow from the next one on.
 // A change on a rev that has passed is room.ErrChanged and names the one there is.
 // A pause or a resume from a state that has none is room.ErrState and names it.
-// Closing ends the room in 30 days, by Expire; any other state keeps it.
+// ErrRecovering: the line lost writes in the last three seconds, and an act may have
+// been among them that is on its way back. Closing ends the room in 30 days, by Expire; any other state keeps it.
 func (l *Lines) Set(ctx context.Context, name room.Name, ch room.Change) (room.Changed, error) {
 	// Raised before it is judged: the script raises it for the room's own rate.
 	if err := ch.Valid(); err != nil {
 		return room.Changed{}, err
 	}
-	args := []any{l.now(), ch.Actor, room.MaxActs, digit(ch.FromFlags),
+	args := []any{ch.Actor, room.MaxActs, digit(ch.FromFlags),
 		room.RecentFlag.Milliseconds(), closedLife.Milliseconds(), step(ch), ch.StockRev, ch.Rev, rand.Text()[:actID]}
 	args = append(append(args, eventArgs(ch.Event)...), changeArgs(ch)...)
-	answer, err := l.run(ctx, setScript, name, presenceKeysOf(name), args...)
+	answer, err := l.actOn(ctx, setScript, name, presenceKeysOf(name), outside, args...)
 	if err != nil {
 		return room.Changed{}, err
 	}

@@ -2,7 +2,7 @@
 -- fleet, behind the prelude.
 --
 -- KEYS  the room's, as the prelude names them
--- ARGV  1 epoch  2 mark, the greatest number that the caller heard from the line
+-- ARGV  1 epoch, or * for whichever there is  2 mark, the greatest number that the caller heard from the line
 --       3 now override in µs  4 the caller's process; '' for one that gives no numbers
 --       and need not be asked; then the script's own
 -- reply the script's
@@ -17,6 +17,7 @@ local at, ask = 'at:' .. ARGV[4], 'ask:' .. ARGV[4]
 local lapse = 0 -- ms before which no claim lapses
 local asking = false -- whether processes are being asked
 local hold_until, hold_lo = 0, 0
+local settling = false -- acts that were lost may still come back: none is made meanwhile
 local flushed = false -- the line was lost while its Redis ran on: its processes live
 local signed_at = false
 
@@ -116,13 +117,13 @@ end
 local function guard(seen, late)
   local has = redis.call('HGET', conf, 'epoch')
   if not has then return nil, 'absent' end
-  if has ~= ARGV[1] then return nil, 'epoch' end
+  if has ~= ARGV[1] and ARGV[1] ~= '*' then return nil, 'epoch' end
   -- A full Redis refuses a script at its first write, if that asks for memory; after
   -- one that does not, nothing is refused.
   if not late then redis.call('HDEL', life, 'none') end
   local last = tonumber(redis.call('GET', seq) or '0')
   local most = math.max(tonumber(ARGV[2]), seen or 0)
-  local l = redis.call('HMGET', life, 'replid', 'asking', 'hold', 'lo', 'lapse', at, ask)
+  local l = redis.call('HMGET', life, 'replid', 'asking', 'hold', 'lo', 'lapse', at, ask, 'lost_at')
   local id = replication()
   hold_until, hold_lo, lapse = tonumber(l[3] or '0'), tonumber(l[4] or '0'), tonumber(l[5] or '0')
   if hold_until > now_ms + hold_most_ms or lapse > now_ms + asking_ms + most_claim_ms then
@@ -138,6 +139,7 @@ local function guard(seen, late)
     fence(last, most, id)
     l[6], l[7] = false, false
     local f = redis.call('HMGET', life, 'hold', 'lo', 'lapse')
+    l[8] = text(now_ms)
     asking, until_ms, hold_until, hold_lo, lapse = true, now_ms + asking_ms, tonumber(f[1]), tonumber(f[2]), tonumber(f[3])
   elseif asking and until_ms > now_ms + asking_ms then
     until_ms = now_ms + asking_ms -- the clock went back
@@ -150,6 +152,9 @@ local function guard(seen, late)
   end
   if l[7] then redis.call('HDEL', life, ask) end
   signed_at = l[6]
+  -- A process reads the line each second, and brings a lost act back a second later.
+  local lost_at = tonumber(l[8] or '0')
+  settling = lost_at <= now_ms and now_ms < lost_at + asking_ms
   if not late or asking then signed() end
   if asking then last = resolve(last, until_ms) end
   return last

@@ -1,22 +1,25 @@
 -- set: change some fields of a live room.
 --
 -- KEYS  the room's, as the prelude names them
--- ARGV  1 now override in µs  2 actor  3 acts kept  4 '1' when the values come
---       from flags  5 ms below which a flag's value is recent  6 ms until a
---       closed room ends  7 'pause', 'resume', 'reopen' or ''
---       8 revision of the stock for a reopen, 0 when it tells none
---       9 the rev that the act is made on, 0 for any  10 id of the act
---       11 bytes of the logo, when it is set  12 how many fields of the event follow
+-- ARGV  1 to 4 as guard has them  5 actor  6 acts kept  7 '1' when the values come
+--       from flags  8 ms below which a flag's value is recent  9 ms until a
+--       closed room ends  10 'pause', 'resume', 'reopen' or ''
+--       11 revision of the stock for a reopen, 0 when it tells none
+--       12 the rev that the act is made on, 0 for any  13 id of the act
+--       14 bytes of the logo, when it is set  15 how many fields of the event follow
 --       then the event's fields, then conf's: name, value, …
--- reply {'absent'} | {'state', the state that 7 does not begin from}
+-- reply {'absent'} | {'recovering'}: an act that was lost may still come back
+--     | {'state', the state that 7 does not begin from}
 --     | {'stock', the revision at which the room was said to be sold out}
 --     | {'changed', the rev there is, who made it}
 --     | {'ok', rev, burst raised to or 0, {field, old, new, …},
 --        {field, old, new, age in ms, …}, ms at which a closed room ends or 0}
 
+local last, refused = guard()
+if not last then return {refused} end
+if settling then return {'recovering'} end
 local rev = redis.call('HGET', conf, 'rev')
-if not rev then return {'absent'} end
-if ARGV[9] ~= '0' and ARGV[9] ~= rev then
+if ARGV[12] ~= '0' and ARGV[12] ~= rev then
   -- The newest act made this rev. It may be this very one: a client library that
   -- lost the reply sends a call again by itself.
   local by, id = '', nil
@@ -26,17 +29,15 @@ if ARGV[9] ~= '0' and ARGV[9] ~= rev then
       if entry[2][i] == 'id' then id = entry[2][i + 1] end
     end
   end
-  if id ~= ARGV[10] then return {'changed', rev, by} end
+  if id ~= ARGV[13] then return {'changed', rev, by} end
 end
-local now = clock(ARGV[1])
-local now_ms = math.floor(now / 1000)
-local flags = ARGV[4] == '1'
+local flags = ARGV[7] == '1'
 local wanted, order, replaced = {}, {}, {}
 
 -- A pause keeps in conf where it began (paused_from: open or opening) and the
 -- notice that came with it (pause_notice). A pause by an older version, or by
 -- `create`, keeps neither.
-local step = ARGV[7]
+local step = ARGV[10]
 local had = redis.call('HMGET', conf, 'state', 'opens_at', 'paused_from', 'notice', 'pause_notice', 'sold_out', 'stock_rev')
 local state, opens_ms = had[1], tonumber(had[2] or '0')
 local shown = state -- an opening room whose time has come is open, and nobody has written it
@@ -44,15 +45,11 @@ if state == 'opening' and opens_ms > 0 and now_ms >= opens_ms then shown = 'open
 if step == 'pause' and shown == 'closed' or step == 'resume' and shown ~= 'paused' and shown ~= 'open' then
   return {'state', shown}
 end
-local stock, known = tonumber(ARGV[8]), tonumber(had[7] or '0')
+local stock, known = tonumber(ARGV[11]), tonumber(had[7] or '0')
 if step == 'reopen' and had[6] == '1' and stock > 0 and stock <= known then return {'stock', had[7]} end
 
--- The first write of a script must not ask for memory: a full Redis refuses one that
--- does, and it is then that a room has to be paused.
-redis.call('HDEL', conf, 'none')
-
-local event_from = 13
-local conf_from = event_from + 2 * tonumber(ARGV[12])
+local event_from = 16
+local conf_from = event_from + 2 * tonumber(ARGV[15])
 
 for i = conf_from, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
@@ -63,7 +60,7 @@ for i = conf_from, #ARGV, 2 do
       apply = false -- the same flag again: whatever was set since then stays
     else
       local age = now_ms - tonumber(last[2] or '0')
-      if last[1] and age < tonumber(ARGV[5]) then
+      if last[1] and age < tonumber(ARGV[8]) then
         replaced[#replaced + 1] = field
         replaced[#replaced + 1] = last[1]
         replaced[#replaced + 1] = value
@@ -93,7 +90,7 @@ if step == 'reopen' then
   wanted.sold_out = '0'
   order[#order + 1] = 'sold_out'
   if stock > known then
-    wanted.stock_rev = ARGV[8]
+    wanted.stock_rev = ARGV[11]
     order[#order + 1] = 'stock_rev'
   end
 end
@@ -164,7 +161,7 @@ for i = event_from, conf_from - 1, 2 do
     entry[#entry + 1] = 'new:' .. field
     entry[#entry + 1] = ARGV[i + 1]
     redis.call('HSET', event, field, ARGV[i + 1])
-    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[11]) end
+    if field == 'logo' then redis.call('HSET', event, 'logo_bytes', ARGV[14]) end
   end
 end
 if #told > 0 then
@@ -192,12 +189,12 @@ if #changed + #told > 0 then
   for i = 1, #changed, 3 do redis.call('HSET', conf, changed[i], changed[i + 2]) end
   rev = redis.call('HINCRBY', conf, 'rev', 1)
   redis.call('HSET', stats, 'rev', rev) -- all that is read of a room that stands still
-  redis.call('XADD', acts, 'MAXLEN', ARGV[3], '*', 'at', now, 'actor', ARGV[2], 'act', 'set', 'id', ARGV[10],
+  redis.call('XADD', acts, 'MAXLEN', ARGV[6], '*', 'at', now, 'actor', ARGV[5], 'act', 'set', 'id', ARGV[13],
     unpack(entry))
   if wanted.state then
     state = wanted.state
     if state == 'closed' then
-      close(now_ms, tonumber(ARGV[6]))
+      close(now_ms, tonumber(ARGV[9]))
     else
       redis.call('HDEL', conf, 'ends_ms')
       for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end

@@ -5,10 +5,11 @@
 -- KEYS  the room's, as the prelude names them
 -- ARGV  1 to 4 as guard has them  5 actor  6 acts kept
 --       7 revision of the stock, 0 when the shop tells none
--- reply {'ok'} | {'absent'|'epoch'}
+-- reply {'ok'} | {'absent'|'epoch'|'recovering'}: an act that was lost may still come back
 
 local last, refused = guard()
 if not last then return {refused} end
+if settling then return {'recovering'} end
 local had = redis.call('HMGET', conf, 'sold_out', 'stock_rev')
 local known, told = tonumber(had[2] or '0'), tonumber(ARGV[7])
 if told > 0 and told <= known or told == 0 and had[1] == '1' then return {'ok'} end
