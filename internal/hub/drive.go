@@ -84,6 +84,9 @@ func (r *roomHub) lookForTurns() {
 // whoever is found gone has turns looked for.
 func (h *Hub) pulsed(name room.Name, began time.Time, p room.Pulse, err error) {
 	r, _ := h.find(name)
+	if r == nil && err == nil && p.Stats.Joined > 0 {
+		r, _ = h.open(name) // whoever waits there may be gone: a node has to say so
+	}
 	if r == nil {
 		return
 	}

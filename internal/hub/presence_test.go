@@ -98,6 +98,28 @@ func TestWhoIsHereIsSaidTwiceASpan(t *testing.T) {
 	})
 }
 
+// A room in which somebody waits and that nobody came to since this node began, as after
+// a restart of all nodes, is spoken for too: else nobody would ever be found away there.
+func TestARoomNobodyCameToIsSpokenFor(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.pass(4 * halfSpan)
+		if said := b.line.hear(); len(said) > 0 {
+			b.Errorf("nobody ever joined: got %+v, want nothing said", said)
+		}
+		b.line.set(func() { b.line.seq = 50 }) // by another node, which is gone
+		b.pass(halfSpan)
+		b.line.hear()
+		b.pass(4 * halfSpan)
+		said := b.line.hear()
+		if len(said) != 4 || said[0].mark != 50 || len(said[0].bits) > 0 {
+			b.Errorf("got %+v, want it said 4 times that nobody is here, with the mark 50", said)
+		}
+		if reads := b.line.count("snapshot"); reads > 2 {
+			b.Errorf("got %d reads of the line, want one, and one more when its conf changed", reads)
+		}
+	})
+}
+
 // A grace that was made shorter is followed at once, in a room with somebody and in one
 // without: its spans must not go by unsaid.
 func TestShorterGraceIsFollowed(t *testing.T) {

@@ -84,10 +84,13 @@ func (h *Hub) sayPresent() {
 // at the next half of a span.
 func (r *roomHub) present(ctx context.Context, w *windows) {
 	by, rev := r.view.heardOf()
-	if by.Epoch == "" {
-		return // nobody here has a place yet
-	}
 	began := r.hub.now()
+	if by.Epoch == "" { // nobody has come here yet
+		if _, err := r.read(ctx); err != nil {
+			return // it is counted and logged; nobody is here to be sent away
+		}
+		by = r.view.caller()
+	}
 	// Nobody reads an empty room, whose grace may have changed.
 	if !r.awake.Load() && rev < r.rev.Load() {
 		_, _ = r.read(ctx) // it is counted and logged; the grace of before is as good as can be
