@@ -95,6 +95,7 @@ func (r *roomHub) bringAll(ctx context.Context) {
 		for i, s := range batch {
 			if stands[i].Standing != room.Unseen {
 				r.roster.seen(s)
+				r.hub.metrics.returned.WithLabelValues(string(r.name)).Inc()
 				s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
 			}
 		}
@@ -142,6 +143,22 @@ func (r *roster) anyUnseen() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.unseen) > 0
+}
+
+// lost is how many visitors here the line does not know.
+func (h *Hub) lost(name room.Name) (n int) {
+	r, _ := h.find(name)
+	if r == nil {
+		return 0
+	}
+	r.roster.mu.Lock()
+	defer r.roster.mu.Unlock()
+	for _, s := range r.roster.unseen {
+		if s.unseen {
+			n++
+		}
+	}
+	return n
 }
 
 // takeUnseen returns whom the line still does not know, of one epoch; those of an

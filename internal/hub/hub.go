@@ -161,7 +161,7 @@ func New(conf Config, process string, line Line, rooms Rooms, signer Signer, sho
 	h.faults = outage.New(outage.Config{Log: log, Grave: true, Quiet: faultsQuiet,
 		Down: "the line answers what it never should: look at the error and at the settings of Redis"})
 	h.ctx, h.end = context.WithCancel(context.Background())
-	h.metrics = newMetrics(reg, h.Signs)
+	h.metrics = newMetrics(reg, h.Signs, h.lost)
 	rooms.Follow(h.registry, h.pulsed)
 	return h
 }

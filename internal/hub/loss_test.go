@@ -143,6 +143,50 @@ func TestLostPlacesAreBroughtBack(t *testing.T) {
 	})
 }
 
+// The line lost an admission together with the number, and gives later ones: who claims
+// it is brought back now, not at the end of the time for it. The metrics tell both.
+func TestALostAdmissionIsBroughtBackByItsClaim(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		sessions, sinks := b.join(3)
+		b.line.admit(1)
+		b.pass(3 * TurnTick)
+		b.line.set(func() {
+			b.line.fences, b.line.gap = true, [2]room.Number{0, 1}
+			delete(b.line.pending, sessions[0].place.Visitor)
+		})
+		b.pass(5 * PositionTick)
+		if n := b.line.count("rejoin"); n != 0 {
+			b.Fatalf("before the claim: got %d calls, want a loss that nobody saw", n)
+		}
+		sinks[0].take()
+		if err := sessions[0].Claim(b.Context()); !errors.Is(err, room.ErrRecovering) {
+			b.Errorf("claim: got %v, want %v", err, room.ErrRecovering)
+		}
+		unseen := func() float64 {
+			return metric(b, newPresence(b.hub.Signs, b.hub.lost), "waitroom_places_unseen")
+		}
+		if got := unseen(); got != 1 {
+			b.Errorf("waitroom_places_unseen: got %v, want 1", got)
+		}
+		b.pass(2 * PositionTick)
+		if got := types(sinks[0].take()); !slices.Contains(got, "position") {
+			b.Errorf("after the claim: got %v, want the place back in line", got)
+		}
+		if got := metric(b, b.hub.metrics.returned, "waitroom_places_returned_total"); got != 1 {
+			b.Errorf("waitroom_places_returned_total: got %v, want 1", got)
+		}
+		if got := unseen(); got != 0 {
+			b.Errorf("waitroom_places_unseen: got %v, want 0", got)
+		}
+		b.line.set(func() { b.line.gap = [2]room.Number{} })
+		b.line.admit(1)
+		b.pass(3 * TurnTick)
+		if err := sessions[0].Claim(b.Context()); err != nil || !slices.Contains(types(sinks[0].take()), "pass") {
+			b.Errorf("the turn that came again: got %v, want a pass", err)
+		}
+	})
+}
+
 // A room that left the registry is lost, whether others did or not, until a tombstone
 // says that somebody deleted it: who is here stays and hears recovering.
 func TestOnlyATombstoneEndsARoom(t *testing.T) {

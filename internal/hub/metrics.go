@@ -15,21 +15,25 @@ import (
 // presence is what is measured when it is asked for: the age of a read grows by
 // itself, and a gauge that the tick sets would stand still with the tick.
 type presence struct {
-	signs           func() []room.RoomSign
-	visitors, stale *prometheus.Desc
+	signs                   func() []room.RoomSign
+	lost                    func(room.Name) int
+	visitors, stale, unseen *prometheus.Desc
 }
 
-func newPresence(signs func() []room.RoomSign) *presence {
-	return &presence{signs: signs,
+func newPresence(signs func() []room.RoomSign, lost func(room.Name) int) *presence {
+	return &presence{signs: signs, lost: lost,
 		visitors: prometheus.NewDesc("waitroom_visitors", "Visitors with a connection to this node.", []string{"room"}, nil),
 		stale: prometheus.NewDesc("waitroom_positions_stale_seconds",
-			"How old the last good read of the line is, in rooms that have visitors here; a room that is well is read once a second.", []string{"room"}, nil)}
+			"How old the last good read of the line is, in rooms that have visitors here; a room that is well is read once a second.", []string{"room"}, nil),
+		unseen: prometheus.NewDesc("waitroom_places_unseen",
+			"Visitors with a connection to this node whose number the line has lost and who are not back in it.", []string{"room"}, nil)}
 }
 
 // Describe and Collect make it a collector.
 func (p *presence) Describe(out chan<- *prometheus.Desc) {
 	out <- p.visitors
 	out <- p.stale
+	out <- p.unseen
 }
 
 // Collect reads the ages now.
@@ -37,6 +41,7 @@ func (p *presence) Collect(out chan<- prometheus.Metric) {
 	for _, s := range p.signs() {
 		out <- prometheus.MustNewConstMetric(p.visitors, prometheus.GaugeValue, float64(s.Visitors), string(s.Room))
 		out <- prometheus.MustNewConstMetric(p.stale, prometheus.GaugeValue, float64(s.StaleMS)/1000, string(s.Room))
+		out <- prometheus.MustNewConstMetric(p.unseen, prometheus.GaugeValue, float64(p.lost(s.Room)), string(s.Room))
 	}
 }
 
@@ -72,12 +77,13 @@ type metrics struct {
 	busy      *prometheus.CounterVec
 	turns     *prometheus.CounterVec
 	joins     *prometheus.CounterVec
+	returned  *prometheus.CounterVec
 	line      *prometheus.CounterVec
 	tick      prometheus.Histogram
 	late      prometheus.Histogram
 }
 
-func newMetrics(reg prometheus.Registerer, signs func() []room.RoomSign) *metrics {
+func newMetrics(reg prometheus.Registerer, signs func() []room.RoomSign, lost func(room.Name) int) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		m := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Name: name, Help: help}, labels)
 		reg.MustRegister(m)
@@ -89,12 +95,13 @@ func newMetrics(reg prometheus.Registerer, signs func() []room.RoomSign) *metric
 		reg.MustRegister(m)
 		return m
 	}
-	reg.MustRegister(newPresence(signs))
+	reg.MustRegister(newPresence(signs, lost))
 	return &metrics{
 		positions: counter("positions_sent_total", "Position messages taken by connections.", "room"),
 		busy:      counter("positions_busy_total", "Visitors who could not take their message in a tick.", "room"),
 		turns:     counter("turns_told_total", "Visitors told that they stand elsewhere; cause is the new standing.", "room", "cause"),
 		joins:     counter("joins_total", "Joins and returns; cause is ok, returned, or why not.", "room", "cause"),
+		returned:  counter("places_returned_total", "Places of visitors here that the line had lost and knows again.", "room"),
 		line:      counter("line_errors_total", "Calls to the line without an answer; cause is the call.", "cause"),
 		tick:      histogram("position_tick_seconds", "From the start of a position tick to its first frame."),
 		late:      histogram("turn_tick_seconds", "From the start of a turn tick with somebody to tell to its end."),
@@ -136,6 +143,7 @@ func (m *metrics) drop(name room.Name) {
 	label := prometheus.Labels{"room": string(name)}
 	m.positions.Delete(label)
 	m.busy.Delete(label)
+	m.returned.Delete(label)
 	m.turns.DeletePartialMatch(label)
 	m.joins.DeletePartialMatch(label)
 }

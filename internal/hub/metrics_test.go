@@ -12,7 +12,7 @@ import (
 func TestStaleness(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		reg := prometheus.NewPedanticRegistry()
-		reg.MustRegister(newPresence(b.hub.Signs))
+		reg.MustRegister(newPresence(b.hub.Signs, b.hub.lost))
 		stale := func() (seconds float64, rooms int) {
 			b.Helper()
 			families, err := reg.Gather()
@@ -63,4 +63,23 @@ func TestStaleness(t *testing.T) {
 		b.join(1)
 		check("one came after an hour", 0, PositionTick, 1)
 	})
+}
+
+// metric is the value of a series of the room, of a collector that has no other.
+func metric(b *bench, c prometheus.Collector, name string) (value float64) {
+	b.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
+	families, err := reg.Gather()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			m := f.GetMetric()[0]
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	b.Fatalf("no metric %s", name)
+	return 0
 }

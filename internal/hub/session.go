@@ -336,6 +336,7 @@ func (s *Session) claim(ctx context.Context, asker audience) (stale bool, err er
 	case err != nil:
 		return false, err
 	case st.Standing == room.Unseen:
+		s.room.roster.lost(s) // the ticks look at who was told the turn only at the end of its time
 		return false, room.ErrRecovering
 	}
 	return s.apply(eventOf(st.Standing), st, asker, nil), nil
