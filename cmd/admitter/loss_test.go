@@ -160,3 +160,22 @@ func TestActAfterALoss(t *testing.T) {
 		t.Errorf("delete --force: %s", errOut)
 	}
 }
+
+// Who left because nobody saw them is in the sums, by a number of its own: else joined
+// is more than what became of everybody.
+func TestStatusCountsWhoIsAway(t *testing.T) {
+	url := redisURL(t)
+	if code, _, errOut := run(t, "room", "create", "sale", "--redis", url); code != 0 {
+		t.Fatal(errOut)
+	}
+	if err := clientOf(t, url).HSet(t.Context(), "wr1:{sale}:stats", "reaped", 3).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := run(t, "status", "sale", "--redis", url); !strings.Contains(out, " 0 left, 3 away, 0 finished") {
+		t.Errorf("got %s, want 3 away", out)
+	}
+	var v statusView
+	if _, out, _ := run(t, "status", "sale", "--json", "--redis", url); json.Unmarshal([]byte(out), &v) != nil || v.Stats.Away != 3 {
+		t.Errorf("JSON: got %+v, want 3 away", v.Stats)
+	}
+}

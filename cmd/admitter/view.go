@@ -116,6 +116,7 @@ type statsView struct {
 	Claimed  int64 `json:"claimed"`
 	Missed   int64 `json:"missed"`
 	Left     int64 `json:"left"`
+	Away     int64 `json:"away"`
 	Finished int64 `json:"finished"`
 	Lapsed   int64 `json:"lapsed"`
 	Refused  int64 `json:"refused"`
@@ -249,8 +250,8 @@ func (v *statusView) print(out io.Writer, detail bool) {
 	}
 	row("outbox", "%d not yet in Kafka%s", v.Outbox, oldest)
 	s := v.Stats
-	row("so far", "%d joined, %d admitted, %d claimed, %d missed, %d left, %d finished, %d lapsed, %d refused",
-		s.Joined, s.Admitted, s.Claimed, s.Missed, s.Left, s.Finished, s.Lapsed, s.Refused)
+	row("so far", "%d joined, %d admitted, %d claimed, %d missed, %d left, %d away, %d finished, %d lapsed, %d refused",
+		s.Joined, s.Admitted, s.Claimed, s.Missed, s.Left, s.Away, s.Finished, s.Lapsed, s.Refused)
 	if v.ShopURL != "" {
 		row("shop", "%s", v.ShopURL)
 	}

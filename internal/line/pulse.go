@@ -72,8 +72,8 @@ func (l *Lines) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse, []
 			continue
 		}
 		stats, err1 := parseStats(fields)
-		more, err2 := parseCounts(fields, "rev", "fences", "restored", "given_back", "reaped")
-		pulses[i], errs[i] = room.Pulse{Stats: stats, Rev: more[0], Losses: more[1], Restored: more[2], GivenBack: more[3], Reaped: more[4]}, errors.Join(err1, err2)
+		more, err2 := parseCounts(fields, "rev", "fences", "restored", "given_back")
+		pulses[i], errs[i] = room.Pulse{Stats: stats, Rev: more[0], Losses: more[1], Restored: more[2], GivenBack: more[3]}, errors.Join(err1, err2)
 	}
 	return pulses, errs
 }

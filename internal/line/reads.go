@@ -68,9 +68,9 @@ func (l *Lines) Status(ctx context.Context, name room.Name) (room.Status, error)
 }
 
 func parseStats(fields map[string]string) (room.Stats, error) {
-	n, err := parseCounts(fields, "joined", "admitted", "claimed", "missed", "left", "finished", "lapsed", "refused")
+	n, err := parseCounts(fields, "joined", "admitted", "claimed", "missed", "left", "finished", "lapsed", "refused", "reaped")
 	return room.Stats{Joined: n[0], Admitted: n[1], Claimed: n[2], Missed: n[3], Left: n[4], Finished: n[5],
-		Lapsed: n[6], Refused: n[7]}, err
+		Lapsed: n[6], Refused: n[7], Away: n[8]}, err
 }
 
 // parseCounts reads counters; one that is missing is 0, since nothing of its kind

@@ -152,6 +152,7 @@ type Stats struct {
 	Claimed  int64
 	Missed   int64 // admitted, and the claim's deadline passed
 	Left     int64 // by themselves, waiting or unclaimed
+	Away     int64 // taken out since no node saw them for the room's grace
 	Finished int64 // said by the shop
 	Lapsed   int64 // claimed, and the pass's deadline passed
 	Refused  int64 // joins met a full, closed or sold out room; a repeat counts again

@@ -252,7 +252,6 @@ type Pulse struct {
 	Stats     Stats
 	Rev       int64 // of the conf
 	Losses    int64 // how often the line was fenced
-	Reaped    int64 // taken out because nobody saw them
 	Restored  int64 // places that came back to their numbers
 	GivenBack int64 // numbers of batches that nobody heard of
 }
