@@ -80,6 +80,7 @@ var measurements = []measurement{
 	{"sockets", measureSockets},
 	{"told", measureTold},
 	{"relay", measureRelay},
+	{"relayed", measureRelayed},
 	{"pace", measurePace},
 	{"quiet", measureQuiet},
 	{"hostile", measureHostile},

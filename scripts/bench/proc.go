@@ -76,6 +76,8 @@ func play(ctx context.Context, role string, args []string) error {
 		return playBare(ctx)
 	case "clients":
 		return playClients(ctx, args)
+	case "replica":
+		return playReplica(ctx, args)
 	case "raid":
 		return playRaid(ctx, os.Stdin)
 	}
