@@ -16,8 +16,9 @@ import (
 
 // TestLosses walks a line that loses its last writes now and then, with processes that
 // die with it or live on, each with a mark of its own, and with visitors who keep what
-// they were told. What counts is what visitors were told: no number twice, nobody lost,
-// nobody overtaken, nobody admitted under two ids.
+// they were told, while operators change the room and the clock steps back. What counts is
+// what visitors were told: no number twice, nobody lost, nobody overtaken, nobody admitted
+// under two ids; and that no act is lost that a living process had read.
 func TestLosses(t *testing.T) {
 	t.Run("redis", func(t *testing.T) { walkLosses(t, testenv.Redis(t), "40") })
 	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "10") })
@@ -46,6 +47,8 @@ func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string) {
 			"flush":    w.flush,
 			"pass":     w.pass,
 			"back":     w.back,
+			"act":      w.act,
+			"clock":    w.step,
 		})
 		w.settle(rt)
 	})
@@ -65,6 +68,7 @@ type losing struct {
 	visitors map[room.VisitorID]*told
 	numbers  map[room.Number]room.VisitorID // told to whom
 	saved    bool
+	acts     int                     // ever made
 	strays   map[room.VisitorID]bool // joined in a batch whose answer nobody heard
 }
 
@@ -74,6 +78,7 @@ type proc struct {
 	mark  room.Number
 	life  string
 	saved room.Saved
+	rev   int64 // of its conf
 	lane  room.Lane
 	alive bool
 }
@@ -360,6 +365,20 @@ func (w *losing) pass(t *rapid.T) {
 	}
 }
 
+// act is an operator's. Right after a loss it is refused: the lost ones come first.
+func (w *losing) act(t *rapid.T) {
+	w.acts++
+	notice := fmt.Sprint("act ", w.acts)
+	if _, err := w.lines.Set(background(), w.name, room.Change{Actor: "losses", Notice: &notice}); err != nil && !errors.Is(err, room.ErrRecovering) {
+		t.Fatalf("act: %v", err)
+	}
+}
+
+// step sets the clock back.
+func (w *losing) step(t *rapid.T) {
+	w.clock.pass(-rapid.SampledFrom([]time.Duration{50 * time.Millisecond, 2 * time.Second, time.Hour}).Draw(t, "back"))
+}
+
 // tick is what a process does once a second: it reads, and in another life of the line
 // than before it tells its mark and brings its visitors back.
 func (w *losing) tick(t *rapid.T, p *proc) {
@@ -377,8 +396,17 @@ func (w *losing) tick(t *rapid.T, p *proc) {
 	}
 	p.mark = max(p.mark, last)
 	snap, err := w.lines.Snapshot(ctx, w.name, 0)
+	if err == nil && p.rev > snap.Conf.Rev {
+		if err := w.lines.Recreate(ctx, w.name, w.by(p), p.saved); err != nil {
+			t.Fatalf("recreate of a lost act: %v", err)
+		}
+		snap, err = w.lines.Snapshot(ctx, w.name, 0)
+	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if notice := p.saved.Conf["notice"]; snap.Conf.Rev < p.rev || snap.Conf.Rev == p.rev && snap.Conf.Notice != notice {
+		t.Fatalf("%s knows the notice %q of rev %d, the line says %q at rev %d", p.name, notice, p.rev, snap.Conf.Notice, snap.Conf.Rev)
 	}
 	if p.life != "" && p.life != snap.Life.ID {
 		var mine []*told
@@ -389,7 +417,7 @@ func (w *losing) tick(t *rapid.T, p *proc) {
 		}
 		w.rejoin(t, p, mine)
 	}
-	p.life, p.saved = snap.Life.ID, snap.Saved
+	p.life, p.saved, p.rev = snap.Life.ID, snap.Saved, snap.Conf.Rev
 }
 
 // flush loses the whole line, and the list of rooms with it.

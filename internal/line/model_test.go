@@ -66,6 +66,7 @@ func walk(t *testing.T, rdb redis.UniversalClient, checks string) {
 			"leave":    m.leave,
 			"finish":   m.finish,
 			"relay":    m.relay,
+			"reclaim":  m.reclaim,
 			"set":      m.set,
 			"time":     m.time,
 			"refused":  m.refused,
@@ -511,6 +512,35 @@ func (m *model) relay(t *rapid.T) {
 	if !repeated && slices.ContainsFunc(m.read, func(e room.Entry) bool { return e.ID == acked[0].ID }) {
 		effect()
 	}
+}
+
+// reclaim is a relay that died with what it had read: another one reads it again, in
+// order, before it reads anything new.
+func (m *model) reclaim(t *rapid.T) {
+	if len(m.read) == 0 {
+		t.Skip("nothing is read and not acknowledged")
+	}
+	ctx := background()
+	ids := make([]string, len(m.read))
+	for i, e := range m.read {
+		ids[i] = e.ID
+		// As long ago as it takes.
+		err := m.rdb.Do(ctx, "XCLAIM", outboxKey(m.name), group, consumer, 0, e.ID, "IDLE", (abandoned + time.Second).Milliseconds(), "JUSTID").Err()
+		if err != nil {
+			t.Fatalf("age entry %s: %v", e.ID, err)
+		}
+	}
+	other := New(m.rdb, WithClock(m.clock.now)) // one that has looked for none yet
+	entries, err := other.ReadOutbox(ctx, m.name, 10_000)
+	if err != nil || len(entries) < len(ids) {
+		t.Fatalf("read after a relay died: got %d entries, %v, want its %d first", len(entries), err, len(ids))
+	}
+	for i, id := range ids {
+		if entries[i].ID != id {
+			t.Fatalf("read after a relay died: got entry %s at %d, want %s", entries[i].ID, i, id)
+		}
+	}
+	m.read = entries
 }
 
 func (m *model) set(t *rapid.T) {

@@ -154,7 +154,7 @@ local function guard(seen, late)
   signed_at = l[6]
   -- A process reads the line each second, and brings a lost act back a second later.
   local lost_at = tonumber(l[8] or '0')
-  settling = lost_at <= now_ms and now_ms < lost_at + asking_ms
+  settling = math.abs(now_ms - lost_at) < asking_ms -- also by a clock that went back a little
   if not late or asking then signed() end
   if asking then last = resolve(last, until_ms) end
   return last
