@@ -2,6 +2,7 @@ package line
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -248,4 +249,63 @@ func TestEventRevsBound(t *testing.T) {
 	if revs, err := l.EventRevs(background(), nil); err != nil || len(revs) != 0 {
 		t.Errorf("of no room: got %v, %v", revs, err)
 	}
+}
+
+// An event comes back with a line that is lost whole, as who read it remembers it; and
+// with a line that lost the change of it alone. An older one changes nothing.
+func TestEventComesBack(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, l := background(), New(rdb)
+		name := create(t, l, openConf())
+		change := func(title string) {
+			t.Helper()
+			brand := room.Brand{Accent: "#a01020", Logo: []byte("\x89PNG\r\n\x1a\nlogo of " + title)}
+			if _, err := l.Set(ctx, name, room.Change{Actor: "ann", Event: room.EventChange{Title: &title, Brand: &brand}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read := func() (room.Snapshot, room.Event) {
+			t.Helper()
+			s, err1 := l.Snapshot(ctx, name, 0)
+			e, err2 := l.Event(ctx, name)
+			if err := errors.Join(err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			s.Saved.Event = e
+			return s, e
+		}
+		change("Gala")
+		older, _ := read()
+		confBefore, eventBefore := rdb.HGetAll(ctx, confKey(name)).Val(), rdb.HGetAll(ctx, eventKey(name)).Val()
+		change("Gala of the year")
+		newer, want := read()
+		check := func(what string) {
+			t.Helper()
+			s, got := read()
+			if !reflect.DeepEqual(got, want) || s.Conf.EventRev != want.Rev {
+				t.Errorf("%s: got %+v with the event_rev %d, want %+v", what, got, s.Conf.EventRev, want)
+			}
+		}
+		recreate := func(saved room.Saved) {
+			t.Helper()
+			if err := l.Recreate(ctx, name, caller(newer.Conf.Epoch), saved); err != nil {
+				t.Fatal(err)
+			}
+		}
+		recreate(older.Saved)
+		check("an older one")
+		if err := errors.Join(rdb.HSet(ctx, confKey(name), confBefore).Err(), rdb.Del(ctx, eventKey(name)).Err(), rdb.HSet(ctx, eventKey(name), eventBefore).Err()); err != nil {
+			t.Fatal(err)
+		}
+		recreate(newer.Saved)
+		check("its last change was lost")
+		if err := rdb.Del(ctx, presenceKeysOf(name)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		blind := older.Saved
+		blind.Event = room.Event{} // of a process that never read it
+		recreate(blind)
+		recreate(newer.Saved)
+		check("all of it was lost")
+	})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/redis/go-redis/v9"
+
 	"waitroom/internal/room"
 )
 
@@ -27,18 +29,26 @@ func (l *Lines) Recreate(ctx context.Context, name room.Name, by room.Caller, sa
 }
 
 // CreateAgain is Recreate by an operator, for a line that no process remembers: with the
-// epoch that its places were signed for. ErrExists: the line is there.
+// epoch that its places were signed for. A line that is there and merely not listed is
+// listed again, as it is. ErrExists: it is listed, or another one has the name.
 func (l *Lines) CreateAgain(ctx context.Context, name room.Name, conf room.Conf, event room.Event, actor string) error {
 	conf.Burst = max(conf.Burst, conf.Rate.MinBurst())
 	if err := errors.Join(conf.Valid(), event.Valid(), room.Change{Actor: actor}.Valid()); err != nil {
 		return err
 	}
-	there, err := l.rdb.Exists(ctx, confKey(name)).Result()
-	if err != nil {
+	there, err := l.rdb.HGet(ctx, confKey(name), "epoch").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return translate(err)
 	}
-	if there > 0 {
-		return room.ErrExists
+	if err == nil {
+		listed, err := l.rdb.SIsMember(ctx, roomsKey(), string(name)).Result()
+		if err != nil {
+			return translate(err)
+		}
+		if listed || there != string(conf.Epoch) {
+			return room.ErrExists
+		}
+		return l.list(ctx, name)
 	}
 	fields := func(args []any) map[string]string {
 		m := map[string]string{}
@@ -50,22 +60,20 @@ func (l *Lines) CreateAgain(ctx context.Context, name room.Name, conf room.Conf,
 	saved := room.Saved{Conf: fields(confArgs(conf))}
 	// Whoever lives and read the line knows a greater rev, and puts its conf right.
 	saved.Conf["rev"] = "0"
-	if told := wholeEventArgs(event); len(told) > 2 {
-		saved.Event = fields(told[2:])
-		saved.Event["rev"], saved.Event[fieldBytes], saved.Conf[fieldEventRev] = "1", fmt.Sprint(told[0]), "1"
+	if len(wholeEventArgs(event)) > 2 {
+		saved.Event, saved.Event.Rev, saved.Conf[fieldEventRev] = event, 1, "1"
 	}
 	return l.recreate(ctx, name, room.Caller{}, saved, actor)
 }
 
 func (l *Lines) recreate(ctx context.Context, name room.Name, by room.Caller, saved room.Saved, actor string) error {
 	by.Epoch = saved.Epoch()
-	args := []any{room.MaxActs, actor, len(saved.Conf), saved.Life}
+	event := wholeEventArgs(saved.Event)
+	args := []any{room.MaxActs, actor, len(saved.Conf), saved.Life, saved.Event.Rev, event[0]}
 	for field, value := range saved.Conf {
 		args = append(args, field, value)
 	}
-	for field, value := range saved.Event {
-		args = append(args, field, value)
-	}
+	args = append(args, event[2:]...)
 	if _, err := l.actOn(ctx, recreateScript, name, keysAndStone(name), by, args...); err != nil {
 		return err
 	}

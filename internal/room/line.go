@@ -192,11 +192,12 @@ type Snapshot struct {
 }
 
 // Saved is what a process remembers of a line, so that it can bring it back should
-// Redis lose it whole: the conf as it stood there, and the event where it was read.
-// Nobody but the line's adapter looks inside.
+// Redis lose it whole: the conf as it stood there, into which nobody but the line's
+// adapter looks; and the event, of whoever reads it, with its Rev: 0 is none that is
+// known. A read of the line does not bring it, since it may have a logo.
 type Saved struct {
 	Conf  map[string]string
-	Event map[string]string
+	Event Event
 	Life  string // the ID of the life in which it was read
 }
 

@@ -5,20 +5,26 @@
 --
 -- KEYS  as presence has them, then the tombstone
 -- ARGV  1 to 4 as guard has them  5 acts kept  6 actor  7 how many fields of conf
---       follow  8 the life of the line that the process read last
+--       follow  8 the life of the line that the process read last  9 the event's rev, 0
+--       when the process knows none  10 bytes of its logo
 --       then conf's fields, then the event's: name, value, …
 -- reply {'ok', 1 when the line is another one than before} | {'epoch'|'deleted'}
 -- Nobody behind the last number known is admitted for some seconds, so a conf that
 -- says open gives way in time to one that says paused.
 
-local ended = redis.call('HGET', KEYS[#KEYS], 'epoch') -- by a deletion that this process has not heard of
-if ended == ARGV[1] or ended == '' then return {'deleted'} end
 local fields, told, of_event = {}, {}, {}
-local event_from = 9 + 2 * tonumber(ARGV[7])
-for i = 9, #ARGV do
+local event_from = 11 + 2 * tonumber(ARGV[7])
+for i = 11, #ARGV do
   if i < event_from then fields[#fields + 1] = ARGV[i] else of_event[#of_event + 1] = ARGV[i] end
 end
 for i = 1, #fields, 2 do told[fields[i]] = fields[i + 1] end
+-- By a deletion that this process has not heard of: of this line, or of a later one of
+-- its name. A line that an operator brings back by hand tells no time.
+local stone = redis.call('HMGET', KEYS[#KEYS], 'epoch', 'at')
+local made_ms = tonumber(told.created_ms or '0')
+if stone[1] == ARGV[1] or stone[1] == '' or made_ms > 0 and made_ms * 1000 <= tonumber(stone[2] or '0') then
+  return {'deleted'}
+end
 local has = redis.call('HMGET', conf, 'epoch', 'rev', 'created_ms')
 local again = redis.call('HGET', life, 'recreated') == '1'
 if has[1] and has[1] ~= ARGV[1] then
@@ -42,7 +48,15 @@ elseif tonumber(told.rev or '0') > tonumber(has[2] or '0') then
   redis.call('HSET', stats, 'rev', told.rev)
   made = 1
 end
-if #of_event > 0 and redis.call('EXISTS', event) == 0 then redis.call('HSET', event, unpack(of_event)) end
+-- The event is a key of its own: of one line the newer one counts too.
+if #of_event > 0 and tonumber(ARGV[9]) > tonumber(redis.call('HGET', event, 'rev') or '0') then
+  redis.call('DEL', event)
+  redis.call('HSET', event, 'rev', ARGV[9], unpack(of_event))
+  if ARGV[10] ~= '' then redis.call('HSET', event, 'logo_bytes', ARGV[10]) end
+  if tonumber(ARGV[9]) > tonumber(redis.call('HGET', conf, 'event_rev') or '0') then
+    redis.call('HSET', conf, 'event_rev', ARGV[9])
+  end
+end
 guard()
 if made == 1 then
   redis.call('XADD', acts, 'MAXLEN', ARGV[5], '*', 'at', now, 'actor', ARGV[6], 'act', 'recreate', 'new:state', told.state)
