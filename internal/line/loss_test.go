@@ -49,6 +49,7 @@ func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string) {
 			"back":     w.back,
 			"act":      w.act,
 			"clock":    w.step,
+			"begin":    w.begin,
 		})
 		w.settle(rt)
 	})
@@ -149,10 +150,15 @@ func (w *losing) anyone(t *rapid.T, which func(*told) bool) *told {
 	return w.visitors[w.numbers[rapid.SampledFrom(ids).Draw(t, "number")]]
 }
 
-func (w *losing) join(t *rapid.T) {
-	p := w.proc(t)
-	if p.life == "" {
-		w.tick(t, p) // a node reads a line before it joins anybody
+func (w *losing) join(t *rapid.T) { w.joinBy(t, w.proc(t)) }
+
+func (w *losing) joinBy(t *rapid.T, p *proc) {
+	if p.life == "" { // a node reads a line before it joins anybody
+		snap, err := w.lines.Snapshot(background(), w.name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.mark, p.life, p.saved, p.rev = snap.Seq, snap.Life.ID, snap.Saved, snap.Conf.Rev
 	}
 	ids := visitors(rapid.IntRange(1, 30).Draw(t, "visitors"))
 	p.lane.Batch++
@@ -309,8 +315,17 @@ func (w *losing) lose(t *rapid.T) {
 	}
 	w.restarted(t)
 	w.again(t)
-	if rapid.Bool().Draw(t, "deaths") {
-		w.die(t)
+	// Of a process that dies with its first join, both within what was lost, nobody knows.
+	var known []*proc
+	for _, p := range w.procs {
+		if has, err := w.rdb.HExists(ctx, lifeKey(w.name), "at:"+p.name).Result(); err != nil {
+			t.Fatal(err)
+		} else if has {
+			known = append(known, p)
+		}
+	}
+	if len(known) > 0 && rapid.Bool().Draw(t, "deaths") {
+		w.die(t, known)
 	}
 }
 
@@ -342,8 +357,8 @@ func (w *losing) restarted(t *rapid.T) {
 	}
 }
 
-func (w *losing) die(t *rapid.T) {
-	dead := rapid.SampledFrom(w.procs).Draw(t, "dead")
+func (w *losing) die(t *rapid.T, some []*proc) {
+	dead := rapid.SampledFrom(some).Draw(t, "dead")
 	dead.alive = false
 	w.procs = slices.DeleteFunc(w.procs, func(p *proc) bool { return p == dead })
 	for _, v := range w.visitors {
@@ -372,6 +387,14 @@ func (w *losing) act(t *rapid.T) {
 	if _, err := w.lines.Set(background(), w.name, room.Change{Actor: "losses", Notice: &notice}); err != nil && !errors.Is(err, room.ErrRecovering) {
 		t.Fatalf("act: %v", err)
 	}
+}
+
+// begin is another process, of which the line knows nothing before its first join.
+func (w *losing) begin(t *rapid.T) {
+	if len(w.procs) > 4 {
+		t.Skip("as many as it takes")
+	}
+	w.joinBy(t, w.start())
 }
 
 // step sets the clock back.
@@ -432,7 +455,7 @@ func (w *losing) flush(t *rapid.T) {
 	w.rdb.Del(ctx, keysOf(w.name)...)
 	w.rdb.SRem(ctx, roomsKey(), string(w.name))
 	if rapid.Bool().Draw(t, "deaths") {
-		w.die(t)
+		w.die(t, w.procs)
 	}
 	order := rapid.Permutation(w.procs).Draw(t, "order")
 	for _, p := range order {
