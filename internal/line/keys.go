@@ -94,7 +94,7 @@ func scratchKey(name room.Name) string { return key(name, "scratch") }
 func lifeKey(name room.Name) string { return key(name, "life") }
 
 // lanesKey is a hash: lane → its last join batch and the batch's numbers. Lanes that
-// joined nobody for laneLife leave it when somebody reads it.
+// joined nobody for laneLife leave it when somebody reads it, or when many more come.
 func lanesKey(name room.Name) string { return key(name, "lanes") }
 
 // deletedKey is a hash: epoch, at in µs and actor of a line that was ended for good. It

@@ -58,8 +58,8 @@ func (l *Lines) CreateAgain(ctx context.Context, name room.Name, conf room.Conf,
 		return m
 	}
 	saved := room.Saved{Conf: fields(confArgs(conf))}
-	// Whoever lives and read the line knows a greater rev, and puts its conf right.
-	saved.Conf["rev"] = "0"
+	// Whoever lives and read the line knows when it was made, and puts its conf right.
+	saved.Conf["rev"] = "1"
 	if len(wholeEventArgs(event)) > 2 {
 		saved.Event, saved.Event.Rev, saved.Conf[fieldEventRev] = event, 1, "1"
 	}

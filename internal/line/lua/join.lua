@@ -22,6 +22,8 @@ local function numbers(first, count)
   return each
 end
 
+local many_lanes, lane_life_ms = 256, 3600000 -- laneLife
+
 -- The lane's last batch: epoch:batch:first:count:ms, and :k when somebody in it was
 -- known. One that was given back has no first number.
 local lane = redis.call('HGET', lanes, ARGV[5])
@@ -37,6 +39,7 @@ if lane then
   end
 end
 if asking then return {'recovering'} end
+local crowded = not lane and redis.call('HLEN', lanes) >= many_lanes
 
 local asked = #ARGV - 7
 local c = redis.call('HMGET', conf, 'state', 'sold_out', 'max_waiting', 'grace_ms')
@@ -73,6 +76,16 @@ if added < count then
   end
 end
 redis.call('HSET', lanes, ARGV[5], table.concat({ARGV[1], ARGV[6], text(first), text(count), text(now_ms) .. field}, ':'))
+if crowded then
+  -- A lane that joined nobody for so long sends no batch again; none is left of a node
+  -- that stopped, or was given up.
+  local all, silent = redis.call('HGETALL', lanes), {}
+  for i = 1, #all, 2 do
+    local at = tonumber(string.match(all[i + 1], '^%w+:%d+:%d+:%d+:(%d+)') or '0')
+    if now_ms - at > lane_life_ms then silent[#silent + 1] = all[i] end
+  end
+  if #silent > 0 then redis.call('HDEL', lanes, unpack(silent)) end
+end
 redis.call('HINCRBY', stats, 'joined', added)
 fill(seen_at(now_ms, tonumber(c[4] or '120000')), first, first + count - 1)
 if asked > count then redis.call('HINCRBY', stats, 'refused', asked - count) end

@@ -26,6 +26,7 @@ if stone[1] == ARGV[1] or stone[1] == '' or made_ms > 0 and made_ms * 1000 <= to
   return {'deleted'}
 end
 local has = redis.call('HMGET', conf, 'epoch', 'rev', 'created_ms')
+local by_hand = redis.call('HGET', life, 'by_hand') == '1'
 local again = redis.call('HGET', life, 'recreated') == '1'
 if has[1] and has[1] ~= ARGV[1] then
   if not (again and tonumber(told.created_ms or '0') > tonumber(has[3] or '0')) then return {'epoch'} end
@@ -39,10 +40,15 @@ if not has[1] then
   redis.call('SET', seq, 0, 'NX')
   redis.call('HSET', stats, 'rev', told.rev or 1)
   redis.call('HSET', life, 'recreated', 1)
+  if made_ms == 0 then redis.call('HSET', life, 'by_hand', 1) end
+  redis.call('HSETNX', conf, 'created_ms', now_ms)
   redis.call('HSET', bucket, 'rate', told.rate)
   flushed = string.match(ARGV[8], '^%w+') == replication()
   made = 1
-elseif tonumber(told.rev or '0') > tonumber(has[2] or '0') then
+elseif tonumber(told.rev or '0') > tonumber(has[2] or '0') or by_hand and made_ms > 0 and has[2] == '1' then
+  -- A later act; or the line's own conf, of one that was brought back by hand and not
+  -- changed since.
+  redis.call('HDEL', life, 'by_hand')
   redis.call('DEL', conf)
   redis.call('HSET', conf, unpack(fields))
   redis.call('HSET', stats, 'rev', told.rev)
@@ -56,6 +62,9 @@ if #of_event > 0 and tonumber(ARGV[9]) > tonumber(redis.call('HGET', event, 'rev
   if tonumber(ARGV[9]) > tonumber(redis.call('HGET', conf, 'event_rev') or '0') then
     redis.call('HSET', conf, 'event_rev', ARGV[9])
   end
+end
+if redis.call('HGET', conf, 'state') ~= 'closed' then
+  for i = 1, #KEYS do redis.call('PERSIST', KEYS[i]) end -- its reopening may be what was lost
 end
 guard()
 if made == 1 then
