@@ -18,6 +18,7 @@ import (
 // comes: the topics are made, the outbox is emptied, facts free slots. Without
 // Kafka it stops within 5 s too.
 func TestKafkaAwayAtStart(t *testing.T) {
+	t.Parallel() // it waits for tries at servers of its own
 	asleep := testenv.NewAsleep(t)
 	kafka := asleep.Addr
 	redis := redisURL(t)

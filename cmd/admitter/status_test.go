@@ -17,6 +17,7 @@ import (
 // The status says in a sentence why the room stands still, as it comes to stand
 // for one reason after another; --json has the same.
 func TestStatusSaysWhy(t *testing.T) {
+	t.Parallel() // it waits for signs of life and looks, on servers of its own
 	url := redisURL(t)
 	lines := linesOf(t, url)
 	broker, stopKafka, err := embedded.Kafka()
