@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +32,18 @@ import (
 	"waitroom/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// atOnce is how many of the tests run at the same time. They wait for ticks, beats and
+// limits of some seconds, on rooms and nodes of their own, and need a twentieth of a core;
+// by default there would be as many as cores.
+const atOnce = 6
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const wait = 15 * time.Second // for any one fact; nothing here takes a tenth of it
 

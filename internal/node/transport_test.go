@@ -114,7 +114,7 @@ func TestEarlyFrame(t *testing.T) {
 func TestClosingConnectionsCount(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *hall) {
 		n := h.node(t, func(c *gateway.Config) { c.MaxConnections = 2 })
-		for range 2 {
+		for end, open := time.Now().Add(wait), 0; open < 2; {
 			nc := n.raw(t)
 			req := handshake(h.room)
 			rubbish := []byte{0x81, 0x83, 0, 0, 0, 0, 'x', 'y', 'z'}
@@ -126,12 +126,18 @@ func TestClosingConnectionsCount(t *testing.T) {
 			}
 			r := bufio.NewReader(nc)
 			resp, err := http.ReadResponse(r, nil)
+			// Until the handler of the first one has returned, it counts as one that
+			// shakes hands as well.
+			if open == 1 && err == nil && resp.StatusCode == http.StatusServiceUnavailable && time.Now().Before(end) {
+				continue
+			}
 			if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 				t.Fatalf("got %v, %v", resp, err)
 			}
 			if _, err := io.ReadFull(r, make([]byte, 60)); err != nil { // it was told why
 				t.Fatal(err)
 			}
+			open++
 		}
 		if _, resp := n.knock(t, "", nil); resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("got %v while two connections close, want 503", resp)
