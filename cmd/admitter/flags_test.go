@@ -1,11 +1,25 @@
 package main
 
 import (
+	"context"
+	"io"
 	"testing"
 
+	"waitroom/internal/process"
 	"waitroom/internal/testenv"
 )
 
 //go:generate env WAITROOM_UPDATE_FLAGS=1 go test -count=1 -run=^TestFlagsDoc$ .
 
 func TestFlagsDoc(t *testing.T) { testenv.FlagsDoc(t, "admitter", &cli{}) }
+
+func TestAddresses(t *testing.T) {
+	// A run whose context has ended reads its flags and opens nothing.
+	ended, end := context.WithCancel(t.Context())
+	end()
+	testenv.Addresses(t, "admitter", &cli{}, []string{"run"}, map[string]testenv.AddressFlag{
+		"--ops-listen": testenv.Listens, "--redis": testenv.DialsURL, "--kafka": testenv.Dials,
+	}, func(args []string, errOut io.Writer) int {
+		return process.Run(ended, "admitter", "", &cli{}, args, io.Discard, errOut)
+	})
+}

@@ -29,6 +29,9 @@ type runCmd struct {
 	OpsListen string           `help:"Address of /metrics, /healthz, /readyz and /debug/pprof; not for the public." default:"127.0.0.1:9181" env:"WAITROOM_OPS_LISTEN"`
 }
 
+// Check reports a wrong address to listen on; the groups of flags check their own.
+func (r *runCmd) Check() error { return process.CheckListen("ops-listen", r.OpsListen) }
+
 // Run opens Redis, listens, and runs until ctx ends or a part fails. A Kafka that
 // is away is joined later.
 func (r *runCmd) Run(ctx context.Context, env *process.Env) error {

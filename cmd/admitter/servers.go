@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/hostport"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/outage"
 	"waitroom/internal/room"
@@ -32,15 +32,7 @@ type kafkaFlags struct {
 }
 
 func (f *kafkaFlags) Check() error {
-	var errs []error
-	for _, broker := range f.Brokers {
-		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || port == "" {
-			errs = append(errs, fmt.Errorf("--kafka %q: want host:port", broker))
-		}
-	}
-	if len(f.Brokers) == 0 {
-		errs = append(errs, errors.New("--kafka: want at least one host:port"))
-	}
+	errs := []error{hostport.Servers("--kafka", f.Brokers)}
 	if f.Replication < 1 || f.Replication > 9 {
 		errs = append(errs, fmt.Errorf("--replication %d: want 1 to 9", f.Replication))
 	}

@@ -7,12 +7,12 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"waitroom/internal/booking"
+	"waitroom/internal/hostport"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/process"
 	"waitroom/internal/sqldb"
@@ -56,12 +56,7 @@ var prefixPattern = regexp.MustCompile(`^(/[a-zA-Z0-9._-]+)*$`)
 
 // Check reports every value that can be told wrong without opening anything.
 func (s servers) Check() error {
-	var errs []error
-	for _, b := range s.Kafka {
-		if host, port, ok := strings.Cut(b, ":"); !ok || host == "" || port == "" {
-			errs = append(errs, fmt.Errorf("--kafka %q: want host:port", b))
-		}
-	}
+	errs := []error{process.CheckListen("listen", s.Listen), process.CheckListen("ops-listen", s.OpsListen), hostport.Servers("--kafka", s.Kafka)}
 	if s.Replication < 1 || s.Replication > 9 {
 		errs = append(errs, fmt.Errorf("--replication %d: want 1 to 9", s.Replication))
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"waitroom/internal/gateway"
 	"waitroom/internal/hub"
@@ -30,6 +31,11 @@ type runCmd struct {
 	Public    process.Public `embed:""`
 	Edge      gateway.Config `embed:""`
 	Hub       hub.Config     `embed:""`
+}
+
+// Check reports wrong addresses to listen on; the groups of flags check their own.
+func (c *runCmd) Check() error {
+	return errors.Join(process.CheckListen("listen", c.Listen), process.CheckListen("ops-listen", c.OpsListen))
 }
 
 // Run opens Redis, listens, serves, and drains in this order: not ready, after a

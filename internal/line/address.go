@@ -3,10 +3,11 @@ package line
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"waitroom/internal/hostport"
 )
 
 // topology is how the servers of an address stand to each other.
@@ -89,7 +90,7 @@ func parseAddress(text string) (address, error) {
 		port = sentinelPort
 	}
 	for i, host := range append(strings.Split(hosts, ","), more...) {
-		clean, err := hostPort(host, port)
+		clean, err := hostport.Server(host, port)
 		if err != nil {
 			return address{}, fmt.Errorf("host %d: %w (%s)", i+1, err, reserved)
 		}
@@ -194,25 +195,6 @@ func parseSocket(rest string) (address, error) {
 		}
 	}
 	return a, nil
-}
-
-func hostPort(text string, port int) (string, error) {
-	host, digits, err := net.SplitHostPort(text)
-	if err != nil {
-		// No port: a name, an IPv4 address, or an IPv6 one in brackets.
-		host, digits = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"), strconv.Itoa(port)
-		if strings.Contains(host, ":") && !strings.HasPrefix(text, "[") {
-			return "", errors.New("want host:port")
-		}
-	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || n < 1 || n > 65535 {
-		return "", errors.New("want a port from 1 to 65535")
-	}
-	if host == "" || strings.ContainsAny(host, " \t@%[]<>\"") {
-		return "", errors.New("want host:port")
-	}
-	return net.JoinHostPort(host, strconv.Itoa(n)), nil
 }
 
 // String is the address without user and password, for logs and errors.

@@ -13,7 +13,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"waitroom/internal/hostport"
 )
+
+// CheckListen says what is wrong with the value of a flag that names an address to
+// listen on.
+func CheckListen(flag, addr string) error {
+	if err := hostport.Listen(addr); err != nil {
+		return fmt.Errorf("--%s %q: %w", flag, addr, err)
+	}
+	return nil
+}
 
 // Listen opens a TCP listener, so that a taken port is reported with its flag
 // before anything starts.
