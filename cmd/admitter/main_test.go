@@ -399,7 +399,7 @@ func TestOps(t *testing.T) {
 		}
 		addr = entry.Ops
 	}
-	for path, want := range map[string]string{"/healthz": "alive", "/readyz": "ready", "/metrics": `waitroom_admitter_rounds_total{cause="empty",room="sale"}`} {
+	for path, want := range map[string]string{"/healthz": "alive", "/readyz": "ready\n", "/metrics": `waitroom_admitter_rounds_total{cause="empty",room="sale"}`} {
 		got := ""
 		for range 1000 {
 			reply, err := http.Get("http://" + addr + path)
@@ -408,7 +408,7 @@ func TestOps(t *testing.T) {
 			}
 			body, _ := io.ReadAll(reply.Body)
 			reply.Body.Close()
-			if got = string(body); strings.Contains(got, want) {
+			if got = string(body); strings.Contains(got, want) && !strings.HasPrefix(got, "not ") {
 				break
 			}
 			wait(t.Context(), 5*time.Millisecond)

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"waitroom/internal/admission"
 	"waitroom/internal/kafkaio"
@@ -32,73 +34,72 @@ type runCmd struct {
 // Check reports a wrong address to listen on; the groups of flags check their own.
 func (r *runCmd) Check() error { return process.CheckListen("ops-listen", r.OpsListen) }
 
-// Run opens Redis, listens, and runs until ctx ends or a part fails. A Kafka that
-// is away is joined later.
+// Run serves rooms until ctx ends, in the shape that process.Service has.
 func (r *runCmd) Run(ctx context.Context, env *process.Env) error {
-	ops, err := process.Listen("ops-listen", r.OpsListen)
-	if err != nil {
+	return process.Service{OpsListen: r.OpsListen, Stop: stopLimit,
+		Open: func(ctx context.Context, start *process.Start) (process.Parts, error) {
+			rdb, err := r.openRedis(ctx, env, start)
+			if err != nil {
+				return process.Parts{}, err
+			}
+			missing, err := r.lookForKafka(ctx, start)
+			if err != nil {
+				return process.Parts{}, err
+			}
+			return r.parts(env, start, line.New(rdb), missing)
+		}}.Run(ctx, env)
+}
+
+// openRedis returns a client of a Redis that has answered and can hold a line, and warns
+// of what may lose it.
+func (r *runCmd) openRedis(ctx context.Context, env *process.Env, start *process.Start) (rdb redis.UniversalClient, err error) {
+	err = start.Await("redis at "+r.Redis.String(), func() error {
+		if rdb, err = r.Redis.Open(ctx); err != nil {
+			return fmt.Errorf("--redis: %w", coded(err))
+		}
+		start.Close("redis", rdb.Close)
+		warnings, err := line.Check(ctx, rdb, line.RoleAdmitter)
+		for _, warning := range warnings {
+			env.Log.Warn(warning)
+		}
 		return err
-	}
-	defer ops.Close()
-	rdb, err := r.Redis.Open(ctx)
-	if err != nil {
-		return coded(err)
-	}
-	defer rdb.Close()
-	warnings, err := line.Check(ctx, rdb, line.RoleAdmitter)
-	for _, warning := range warnings {
-		env.Log.Error(warning)
-	}
-	if err != nil {
-		return err
-	}
-	missing := r.Kafka.prepare(ctx, kafkaWait)
-	if missing != nil && !errors.Is(missing, kafkaio.ErrAway) {
-		return coded(missing) // refused for good, such as more replicas than brokers
-	}
+	})
+	return rdb, err
+}
+
+// lookForKafka returns why Kafka is missing, where it is: it is joined later. What it
+// refuses for good, such as more replicas than brokers, ends the start.
+func (r *runCmd) lookForKafka(ctx context.Context, start *process.Start) (missing, err error) {
+	err = start.Await(fmt.Sprintf("kafka at %s, for %s", strings.Join(r.Kafka.Brokers, ","), kafkaWait), func() error {
+		missing = r.Kafka.prepare(ctx, kafkaWait)
+		if missing != nil && !errors.Is(missing, kafkaio.ErrAway) {
+			return fmt.Errorf("--kafka: %w", coded(missing))
+		}
+		return ctx.Err()
+	})
+	return missing, err
+}
+
+func (r *runCmd) parts(env *process.Env, start *process.Start, lines *line.Lines, missing error) (process.Parts, error) {
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: r.Kafka.Brokers, ClientID: env.Name})
-	defer writer.Close()
-	lines := line.New(rdb)
+	start.Close("kafka", writer.Close)
 	// The service signs its calls as the beat signs its life, and the beat says what the
 	// service does.
 	var service *admission.Service
 	beat := signs.NewBeat(lines, room.RoleAdmitter, process.ReadBuild().Version, func() []room.RoomSign { return service.Signs() }, env.Log)
 	r.Admission.Process = beat.ID()
-	service, err = admission.New(r.Admission, r.Actor.name(), lines, writer, env.Log, env.Metrics)
+	service, err := admission.New(r.Admission, r.Actor.name(), lines, writer, env.Log, env.Metrics)
 	if err != nil {
-		return err
+		return process.Parts{}, err
 	}
 	facts := r.Kafka.facts(env.Name, writer, env.Metrics, env.Log)
-
-	// The drain: not ready, then rounds, relay and facts, then the ops port, so
-	// that the last numbers can be read.
-	var ready process.Ready
-	serving, stopOps := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopOps()
-	parts, ctx := errgroup.WithContext(ctx)
-	stopReady := context.AfterFunc(ctx, func() { ready.Set(false) })
-	defer stopReady()
-	parts.Go(func() error {
-		defer stopOps()
-		loops, ctx := errgroup.WithContext(ctx)
-		loops.Go(func() error { return service.Run(ctx) })
-		loops.Go(func() error { return facts.Run(ctx, service.Facts) })
-		loops.Go(func() error { r.Kafka.join(ctx, missing, env.Log); return nil })
-		return loops.Wait()
-	})
-	parts.Go(func() error { return beat.Run(serving) }) // the last sign comes after the last round
-	parts.Go(func() error { return process.Serve(serving, ops, process.Ops(env.Metrics, &ready), time.Second) })
-	ready.Set(true)
-	env.Log.Info("admitter runs", zap.Stringer("ops", ops.Addr()), zap.String("sign", beat.ID()))
-
-	ended := make(chan error, 1)
-	go func() { ended <- parts.Wait() }() // ends with the parts, or with the process at stopLimit
-	<-ctx.Done()
-	select {
-	case err := <-ended:
-		env.Log.Info("admitter stopped")
-		return err
-	case <-time.After(stopLimit):
-		return errors.New("not everything ended within " + stopLimit.String())
-	}
+	env.Log.Info("signs that it lives", zap.String("sign", beat.ID())) // as status names it
+	return process.Parts{
+		Loops: []process.Part{
+			{Name: "rounds and relays", Run: service.Run},
+			{Name: "booking facts", Run: func(ctx context.Context) error { return facts.Run(ctx, service.Facts) }},
+			{Name: "topics", Run: func(ctx context.Context) error { r.Kafka.join(ctx, missing, env.Log); return nil }},
+		},
+		Last: []process.Part{{Name: "sign of life", Run: beat.Run}}, // it says that the last round was
+	}, nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"io"
 	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
 
 	"waitroom/internal/process"
 	"waitroom/internal/testenv"
@@ -15,5 +18,16 @@ func TestComposeFits(t *testing.T) {
 	end()
 	testenv.Compose(t, "booker", &cli{}, func(args []string, errOut io.Writer) int {
 		return process.Run(ended, "booker", "", &cli{}, args, io.Discard, errOut)
+	})
+}
+
+// A supervisor that follows compose.yaml or the README cuts no stop short.
+func TestStopFits(t *testing.T) {
+	testenv.Stops(t, "booker", "booker", func(args []string) time.Duration {
+		var c cli
+		if _, err := kong.Must(&c).Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		return c.Run.stop()
 	})
 }

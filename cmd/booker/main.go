@@ -5,22 +5,24 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"waitroom/internal/booking"
-	"waitroom/internal/events"
-	"waitroom/internal/kafkaio"
 	"waitroom/internal/process"
-	"waitroom/internal/room"
 	"waitroom/internal/token"
-	"waitroom/web"
 )
 
 const (
-	startWait  = 15 * time.Second // for the servers behind to answer; then a supervisor tries again
-	drainGrace = 10 * time.Second // for requests in service: longer than one may take
+	startWait = 15 * time.Second // for the servers behind to answer; then a supervisor tries again
+	// ending is what a stop takes at most beyond --drain-delay: requests in service have
+	// 11 s, longer than one may take, and the loops the rest.
+	ending = 15 * time.Second
 )
+
+// idle is how long a socket waits for its next request: longer than a proxy keeps
+// it, which is 120 s in Caddy and 60 s in nginx. A proxy whose connection is closed
+// under a POST may not send it again, and the visitor would be told 502.
+const idle = 130 * time.Second
 
 type cli struct {
 	process.Logging `embed:""`
@@ -38,45 +40,30 @@ type runCmd struct {
 	Shop    booking.Config `embed:""`
 }
 
-// Run opens each server by name, listens, serves, and drains in this order: not
-// ready, after a delay no new request, the requests in service, the loops, the connections.
+// stop is how long a stop takes at most.
+func (c *runCmd) stop() time.Duration { return c.Public.DrainDelay + ending }
+
+// Run serves the shop until ctx ends, in the shape that process.Service has.
 func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
-	start, cancel := context.WithTimeout(ctx, startWait)
-	defer cancel()
-	db, err := c.Servers.Database.open(start)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	if err := kafkaio.Ping(start, c.Servers.Kafka); err != nil {
-		return fmt.Errorf("--kafka: %w", err)
-	}
-	if err := kafkaio.EnsureTopics(start, c.Servers.Kafka, c.Servers.Replication, booking.Topics...); err != nil {
-		return fmt.Errorf("--kafka: %w", err)
-	}
-	if err := kafkaio.EnsureCompacted(start, c.Servers.Kafka, c.Servers.Replication, booking.Compacted...); err != nil {
-		return fmt.Errorf("--kafka: %w", err)
-	}
 	verifier, err := token.LoadVerifier(c.Servers.JWKS)
 	if err != nil {
 		return fmt.Errorf("--jwks: %w", err)
 	}
-	client, _ := os.Hostname() // a name in the brokers' logs only
-	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: c.Servers.Kafka, ClientID: "booker-" + client})
-	defer writer.Close()
-	members := c.Servers.admissions("booker-"+client, env.Metrics, env.Log)
-	var shop *booking.Booker // the pages ask it, which are served once it is there
-	page := web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL,
-		Rooms: func(name room.Name) (room.Event, room.Known) { return shop.Event(name), room.Listed }})
-	shop, err = booking.New(start, c.Shop, booking.Parts{
-		DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
-		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
-			return members.Run(ctx, handle)
+	return process.Service{
+		OpsListen: c.Servers.OpsListen,
+		Front:     &process.Front{Listen: c.Servers.Listen, Public: c.Public, Idle: idle},
+		Stop:      c.stop(),
+		Open: func(ctx context.Context, start *process.Start) (process.Parts, error) {
+			shop, err := c.open(ctx, env, start, verifier)
+			if err != nil {
+				return process.Parts{}, err
+			}
+			return process.Parts{
+				Handler: shop.Handler(),
+				Awaits:  "a key that verifies passes, from " + process.Redact(c.Servers.JWKS),
+				Await:   func(ctx context.Context) { awaitKeys(ctx, env.Log, c.Servers.JWKS, verifier) },
+				Loops:   []process.Part{{Name: "loops of the shop", Run: shop.Run}},
+			}, nil
 		},
-		Page: page, Prefix: c.Servers.Prefix, Log: env.Log, Metrics: env.Metrics,
-	})
-	if err != nil {
-		return fmt.Errorf("--db: %w", err)
-	}
-	return c.serve(ctx, env, shop, verifier)
+	}.Run(ctx, env)
 }

@@ -28,7 +28,13 @@ import (
 	"waitroom/internal/token"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The test binary is the built command when it is told so.
+func TestMain(m *testing.M) {
+	if os.Getenv("BOOKER_TEST_MAIN") == "1" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // output is what a command prints, readable while it runs.
 type output struct {
@@ -167,6 +173,11 @@ func testShop(t *testing.T, kafka, db string) {
 	}
 
 	s := run(t, "--db", db, "--kafka", kafka, "--jwks", jwks)
+	for status := 0; status != 200; status, _ = ask(t, "GET", s.ops+"/readyz", "", "") {
+		if t.Context().Err() != nil {
+			t.Fatal("never ready")
+		}
+	}
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: []string{kafka}})
 	defer writer.Close()
 	err = writer.Publish(t.Context(), []events.Record{events.EncodeAdmitted(name,
@@ -200,11 +211,6 @@ func testShop(t *testing.T, kafka, db string) {
 	if status, body := ask(t, "GET", base+"/shop", "", ""); status != 200 || !strings.Contains(body, "<html") {
 		t.Errorf("page: got %d %.80s, want a page", status, body)
 	}
-	for status := 0; status != 200; status, _ = ask(t, "GET", s.ops+"/readyz", "", "") {
-		if t.Context().Err() != nil {
-			t.Fatal("never ready")
-		}
-	}
 	if status, _ := ask(t, "GET", base+"/seats", pass[:len(pass)-8]+"AAAAAAAA", ""); status != 403 {
 		t.Errorf("forged pass: got %d, want 403", status)
 	}
@@ -224,7 +230,7 @@ func testShop(t *testing.T, kafka, db string) {
 	if code := s.stop(); code != 0 {
 		t.Errorf("stop: got exit code %d, want 0 (%s)", code, s.log.String())
 	}
-	if !strings.Contains(s.log.String(), "shop is closed") {
+	if !strings.Contains(s.log.String(), `"msg":"stopped"`) {
 		t.Errorf("got %s, want the end logged", s.log.String())
 	}
 	// The same database again: nothing is lost and nothing is in the way.
@@ -270,9 +276,9 @@ func TestNotReadyWithoutKeys(t *testing.T) {
 		t.Errorf("readiness without a key: got %d, want 503", status)
 	}
 	log := s.log.String()
-	if strings.Contains(log, "shop is open") || strings.Count(log, "not ready: no key that verifies passes") != 1 ||
+	if strings.Contains(log, `"msg":"ready"`) || strings.Count(log, "not ready: no key that verifies passes") != 1 ||
 		!strings.Contains(log, "--jwks") || !strings.Contains(log, "status 404") {
-		t.Errorf("without a key: got %s, want what to do, once, and no open shop", log)
+		t.Errorf("without a key: got %s, want what to do, once, and no word that it is ready", log)
 	}
 	if strings.Contains(log, "hunter2") {
 		t.Errorf("the password is in %s", log)
@@ -284,7 +290,7 @@ func TestNotReadyWithoutKeys(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	if !strings.Contains(s.log.String(), "shop is open") {
+	if !strings.Contains(s.log.String(), `"msg":"ready"`) {
 		t.Errorf("ready: got %s, want it said", s.log.String())
 	}
 	keys.Close()
@@ -367,11 +373,6 @@ func TestWrongFlags(t *testing.T) {
 // A server that is not there is named, without its password, and so is a port
 // that is taken.
 func TestStartFails(t *testing.T) {
-	addr, stop, err := embedded.Kafka()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -392,14 +393,15 @@ func TestStartFails(t *testing.T) {
 		{"database", []string{"--db=mysql://u:secret@" + nobody + "/shop"}, []string{"--db", nobody}},
 		{"database file", []string{"--db=sqlite:" + file + "/no/such/folder.db"}, []string{"--db", file}},
 		{"kafka", []string{"--db=sqlite:" + file, "--kafka=" + nobody}, []string{"--kafka", nobody}},
-		{"port", []string{"--db=sqlite:" + file, "--kafka=" + addr, "--listen=" + taken.Addr().String(), "--ops-listen=127.0.0.1:0"},
-			[]string{"--listen", taken.Addr().String()}},
+		// Before any server is asked: of these none is there.
+		{"ports", []string{"--db=mysql://u:secret@" + nobody + "/shop", "--kafka=" + nobody, "--listen=" + taken.Addr().String(), "--ops-listen=" + taken.Addr().String()},
+			[]string{"booker: --listen " + taken.Addr().String(), "booker: --ops-listen " + taken.Addr().String()}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // less patience than startWait
 			defer cancel()
-			code, _, errs := booker(ctx, append([]string{"run"}, c.args...)...)
+			code, _, errs := booker(ctx, append([]string{"run", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, c.args...)...)
 			if code != 1 || strings.Contains(errs, "secret") {
 				t.Errorf("got %d %q, want 1 and no password", code, errs)
 			}

@@ -9,7 +9,6 @@ import (
 	"waitroom/internal/gateway"
 	"waitroom/internal/hub"
 	"waitroom/internal/line"
-	"waitroom/internal/node"
 	"waitroom/internal/process"
 )
 
@@ -38,21 +37,11 @@ func (c *runCmd) Check() error {
 	return errors.Join(process.CheckListen("listen", c.Listen), process.CheckListen("ops-listen", c.OpsListen))
 }
 
-// Run opens Redis, listens, serves, and drains in this order: not ready, after a
-// delay no new connection, connections sent away, the ticks, Redis.
+// Run serves visitors until ctx ends, in the shape that process.Service has.
 func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 	keys, err := loadKeys(c.Keys)
 	if err != nil {
 		return err
 	}
-	rdb, err := c.open(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer rdb.Close()
-	n, err := node.New(node.Options{Line: line.New(rdb), Keys: keys, Edge: c.Edge, Hub: c.Hub, Version: process.ReadBuild().Version, Log: env.Log, Metrics: env.Metrics})
-	if err != nil {
-		return err
-	}
-	return c.serve(ctx, env, n)
+	return c.service(env, keys).Run(ctx, env)
 }

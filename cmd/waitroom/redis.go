@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
@@ -11,18 +12,17 @@ import (
 
 // open returns a client of a Redis that has answered and can hold a line, and warns
 // of what may lose it.
-func (c *runCmd) open(ctx context.Context, env *process.Env) (redis.UniversalClient, error) {
-	rdb, err := c.Redis.Open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	warnings, err := line.Check(ctx, rdb, line.RoleNode)
-	for _, warning := range warnings {
-		env.Log.Warn(warning)
-	}
-	if err != nil {
-		_ = rdb.Close() // nothing of it is in use
-		return nil, err
-	}
-	return rdb, nil
+func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start) (rdb redis.UniversalClient, err error) {
+	err = start.Await("redis at "+c.Redis.String(), func() error {
+		if rdb, err = c.Redis.Open(ctx); err != nil {
+			return fmt.Errorf("--redis: %w", err)
+		}
+		start.Close("redis", rdb.Close)
+		warnings, err := line.Check(ctx, rdb, line.RoleNode)
+		for _, warning := range warnings {
+			env.Log.Warn(warning)
+		}
+		return err
+	})
+	return rdb, err
 }

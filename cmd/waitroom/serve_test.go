@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"waitroom/internal/embedded"
+	"waitroom/internal/testenv"
 )
 
 // beWaitroom makes this test's binary the command itself: a limit of files and a
@@ -158,6 +159,20 @@ func get(url string) (int, error) {
 	defer answer.Body.Close()
 	_, err = io.Copy(io.Discard, answer.Body)
 	return answer.StatusCode, err
+}
+
+// look is get with what was answered.
+func look(url string) (int, string) {
+	answer, err := fresh.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(b)
 }
 
 func (n *running) metrics(t *testing.T) string {
@@ -306,6 +321,51 @@ func TestDrainDelay(t *testing.T) {
 	}
 	if code := n.end(t); code != 0 {
 		t.Errorf("got exit code %d, want 0", code)
+	}
+}
+
+// A node whose Redis is away is alive and says what it waits for. A signal ends the
+// waiting, which is a good end.
+func TestWaitsForRedis(t *testing.T) {
+	asleep := testenv.NewAsleep(t)
+	n := waitroom(t, 0, "--redis=redis://"+asleep.Addr)
+	n.await(t, "says what it waits for", func() bool {
+		m := addresses.FindStringSubmatch(n.log.String())
+		if m == nil {
+			return false
+		}
+		n.ops = "http://" + m[2] + "/readyz"
+		code, body := look(n.ops)
+		return code == http.StatusServiceUnavailable && body == "not ready: waiting for redis at redis://"+asleep.Addr+"\n"
+	})
+	if code, err := get("http://" + host(n.ops) + "/healthz"); code != http.StatusOK {
+		t.Errorf("alive: got %d, %v, want 200", code, err)
+	}
+	n.signal(t)
+	if code := n.end(t); code != 0 {
+		t.Errorf("got exit code %d, want 0", code)
+	}
+}
+
+// Ports in use are told, both of them, and before Redis is asked.
+func TestPortsInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	n := waitroom(t, 0, "--redis=redis://"+testenv.NewAsleep(t).Addr, "--listen="+address, "--ops-listen="+address)
+	if code := n.end(t); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, want := range []string{"\nwaitroom: --listen " + address + ": ", "\nwaitroom: --ops-listen " + address + ": "} {
+		if !strings.Contains(n.log.String(), want) {
+			t.Errorf("got %s, want %q in it", n.log, want)
+		}
+	}
+	if strings.Contains(n.log.String(), "redis") {
+		t.Errorf("got %s, want no word of Redis", n.log)
 	}
 }
 

@@ -49,10 +49,26 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Durat
 	return s.Serve(ctx, l, h, grace)
 }
 
+// errInService says that requests were still in service at the limit of a shutdown.
+var errInService = errors.New("requests are still in service")
+
 // Serve answers on l until ctx ends, then shuts down within grace. Timeouts are
 // those of short requests and small answers; hijacked connections are the
 // handler's own to end.
 func (s *Sockets) Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Duration) error {
+	limit, reached := context.WithCancel(context.WithoutCancel(ctx))
+	defer reached()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, reached) })()
+	err := s.serve(ctx, limit, l, h)
+	if errors.Is(err, errInService) {
+		return fmt.Errorf("%w after %s", err, grace)
+	}
+	return err
+}
+
+// serve is Serve with a limit that is a context: when it ends, requests in service are
+// cut, so that whoever waits for them may go on.
+func (s *Sockets) serve(ctx, limit context.Context, l net.Listener, h http.Handler) error {
 	// HTTP/1.1 alone: the streams of an HTTP/2 connection share its socket, so none
 	// of them could be said to wait.
 	var protocols http.Protocols
@@ -70,31 +86,44 @@ func (s *Sockets) Serve(ctx context.Context, l net.Listener, h http.Handler, gra
 		ErrorLog:          s.said,
 	}
 	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		// The caller's context has ended; the grace is what is left.
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-		stopped <- srv.Shutdown(limit)
-	})
+	stop := context.AfterFunc(ctx, func() { stopped <- srv.Shutdown(limit) })
 	err := srv.Serve(bounded{l, s})
 	if !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return err
 	}
 	if err := <-stopped; err != nil {
-		return fmt.Errorf("requests still running after %s: %w", grace, err)
+		_ = srv.Close() // which they hear
+		return errInService
 	}
 	return nil
 }
 
-// Ready is a readiness that starts at false.
-type Ready struct{ v atomic.Bool }
+// Ready is a readiness that starts at false. Who owns it sets it from one goroutine.
+type Ready struct {
+	v   atomic.Bool
+	why atomic.Pointer[string] // nil: nobody said
+}
 
 // Set changes the readiness.
 func (r *Ready) Set(ready bool) { r.v.Store(ready) }
 
+// Wait says that the process is not ready, and why.
+func (r *Ready) Wait(why string) {
+	r.why.Store(&why)
+	r.v.Store(false)
+}
+
 // Is reports the readiness.
 func (r *Ready) Is() bool { return r.v.Load() }
+
+// answer is what /readyz says of a process that is not ready.
+func (r *Ready) answer() string {
+	if why := r.why.Load(); why != nil {
+		return "not ready: " + *why
+	}
+	return "not ready"
+}
 
 // Ops answers /metrics, /healthz (alive: always 200), /readyz (200 or 503) and
 // /debug/pprof/. It belongs on a port of its own that the public never reaches: a
@@ -105,7 +134,7 @@ func Ops(reg *prometheus.Registry, ready *Ready) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready.Is() {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			http.Error(w, ready.answer(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")

@@ -1,5 +1,6 @@
 // Package process is what the three binaries share: one way to read flags, one
-// exit point, one meaning of signals, one shape of listeners and of logs.
+// exit point, one meaning of signals, one shape of listeners, of logs, and of the whole
+// life of a process that serves (Service).
 //
 // Exit codes: 0 done, or stopped by SIGINT or SIGTERM, or -h, or --version; 1 failed; 2 wrong
 // flags, all of them reported together before anything was opened.
@@ -108,7 +109,9 @@ func Run(ctx context.Context, name, description string, cli interface{ logging()
 	kctx.BindTo(ctx, (*context.Context)(nil))
 	kctx.Bind(&Env{Name: name, Log: log, Metrics: reg, Out: out})
 	if err := kctx.Run(); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintf(errOut, "%s: %v\n", name, err)
+		for _, e := range flatten([]error{err}) {
+			fmt.Fprintf(errOut, "%s: %v\n", name, e)
+		}
 		return 1
 	}
 	return 0
@@ -199,9 +202,11 @@ func collect(wrong *[]error) []kong.Option {
 	}
 }
 
+// flatten takes joined errors apart. One that only wraps several is one.
 func flatten(errs []error) (flat []error) {
 	for _, err := range errs {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		joined, ok := err.(interface{ Unwrap() []error })
+		if ok && errors.Join(joined.Unwrap()...).Error() == err.Error() {
 			flat = append(flat, flatten(joined.Unwrap())...)
 		} else if err != nil {
 			flat = append(flat, err)

@@ -30,17 +30,6 @@ func (p Public) Check() error {
 	return errors.Join(errs...)
 }
 
-// Linger is called when a process is to end and has said that it is not ready. It
-// returns when the public port may close. Nothing ends it early but a second
-// signal, which ends the process.
-func (p Public) Linger(log *zap.Logger) {
-	if p.DrainDelay == 0 {
-		return
-	}
-	log.Info("not ready any more; serving on until balancers know", zap.Duration("drain_delay", p.DrainDelay))
-	time.Sleep(p.DrainDelay)
-}
-
 // Sockets divides the open files and returns the bound of the public port. It
 // fails where the process may open too few, with the flag and what to set. idle is
 // how long a socket may wait for its next request.

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/events"
+	"waitroom/internal/kafkaio"
+	"waitroom/internal/process"
+	"waitroom/internal/room"
+	"waitroom/internal/sqldb"
+	"waitroom/internal/token"
+	"waitroom/web"
+)
+
+// open opens each server by name and makes the shop.
+func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start, verifier *token.Verifier) (shop *booking.Booker, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	var db *sqldb.DB
+	err = start.Await("the database", func() error {
+		if db, err = c.Servers.Database.open(ctx); err == nil {
+			start.Close("database", db.Close)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = start.Await("kafka at "+strings.Join(c.Servers.Kafka, ","), func() error { return c.Servers.prepareKafka(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	client, _ := os.Hostname() // a name in the brokers' logs only
+	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: c.Servers.Kafka, ClientID: "booker-" + client})
+	start.Close("kafka", writer.Close)
+	members := c.Servers.admissions("booker-"+client, env.Metrics, env.Log)
+	page := web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL,
+		Rooms: func(name room.Name) (room.Event, room.Known) { return shop.Event(name), room.Listed }}) // served once the shop is there
+	err = start.Await("the database's tables", func() error {
+		shop, err = booking.New(ctx, c.Shop, booking.Parts{
+			DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
+			Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
+				return members.Run(ctx, handle)
+			},
+			Page: page, Prefix: c.Servers.Prefix, Log: env.Log, Metrics: env.Metrics,
+		})
+		if err != nil {
+			return fmt.Errorf("--db: %w", err)
+		}
+		return nil
+	})
+	return shop, err
+}
