@@ -12,6 +12,7 @@ import (
 // What the command prints is a line of an ACL file: with it alone Redis lets the
 // same binary in, who names the user and the file of the password.
 func TestACL(t *testing.T) {
+	t.Parallel()
 	password := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(password, []byte("hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -36,6 +37,7 @@ func TestACL(t *testing.T) {
 }
 
 func TestACLOfARole(t *testing.T) {
+	t.Parallel()
 	_, node, _ := run(t, "acl", "--role", "node")
 	_, all, _ := run(t, "acl")
 	if !strings.Contains(node, "user waitroom on >PASSWORD ") || strings.Contains(node, "+xack") || !strings.Contains(all, "+xack") || !strings.Contains(all, "+info") {
@@ -48,6 +50,7 @@ func TestACLOfARole(t *testing.T) {
 
 // A Redis that can't hold a line ends the start: 1, and one line that says why.
 func TestUnfitRedis(t *testing.T) {
+	t.Parallel()
 	master := testenv.StartRedis(t)
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	replica := testenv.StartRedis(t, "--replicaof", "127.0.0.1 "+port)

@@ -10,6 +10,7 @@ import (
 // An operator brings back a line that Redis lost and nobody remembers: the places of its
 // visitors are good again, and a line that is there is left alone.
 func TestCreateWithAnEpoch(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	rdb, lines := clientOf(t, url), linesOf(t, url)
 	_, epoch, _ := run(t, "room", "create", "sale", "--state", "open", "--redis", url)

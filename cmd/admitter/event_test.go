@@ -42,6 +42,7 @@ func brandFile(t *testing.T) (path string, logo []byte) {
 // An operator says what the sale is for, changes it and clears it; status shows it
 // and --acts who did what.
 func TestEvent(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	brand, logo := brandFile(t)
 	sum := sha256.Sum256(logo)

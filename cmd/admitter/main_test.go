@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,10 +26,20 @@ import (
 	"waitroom/internal/testenv"
 )
 
+// atOnce is how many of the tests run at the same time, each on servers of its own: some
+// wait for limits of 5 to 10 s, others start one process after another. By default there
+// would be as many as cores. What looks at a time that the machine's load changes runs
+// alone.
+const atOnce = 4
+
 // The test binary is the built command when it is told so.
 func TestMain(m *testing.M) {
 	if os.Getenv("ADMITTER_TEST_MAIN") == "1" {
 		main()
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -90,6 +102,7 @@ func linesOf(t *testing.T, url string) *line.Lines {
 
 // An operator's day, each step with its exit code and its words.
 func TestOperator(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	lines := linesOf(t, url)
 	for _, step := range []struct {
@@ -204,6 +217,7 @@ func TestOperator(t *testing.T) {
 
 // A negative number is a wrong value among others, and hides none of them.
 func TestNegativeNumbers(t *testing.T) {
+	t.Parallel()
 	code, _, errOut := run(t, "set", "sale", "--rate", "-5", "--burst", "-1", "--max-active", "0", "--claim", "-3s", "--max-waiting=-7", "--opens-at", "soon")
 	if code != 2 {
 		t.Errorf("got exit code %d, want 2", code)
@@ -217,6 +231,7 @@ func TestNegativeNumbers(t *testing.T) {
 
 // Deleting refuses while visitors wait; --force does not.
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	lines := linesOf(t, url)
 	_, out, _ := run(t, "room", "create", "sale", "--state", "open", "--redis", url)
@@ -235,6 +250,7 @@ func TestDelete(t *testing.T) {
 }
 
 func TestStatusJSON(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	for _, name := range []string{"one", "two"} {
 		if code, _, errOut := run(t, "room", "create", name, "--rate", "12.5", "--redis", url); code != 0 {
@@ -280,6 +296,7 @@ func TestServerAway(t *testing.T) {
 // A password on the command line, where everybody on the machine reads it, is
 // refused and not repeated.
 func TestPasswordOnCommandLine(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--redis", "redis://:hunter2@127.0.0.1:1"}, {"--redis=redis://:hunter2@127.0.0.1:1"}} {
 		code, out, errOut := run(t, append([]string{"room", "list"}, args...)...)
 		if code != 2 || !strings.Contains(errOut, "--redis-password-file") || strings.Contains(out+errOut, "hunter2") {
@@ -431,6 +448,7 @@ func TestOps(t *testing.T) {
 
 // More rooms than a registry may hold hide none of the first thousand, and are said.
 func TestTooManyRooms(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	rdb := clientOf(t, url)
 	for i := range room.MaxRooms + 2 {

@@ -73,6 +73,7 @@ func TestWaitsForRedis(t *testing.T) {
 
 // A port in use is told before Redis is asked.
 func TestPortInUse(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

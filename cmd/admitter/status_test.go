@@ -129,6 +129,7 @@ func TestStatusSaysWhy(t *testing.T) {
 // A room whose data Redis has lost is explained, with the others beside it and
 // exit code 1.
 func TestStatusOfALostLine(t *testing.T) {
+	t.Parallel()
 	url := redisURL(t)
 	for _, name := range []string{"lost", "well"} {
 		if code, _, errOut := run(t, "room", "create", name, "--redis", url); code != 0 {
