@@ -309,6 +309,11 @@ func TestServiceStopHasOneLimit(t *testing.T) {
 			if got := l.happened(); !slices.Equal(got, c.then) {
 				t.Errorf("got %v, want %v", got, c.then)
 			}
+			select {
+			case <-asked:
+			case <-time.After(5 * time.Second): // half of a visitor's patience here
+				t.Error("whoever waited for an answer waits on")
+			}
 			l.release()
 			<-asked
 		})
