@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,11 @@ const show room.Name = "show"
 
 var errNet = fmt.Errorf("%w: connection reset", room.ErrAway)
 
-// fakeLine is one room in memory that keeps the invariant of the line. It counts
-// calls, and can be away or lose replies.
+// fakeLine is one room in memory, held to the contract of the line by TestFakeLine. It
+// counts calls, and can be away or lose replies. The line itself can't stand here: these
+// tests run on synctest's clock, which stands still while anybody waits for a socket.
 type fakeLine struct {
+	name     room.Name // set once
 	mu       sync.Mutex
 	conf     room.Conf
 	listed   bool
@@ -50,6 +53,8 @@ type fakeLine struct {
 	slow   time.Duration                 // of the replies of leave
 	hangs  time.Duration                 // every read takes so long and fails
 
+	created   time.Time
+	event     room.Event
 	revised   room.Conf // the conf as of rev
 	rev       int64
 	marks     []room.Name
@@ -67,12 +72,26 @@ type fakeLine struct {
 
 	nameless int // writing calls that did not say of whom
 
-	// A line that fences: who saw more makes seq jump, and the numbers between come
-	// back to their number by Rejoin, one by one.
-	fences bool
-	gap    [2]room.Number // from above the first to the second
-	rejoin []int          // sizes of Rejoin calls
+	// Who saw more makes seq jump, and the numbers between come back by Rejoin, one by
+	// one. Without fences the line refuses instead, as one does that can't say what it
+	// lost: no line of today, and one that a node must outlive all the same.
+	fences   bool
+	back     map[room.Number]bool // whose holder the line does not know
+	lives    int
+	heard    map[string]time.Time // processes
+	awaited  map[string]bool      // those that are waited for after a loss
+	askUntil time.Time
+	unknown  bool  // nobody knows who was alive before the loss
+	rejoin   []int // sizes of Rejoin calls
+
+	// A claim of a lost number is answered Unseen and no error. No line answers so; a
+	// test of what the hub does with that answer alone needs it.
+	plainClaims bool
 }
+
+// unheardOf is how many numbers a process that was not heard may have given here. The
+// line says as many as it measured, 65,536 at least.
+const unheardOf = 100
 
 // fakePresent is one call of Present.
 type fakePresent struct {
@@ -95,6 +114,7 @@ func (p fakePresent) numbers() (all []room.Number) {
 }
 
 type fakeLane struct {
+	epoch room.Epoch
 	batch int64
 	reply room.Joined
 	back  bool // it was given back
@@ -103,18 +123,25 @@ type fakeLane struct {
 func newFakeLine() *fakeLine {
 	conf := room.DefaultConf()
 	conf.Epoch, conf.State = "aaaaaaaa", room.Open
-	return &fakeLine{conf: conf, listed: true, pending: map[room.VisitorID]time.Time{}, active: map[room.VisitorID]time.Time{},
-		lanes: map[string]fakeLane{}, calls: map[string]int{}}
+	return &fakeLine{name: show, conf: conf, listed: true, pending: map[room.VisitorID]time.Time{}, active: map[room.VisitorID]time.Time{},
+		lanes: map[string]fakeLane{}, calls: map[string]int{}, fences: true, back: map[room.Number]bool{}, created: time.Now(),
+		heard: map[string]time.Time{}, awaited: map[string]bool{}}
 }
 
 func (f *fakeLine) call(name string) error {
 	f.calls[name]++
-	switch {
-	case f.away:
+	if f.away {
 		return errNet
-	case f.fault != nil:
-		return f.fault
-	case f.whole && name != "recreate":
+	}
+	return f.fault
+}
+
+// look is call for what is asked of a room's line.
+func (f *fakeLine) look(call string, name room.Name) error {
+	switch err := f.call(call); {
+	case err != nil:
+		return err
+	case !f.listed, f.whole, name != f.name && !slices.Contains(f.others, name):
 		return room.ErrUnknown
 	}
 	return nil
@@ -129,34 +156,84 @@ func (f *fakeLine) lost() error {
 	return nil
 }
 
-func (f *fakeLine) guard(by room.Caller) error {
+// guard is what every writing call begins with; seen is the greatest number that somebody
+// shows beside the caller's mark.
+func (f *fakeLine) guard(call string, name room.Name, by room.Caller, seen room.Number) error {
 	if by.Process != "node" {
 		f.nameless++
 	}
-	switch {
-	case !f.listed:
-		return room.ErrUnknown
-	case by.Epoch != f.conf.Epoch:
-		return room.ErrEpoch
-	case f.seq < by.Mark && f.fences:
-		f.gap = [2]room.Number{f.seq, by.Mark}
-		for n := f.seq + 1; n <= by.Mark; n++ {
-			f.setGone(n)
-		}
-		f.seq = by.Mark
-	case f.seq < by.Mark:
-		return room.ErrRecovering
+	if err := f.look(call, name); err != nil {
+		return err
 	}
+	if by.Epoch != f.conf.Epoch {
+		return room.ErrEpoch
+	}
+	switch most := max(by.Mark, seen); {
+	case !f.fences && by.Mark > f.seq:
+		return room.ErrRecovering
+	case f.fences && most > f.seq:
+		if !f.asking() {
+			f.fence(by)
+		}
+		f.forget(most)
+	}
+	delete(f.awaited, by.Process)
+	if by.Process != "" {
+		f.heard[by.Process] = time.Now()
+	}
+	f.resolve()
 	return nil
+}
+
+// fence begins another life of the line, and asks who was alive.
+func (f *fakeLine) fence(by room.Caller) {
+	f.lives++
+	f.unknown = len(f.heard) == 0
+	for process := range f.heard {
+		if process != by.Process {
+			f.awaited[process] = true
+		}
+	}
+	clear(f.heard)
+	f.askUntil = time.Now().Add(3 * time.Second)
+	f.life.ID, f.life.Lost, f.life.Restored = "life "+strconv.Itoa(f.lives), 0, 0
+	f.life.Fences++
+	f.life.LostAt, f.life.HoldUntil = time.Now(), time.Now().Add(10*time.Second)
+}
+
+// asking says whether the line waits for somebody's mark.
+func (f *fakeLine) asking() bool { return !f.askUntil.IsZero() }
+
+// resolve ends the asking once everybody was heard, or nobody is waited for any longer.
+func (f *fakeLine) resolve() {
+	open := len(f.awaited) > 0 || f.unknown
+	if !f.asking() || open && time.Now().Before(f.askUntil) {
+		return
+	}
+	f.askUntil = time.Time{}
+	clear(f.awaited)
+	if open {
+		f.forget(f.seq + unheardOf)
+	}
+}
+
+// forget: the numbers up to one were given to somebody whom the line does not know.
+func (f *fakeLine) forget(to room.Number) {
+	f.life.Lost += int64(max(0, to-f.seq))
+	for n := f.seq + 1; n <= to; n++ {
+		f.setGone(n)
+		f.back[n] = true
+	}
+	f.seq = max(f.seq, to)
 }
 
 func (f *fakeLine) Rooms(context.Context) ([]room.Name, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.call("rooms"); err != nil || !f.listed || f.unlisted {
+	if err := f.call("rooms"); err != nil || !f.listed || f.unlisted || f.whole {
 		return f.others, err
 	}
-	return append([]room.Name{show}, f.others...), nil
+	return append([]room.Name{f.name}, f.others...), nil
 }
 
 // Pulses changes with everything that a real line counts.
@@ -170,8 +247,14 @@ func (f *fakeLine) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse,
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range names {
-		pulses[i], errs[i] = f.pulse(), f.call("pulse")
+	for i, name := range names {
+		errs[i] = f.look("pulse", name)
+		switch {
+		case errs[i] == nil:
+			pulses[i] = f.pulse()
+		case errors.Is(errs[i], room.ErrUnknown):
+			errs[i] = nil // a plain read, of nothing
+		}
 	}
 	return pulses, errs
 }
@@ -191,9 +274,6 @@ func (f *fakeLine) hang(ctx context.Context) bool {
 }
 
 func (f *fakeLine) pulse() (p room.Pulse) {
-	if !f.listed {
-		return p
-	}
 	if f.conf != f.revised {
 		f.revised = f.conf
 		f.rev++
@@ -232,113 +312,150 @@ func (f *fakeLine) Busy(_ context.Context, since string) (names []room.Name, nex
 	}
 	if since != "" {
 		n, _ := strconv.Atoi(since)
-		names = slices.Clone(f.marks[n:])
+		for _, name := range f.marks[n:] {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
 	}
 	return names, strconv.Itoa(len(f.marks)), nil
 }
 
-func (f *fakeLine) Deleted(context.Context, room.Name) (bool, error) {
+func (f *fakeLine) Deleted(_ context.Context, name room.Name) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.deleted, f.call("deleted")
+	return f.deleted && name == f.name, f.call("deleted")
 }
 
 // delete is what an operator's delete leaves.
 func (f *fakeLine) delete() { f.set(func() { f.listed, f.deleted = false, true }) }
 
-func (f *fakeLine) Join(_ context.Context, _ room.Name, by room.Caller, lane room.Lane, ids []room.VisitorID) (room.Joined, error) {
+func (f *fakeLine) Join(_ context.Context, name room.Name, by room.Caller, lane room.Lane, ids []room.VisitorID) (room.Joined, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.joins = append(f.joins, lane)
-	if err := errors.Join(f.call("join"), f.guard(by)); err != nil {
+	if err := f.guard("join", name, by, 0); err != nil {
 		return room.Joined{}, err
 	}
 	if f.denied != nil {
 		return room.Joined{}, f.denied
 	}
-	if l := f.lanes[lane.Name]; l.back && lane.Batch <= l.batch {
-		return room.Joined{}, room.ErrStaleBatch
-	} else if l.batch == lane.Batch {
-		l.reply.Repeated = true
-		return l.reply, f.lost()
+	if l := f.lanes[lane.Name]; l.epoch == f.conf.Epoch {
+		switch {
+		case lane.Batch < l.batch, lane.Batch == l.batch && l.back:
+			return room.Joined{}, room.ErrStaleBatch
+		case lane.Batch == l.batch:
+			l.reply.Repeated, l.reply.WasEmpty = true, false
+			return l.reply, f.lost()
+		}
 	}
-	j := room.Joined{First: f.seq + 1, Granted: len(ids), WasEmpty: len(f.queue) == 0}
-	for _, id := range ids {
+	switch {
+	case f.asking():
+		return room.Joined{}, room.ErrRecovering
+	case f.conf.State == room.Closed:
+		return room.Joined{}, room.ErrClosed
+	case f.conf.SoldOut:
+		return room.Joined{}, room.ErrSoldOut
+	}
+	granted := min(len(ids), int(f.conf.MaxWaiting)-len(f.queue))
+	if granted <= 0 {
+		return room.Joined{}, f.lost()
+	}
+	j := room.Joined{First: f.seq + 1, Granted: granted, WasEmpty: len(f.queue) == 0}
+	numbers := make([]room.Number, granted)
+	before := f.queue
+	for i, id := range ids[:granted] {
 		f.seq++
+		numbers[i] = f.seq
+		if at := slices.IndexFunc(before, func(p room.Place) bool { return p.Visitor == id }); !j.WasEmpty && at >= 0 {
+			numbers[i] = before[at].Number // keeps it; the new one is nobody's
+			j.Known = numbers
+			f.setGone(f.seq)
+			continue
+		}
 		f.queue = append(f.queue, room.Place{Visitor: id, Number: f.seq})
 	}
-	f.lanes[lane.Name] = fakeLane{batch: lane.Batch, reply: j}
+	f.lanes[lane.Name] = fakeLane{epoch: f.conf.Epoch, batch: lane.Batch, reply: j}
 	return j, f.lost()
 }
 
-func (f *fakeLine) GiveBack(_ context.Context, _ room.Name, by room.Caller, lane room.Lane, told bool) (given int, err error) {
+func (f *fakeLine) GiveBack(_ context.Context, name room.Name, by room.Caller, lane room.Lane, told bool) (given int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(f.call("give back"), f.guard(by)); err != nil {
+	if err := f.guard("give back", name, by, 0); err != nil {
 		return 0, err
 	}
 	if told {
 		f.nameless++ // nobody of a batch that this node gave up was told anything
 	}
 	l := f.lanes[lane.Name]
+	if l.epoch == f.conf.Epoch && l.batch > lane.Batch {
+		return 0, f.lost() // answered since
+	}
 	for _, p := range slices.Clone(f.queue) {
-		if l.batch == lane.Batch && l.reply.First <= p.Number && p.Number <= l.reply.Mark() {
+		if l.epoch == f.conf.Epoch && l.batch == lane.Batch && l.reply.First <= p.Number && p.Number <= l.reply.Mark() {
 			f.remove(p)
+			f.back[p.Number] = told
 			given++
 		}
 	}
-	f.lanes[lane.Name] = fakeLane{batch: lane.Batch, back: true}
+	f.lanes[lane.Name] = fakeLane{epoch: f.conf.Epoch, batch: lane.Batch, back: true}
 	return given, f.lost()
 }
 
 func (f *fakeLine) stand(p room.Place) room.Stand {
 	now := time.Now()
-	if p.Number > f.seq {
-		return room.Stand{Standing: room.Unseen}
+	for standing, deadlines := range map[room.Standing]map[room.VisitorID]time.Time{room.Unclaimed: f.pending, room.Active: f.active} {
+		if at, ok := deadlines[p.Visitor]; ok {
+			if !now.Before(at) {
+				return room.Stand{}
+			}
+			return room.Stand{Standing: standing, Left: at.Sub(now), Deadline: at}
+		}
 	}
-	if slices.Contains(f.queue, p) {
+	switch {
+	case slices.Contains(f.queue, p):
 		return room.Stand{Standing: room.Waiting}
-	}
-	if slices.Contains(f.reaped, p) {
-		return room.Stand{Standing: room.Away}
-	}
-	if f.gap[0] < p.Number && p.Number <= f.gap[1] && f.pending[p.Visitor].IsZero() {
+	case p.Number > f.seq, f.back[p.Number]:
 		return room.Stand{Standing: room.Unseen}
-	}
-	if at, ok := f.pending[p.Visitor]; ok && now.Before(at) {
-		return room.Stand{Standing: room.Unclaimed, Left: at.Sub(now), Deadline: at}
-	}
-	if at, ok := f.active[p.Visitor]; ok && now.Before(at) {
-		return room.Stand{Standing: room.Active, Left: at.Sub(now), Deadline: at}
+	case slices.ContainsFunc(f.reaped, func(q room.Place) bool { return q.Number == p.Number }):
+		return room.Stand{Standing: room.Away}
 	}
 	return room.Stand{}
 }
 
-func (f *fakeLine) Rejoin(_ context.Context, _ room.Name, by room.Caller, places []room.Place) ([]room.Stand, error) {
+func (f *fakeLine) Rejoin(_ context.Context, name room.Name, by room.Caller, places []room.Place) ([]room.Stand, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(f.call("rejoin"), f.guard(by)); err != nil {
+	if len(places) == 0 {
+		return nil, nil // nobody is asked for
+	}
+	seen := slices.MaxFunc(places, func(a, b room.Place) int { return cmp.Compare(a.Number, b.Number) }).Number
+	if err := f.guard("rejoin", name, by, seen); err != nil {
 		return nil, err
 	}
 	f.rejoin = append(f.rejoin, len(places))
 	for _, p := range places {
-		if f.gap[0] < p.Number && p.Number <= f.gap[1] && f.stand(p).Standing == room.Unseen {
+		known := slices.ContainsFunc(f.queue, func(q room.Place) bool { return q.Visitor == p.Visitor })
+		if !known && f.back[p.Number] && f.stand(p).Standing == room.Unseen {
+			delete(f.back, p.Number)
 			f.gone[p.Number>>3] &^= 0x80 >> (p.Number & 7)
-			at, _ := slices.BinarySearchFunc(f.queue, p, func(a, b room.Place) int { return int(a.Number - b.Number) })
+			at, _ := slices.BinarySearchFunc(f.queue, p, func(a, b room.Place) int { return cmp.Compare(a.Number, b.Number) })
 			f.queue = slices.Insert(f.queue, at, p)
+			f.life.Restored++
 		}
 	}
 	return f.stands(places), f.lost()
 }
 
-func (f *fakeLine) Report(_ context.Context, _ room.Name, by room.Caller) (room.Number, bool, error) {
+func (f *fakeLine) Report(_ context.Context, name room.Name, by room.Caller) (room.Number, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(f.call("report"), f.guard(by)); err != nil {
+	if err := f.guard("report", name, by, 0); err != nil {
 		return 0, false, err
 	}
 	f.reported = append(f.reported, by.Mark)
-	return f.seq, f.life.Asking, f.lost()
+	return f.seq, f.life.Asking || f.asking(), f.lost()
 }
 
 func (f *fakeLine) Recreate(_ context.Context, _ room.Name, by room.Caller, saved room.Saved) error {
@@ -347,17 +464,41 @@ func (f *fakeLine) Recreate(_ context.Context, _ room.Name, by room.Caller, save
 	if err := f.call("recreate"); err != nil {
 		return err
 	}
+	if f.deleted {
+		return room.ErrDeleted
+	}
+	if saved.Epoch() != f.conf.Epoch {
+		return room.ErrEpoch
+	}
 	f.recreated = append(f.recreated, saved)
-	f.conf.State = room.State(saved.Conf["state"])
-	f.conf.Rev, _ = strconv.ParseInt(saved.Conf["rev"], 10, 64)
-	f.whole = false
-	return nil
+	rev, _ := strconv.ParseInt(saved.Conf["rev"], 10, 64)
+	if f.whole || rev > f.confRev() {
+		f.conf.State = room.State(saved.Conf["state"])
+		f.conf.Rev = rev
+	}
+	if f.whole {
+		f.whole = false
+		f.drop()
+		f.fence(by)
+	}
+	return f.guard("recreate", f.name, room.Caller{Epoch: f.conf.Epoch, Mark: by.Mark, Process: by.Process}, 0)
 }
 
-func (f *fakeLine) Present(_ context.Context, _ room.Name, by room.Caller, from int64, bits []byte) (room.Number, bool, error) {
+// drop takes away whoever is in the line, and what it remembers of its callers.
+func (f *fakeLine) drop() {
+	f.seq, f.queue, f.gone, f.reaped, f.admitted = 0, nil, nil, nil, 0
+	for _, m := range []map[room.VisitorID]time.Time{f.pending, f.active} {
+		clear(m)
+	}
+	clear(f.back)
+	clear(f.lanes)
+	clear(f.heard)
+}
+
+func (f *fakeLine) Present(_ context.Context, name room.Name, by room.Caller, from int64, bits []byte) (room.Number, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(f.call("present"), f.guard(by)); err != nil {
+	if err := f.guard("present", name, by, 0); err != nil {
 		return 0, false, err
 	}
 	if f.blind {
@@ -367,7 +508,7 @@ func (f *fakeLine) Present(_ context.Context, _ room.Name, by room.Caller, from 
 		return 0, false, f.refused
 	}
 	f.said = append(f.said, fakePresent{time.Now(), from, slices.Clone(bits), by.Mark})
-	return f.seq, f.life.Asking, f.lost()
+	return f.seq, f.life.Asking || f.asking(), f.lost()
 }
 
 func (f *fakeLine) stands(places []room.Place) (s []room.Stand) {
@@ -377,27 +518,35 @@ func (f *fakeLine) stands(places []room.Place) (s []room.Stand) {
 	return s
 }
 
-func (f *fakeLine) Claim(_ context.Context, _ room.Name, by room.Caller, p room.Place) (room.Stand, error) {
+func (f *fakeLine) Claim(_ context.Context, name room.Name, by room.Caller, p room.Place) (room.Stand, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(f.call("claim"), f.guard(by)); err != nil {
+	if err := f.guard("claim", name, by, p.Number); err != nil {
 		return room.Stand{}, err
 	}
 	if f.stand(p).Standing == room.Unclaimed {
+		if f.conf.SoldOut {
+			return room.Stand{}, room.ErrSoldOut
+		}
 		delete(f.pending, p.Visitor)
 		f.active[p.Visitor] = time.Now().Add(f.conf.Pass)
 	}
 	s := f.stand(p)
-	if s.Standing == room.Gone || s.Standing == room.Away {
+	switch s.Standing {
+	case room.Gone, room.Away:
 		return s, room.ErrSpent
+	case room.Unseen:
+		if !f.plainClaims {
+			return s, room.ErrRecovering
+		}
 	}
 	return s, f.lost()
 }
 
-func (f *fakeLine) Leave(_ context.Context, _ room.Name, by room.Caller, p room.Place) error {
+func (f *fakeLine) Leave(_ context.Context, name room.Name, by room.Caller, p room.Place) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := errors.Join(f.call("leave"), f.guard(by)); err != nil {
+	if err := f.guard("leave", name, by, p.Number); err != nil {
 		return err
 	}
 	switch f.stand(p).Standing {
@@ -409,6 +558,8 @@ func (f *fakeLine) Leave(_ context.Context, _ room.Name, by room.Caller, p room.
 		delete(f.pending, p.Visitor)
 	case room.Waiting:
 		f.remove(p)
+	case room.Unseen:
+		delete(f.back, p.Number)
 	}
 	slow := f.slow
 	f.mu.Unlock()
@@ -468,51 +619,54 @@ func (f *fakeLine) window(from int64, most int) []byte {
 	return slices.Clone(w[:min(len(w), most)])
 }
 
-func (f *fakeLine) Snapshot(ctx context.Context, _ room.Name, from int64) (room.Snapshot, error) {
+func (f *fakeLine) confRev() int64 {
+	f.pulse()
+	if f.conf.Rev != 0 { // else a test says it
+		return f.conf.Rev
+	}
+	return f.rev
+}
+
+func (f *fakeLine) Snapshot(ctx context.Context, name room.Name, from int64) (room.Snapshot, error) {
 	if f.hang(ctx) {
 		return room.Snapshot{}, errNet
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.call("snapshot"); err != nil {
+	if err := f.look("snapshot", name); err != nil {
 		return room.Snapshot{}, err
-	}
-	if !f.listed {
-		return room.Snapshot{}, room.ErrUnknown
 	}
 	from = min(from, int64(f.head()>>3))
 	f.ranks = map[room.Number]room.Position{}
 	for i, p := range f.queue {
 		f.ranks[p.Number] = room.Position(i + 1)
 	}
-	f.pulse()
-	conf := f.conf
-	if conf.Rev == 0 { // else a test says it
-		conf.Rev = f.rev
-	}
+	conf, life := f.conf, f.life
+	conf.Rev, conf.EventRev = f.confRev(), f.event.Rev
+	life.Asking = life.Asking || f.asking()
 	return room.Snapshot{Conf: conf, Now: time.Now(), Seq: f.seq, Head: f.head(), Waiting: int64(len(f.queue)),
-		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from, Life: f.life,
+		Admitted: f.admitted, Gone: f.window(from, 1<<30), GoneFrom: from, Life: life,
 		Saved: room.Saved{Conf: map[string]string{"epoch": string(conf.Epoch), "state": string(conf.State), "rev": strconv.FormatInt(conf.Rev, 10)}}}, nil
 }
 
-func (f *fakeLine) Turn(_ context.Context, _ room.Name, _ int64) (room.Turn, error) {
+func (f *fakeLine) Turn(_ context.Context, name room.Name, _ int64) (room.Turn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.call("turn"); err != nil {
+	if err := f.look("turn", name); err != nil {
 		return room.Turn{}, err
 	}
-	if !f.listed {
-		return room.Turn{}, room.ErrUnknown
-	}
 	from := int64(f.head() >> 3)
-	return room.Turn{Seq: f.seq, Head: f.head(), Gone: f.window(from, 64), GoneFrom: from}, nil
+	return room.Turn{Seq: f.seq, Head: f.head(), Gone: f.window(from, 64), GoneFrom: from, Life: f.life.ID}, nil
 }
 
-func (f *fakeLine) Stands(_ context.Context, _ room.Name, places []room.Place) ([]room.Stand, error) {
+func (f *fakeLine) Stands(_ context.Context, name room.Name, places []room.Place) ([]room.Stand, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(places) == 0 {
+		return nil, nil // nobody is asked for
+	}
 	f.asked = append(f.asked, len(places))
-	if err := f.call("stands"); err != nil {
+	if err := f.look("stands", name); err != nil {
 		return nil, err
 	}
 	return f.stands(places), nil
@@ -532,10 +686,26 @@ func (f *fakeLine) count(call string) int {
 }
 
 // EventRevs and Event make the fake a line that a directory can follow.
-func (f *fakeLine) EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error) {
-	return nil, nil
+func (f *fakeLine) EventRevs(_ context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	revs := map[room.Name]room.EventRev{}
+	for _, name := range names {
+		switch err := f.look("event revs", name); {
+		case err == nil:
+			revs[name] = room.EventRev{Epoch: f.conf.Epoch, CreatedMS: f.created.UnixMilli(), Rev: f.event.Rev}
+		case !errors.Is(err, room.ErrUnknown):
+			return nil, err
+		}
+	}
+	return revs, nil
 }
 
-func (f *fakeLine) Event(context.Context, room.Name) (room.Event, error) {
-	return room.Event{}, room.ErrUnknown
+func (f *fakeLine) Event(_ context.Context, name room.Name) (room.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.look("event", name); err != nil {
+		return room.Event{}, err
+	}
+	return f.event, nil
 }

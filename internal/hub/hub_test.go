@@ -498,7 +498,7 @@ func TestLostWritesAreNotBelieved(t *testing.T) {
 		}
 		var lost []room.Place
 		b.line.set(func() {
-			b.line.seq, b.line.queue, lost = 4, b.line.queue[:4:4], b.line.queue[4:]
+			b.line.seq, b.line.queue, lost, b.line.fences = 4, b.line.queue[:4:4], b.line.queue[4:], false
 		})
 		b.pass(3 * PositionTick)
 		for i, s := range sinks {

@@ -13,6 +13,7 @@ import (
 // beside it and whose turn it is hear what they would have heard without it.
 func TestOneLostPlaceHoldsUpNobody(t *testing.T) {
 	inBubble(t, func(b *bench) {
+		b.line.set(func() { b.line.fences = false })
 		sessions, sinks := b.join(5)
 		b.pass(PositionTick)
 		answers := make(chan error, 2)
@@ -110,7 +111,7 @@ func TestLostPlacesAreBroughtBack(t *testing.T) {
 		for _, s := range sinks {
 			s.take()
 		}
-		b.line.set(func() { b.line.seq, b.line.queue = kept, b.line.queue[:kept:kept] })
+		b.line.set(func() { b.line.seq, b.line.queue, b.line.fences = kept, b.line.queue[:kept:kept], false })
 		b.pass(4 * PositionTick)
 		tries := b.line.count("rejoin")
 		b.line.set(func() { b.line.fences = true })
@@ -151,7 +152,7 @@ func TestALostAdmissionIsBroughtBackByItsClaim(t *testing.T) {
 		b.line.admit(1)
 		b.pass(3 * TurnTick)
 		b.line.set(func() {
-			b.line.fences, b.line.gap = true, [2]room.Number{0, 1}
+			b.line.back[1], b.line.plainClaims = true, true
 			delete(b.line.pending, sessions[0].place.Visitor)
 		})
 		b.pass(5 * PositionTick)
@@ -178,7 +179,6 @@ func TestALostAdmissionIsBroughtBackByItsClaim(t *testing.T) {
 		if got := unseen(); got != 0 {
 			b.Errorf("waitroom_places_unseen: got %v, want 0", got)
 		}
-		b.line.set(func() { b.line.gap = [2]room.Number{} })
 		b.line.admit(1)
 		b.pass(3 * TurnTick)
 		if err := sessions[0].Claim(b.Context()); err != nil || !slices.Contains(types(sinks[0].take()), "pass") {

@@ -31,6 +31,7 @@ func newManyLines(n int) *manyLines {
 	for i := range n {
 		name := room.Name(fmt.Sprint("room", i))
 		m.rooms[name], m.names = newFakeLine(), append(m.names, name)
+		m.rooms[name].name = name
 	}
 	return m
 }
