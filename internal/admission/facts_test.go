@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -88,6 +89,10 @@ func TestFacts(t *testing.T) {
 	if l.soldOut {
 		t.Error("sold_out of another epoch was applied")
 	}
+	if v := s.Facts(t.Context(), []events.Record{soldOut(sale, "aaaaaaaa")}); v[0].Fate != events.Later || l.soldOut {
+		t.Errorf("sold_out right after the line lost number 99: got %v, sold out %t, want later, false", v, l.soldOut)
+	}
+	l.life.LostAt = time.Time{} // its lost acts had their time to come back
 	if v := s.Facts(t.Context(), []events.Record{soldOut(sale, "aaaaaaaa")}); v[0].Fate != events.Done || !l.soldOut {
 		t.Errorf("sold_out: got %v, sold out %t, want done, true", v, l.soldOut)
 	}

@@ -42,7 +42,7 @@ func TestLostRoomsAreBroughtBack(t *testing.T) {
 		if w.lines["gone"] != nil {
 			t.Error("a deleted room came back")
 		}
-		if n := logs.FilterMessageSnippet("brought back").Len(); n != 2 {
+		if n := logs.FilterMessageSnippet("as this process remembers it").Len(); n != 2 {
 			t.Errorf("got %d lines about it, want 2", n)
 		}
 		// An act that the line lost with its last second.
