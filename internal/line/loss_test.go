@@ -20,11 +20,11 @@ import (
 // what visitors were told: no number twice, nobody lost, nobody overtaken, nobody admitted
 // under two ids; and that no act is lost that a living process had read.
 func TestLosses(t *testing.T) {
-	t.Run("redis", func(t *testing.T) { walkLosses(t, testenv.Redis(t), "40") })
-	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "10") })
+	t.Run("redis", func(t *testing.T) { walkLosses(t, testenv.Redis(t), "40", asTheyAre) })
+	t.Run("miniredis", func(t *testing.T) { walkLosses(t, mini(t), "10", asTheyAre) })
 }
 
-func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string) {
+func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string, with casting) {
 	rapidly(t, checks, "60")
 	loss := &lossy{}
 	rdb.AddHook(loss)
@@ -32,7 +32,7 @@ func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newLosing(rt, rdb, loss, name)
 		defer w.end()
-		rt.Repeat(map[string]func(*rapid.T){
+		rt.Repeat(with(map[string]func(*rapid.T){
 			"":         w.check,
 			"join":     w.join,
 			"join two": w.join,
@@ -50,7 +50,7 @@ func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string) {
 			"act":      w.act,
 			"clock":    w.step,
 			"begin":    w.begin,
-		})
+		}))
 		w.settle(rt)
 	})
 }

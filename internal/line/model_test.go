@@ -26,9 +26,9 @@ var modelSeed = strconv.FormatUint(uint64(time.Now().UnixNano())>>1, 10)
 // TestModel walks a line by random steps, each with a lost reply or a crash now
 // and then, and compares it after every step with a model in plain Go.
 func TestModel(t *testing.T) {
-	t.Run("redis", func(t *testing.T) { walk(t, testenv.Redis(t), "60") })
-	t.Run("cluster", func(t *testing.T) { walk(t, testenv.Cluster(t), "30") })
-	t.Run("miniredis", func(t *testing.T) { walk(t, mini(t), "15") })
+	t.Run("redis", func(t *testing.T) { walk(t, testenv.Redis(t), "60", asTheyAre) })
+	t.Run("cluster", func(t *testing.T) { walk(t, testenv.Cluster(t), "30", asTheyAre) })
+	t.Run("miniredis", func(t *testing.T) { walk(t, mini(t), "15", asTheyAre) })
 }
 
 // rapidly sets how much rapid does in a test, unless the command line says it.
@@ -46,7 +46,12 @@ func rapidly(t *testing.T, checks, steps string) {
 	}
 }
 
-func walk(t *testing.T, rdb redis.UniversalClient, checks string) {
+// casting changes who does the actions of a walk.
+type casting func(actions map[string]func(*rapid.T)) map[string]func(*rapid.T)
+
+func asTheyAre(actions map[string]func(*rapid.T)) map[string]func(*rapid.T) { return actions }
+
+func walk(t *testing.T, rdb redis.UniversalClient, checks string, with casting) {
 	rapidly(t, checks, "60")
 	loss := &lossy{}
 	rdb.AddHook(loss)
@@ -54,7 +59,7 @@ func walk(t *testing.T, rdb redis.UniversalClient, checks string) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newModel(rt, rdb, loss, name)
 		defer m.lines.Delete(background(), name, true, "model")
-		rt.Repeat(map[string]func(*rapid.T){
+		rt.Repeat(with(map[string]func(*rapid.T){
 			"":         m.check,
 			"join":     m.join,
 			"join two": m.join, // twice as often, so that somebody waits
@@ -70,7 +75,7 @@ func walk(t *testing.T, rdb redis.UniversalClient, checks string) {
 			"set":      m.set,
 			"time":     m.time,
 			"refused":  m.refused,
-		})
+		}))
 	})
 }
 
