@@ -41,11 +41,14 @@ local conf, seq, queue, gone, back, away, unclaimed, active, outbox, bucket, sta
 local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000
 local hold_alone_ms = 32000 -- a page that lost its node dials again within 30 s
 local asking_ms = 3000
+-- Least time of it. Who is known to nobody reads within a second that the line asks: a
+-- process whose first call in the room is lost, or whose last one was long ago; and a
+-- client library sends a call of before the loss again, with the mark of then.
+local heard_ms = 2000
 local alive_ms = 30000 -- who wrote so shortly before the last one counts as alive then
 local fresh_ms = 5000 -- how old at:P grows before it is written again
 local unseen_least, unseen_seconds = 65536, 4
 local most_processes = 128
-local most_claim_ms = 3600000 -- room.MaxClaim
 
 -- stand: where a visitor with a number stands, and its deadline in ms.
 -- A number that is not the one in the queue is nobody's place: unseen while the line
@@ -148,7 +151,7 @@ local function unknown(last, hi)
 end
 
 -- fence: begins a new life of the line and asks who was alive.
-local function fence(last, most, id)
+local function fence(last, most, id, claim_ms)
   redis.call('HDEL', life, 'replid')
   local newest, asked = 0, false
   -- Asked before, and nobody knows whom: a second loss changes nothing about that.
@@ -176,14 +179,14 @@ local function fence(last, most, id)
   redis.call('HINCRBY', life, 'fences', 1)
   redis.call('HINCRBY', stats, 'fences', 1)
   -- Who was admitted and could not claim while this lasted has a claim's time.
-  local claim = tonumber(redis.call('HGET', conf, 'claim_ms') or '0')
-  redis.call('HSET', life, 'lapse', text(now_ms + asking_ms + claim))
-  -- What the credit was is not known.
-  redis.call('HSET', bucket, 'credit', 0, 'at', now)
+  redis.call('HSET', life, 'lapse', text(now_ms + asking_ms + claim_ms))
+  -- What the credit was is not known; nor whether the clock is the one of before: a
+  -- replica that was promoted has its own.
+  redis.call('HSET', bucket, 'credit', 0, 'at', now, 'stepped', 1)
 end
 
--- resolve: ends the asking once everybody was heard, or nobody is waited for any
--- longer. Whoever was not heard may have given numbers: as many as can have been
+-- resolve: ends the asking once everybody was heard and others had their time, or
+-- nobody is waited for any longer. Whoever was not heard may have given numbers: as many as can have been
 -- given in the seconds that a loss takes, by what this line measured.
 local function resolve(last, l)
   local all = redis.call('HGETALL', life)
@@ -192,7 +195,7 @@ local function resolve(last, l)
     if string.sub(all[i], 1, 4) == 'ask:' then silent[#silent + 1] = all[i] end
   end
   local known = redis.call('HGET', life, 'known') == '1'
-  if (#silent > 0 or not known) and now_ms < l then return last end
+  if now_ms < l - asking_ms + heard_ms or (#silent > 0 or not known) and now_ms < l then return last end
   -- Of a line that nobody can speak for, the visitors tell what was given: until they
   -- are back no number is free.
   if now_ms < hold_until and redis.call('HGET', life, 'alone') == '1' then return last end
@@ -231,7 +234,8 @@ end
 -- late leaves it to the caller to say that it is alive (join, whose first write is
 -- to ask for memory).
 local function guard(seen, late)
-  local has = redis.call('HGET', conf, 'epoch')
+  local c = redis.call('HMGET', conf, 'epoch', 'claim_ms')
+  local has, claim_ms = c[1], tonumber(c[2] or '0')
   if not has then return nil, 'absent' end
   if has ~= ARGV[1] and ARGV[1] ~= '*' then return nil, 'epoch' end
   -- A full Redis refuses a script at its first write, if that asks for memory; after
@@ -242,17 +246,17 @@ local function guard(seen, late)
   local l = redis.call('HMGET', life, 'replid', 'asking', 'hold', 'lo', 'lapse', at, ask, 'lost_at')
   local id = replication()
   hold_until, hold_lo, lapse = tonumber(l[3] or '0'), tonumber(l[4] or '0'), tonumber(l[5] or '0')
-  if hold_until > now_ms + hold_most_ms or lapse > now_ms + asking_ms + most_claim_ms then
+  if hold_until > now_ms + hold_most_ms or lapse > now_ms + asking_ms + claim_ms then
     -- The clock went back: neither lasts for as long as it went.
     redis.call('HDEL', life, 'hold', 'lapse')
     if hold_until > now_ms then hold_until = now_ms + hold_ms end
-    lapse = math.min(lapse, now_ms + asking_ms + tonumber(redis.call('HGET', conf, 'claim_ms')))
+    lapse = math.min(lapse, now_ms + asking_ms + claim_ms)
     redis.call('HSET', life, 'hold', text(hold_until), 'latest', text(now_ms + hold_most_ms), 'lapse', text(lapse))
   end
   asking = l[2] ~= false
   local until_ms = tonumber(l[2] or '0')
   if l[1] ~= id or (most > last and not asking) then
-    fence(last, most, id)
+    fence(last, most, id, claim_ms)
     l[6], l[7] = false, false
     local f = redis.call('HMGET', life, 'hold', 'lo', 'lapse')
     l[8] = text(now_ms)

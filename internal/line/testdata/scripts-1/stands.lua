@@ -41,11 +41,14 @@ local conf, seq, queue, gone, back, away, unclaimed, active, outbox, bucket, sta
 local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000
 local hold_alone_ms = 32000 -- a page that lost its node dials again within 30 s
 local asking_ms = 3000
+-- Least time of it. Who is known to nobody reads within a second that the line asks: a
+-- process whose first call in the room is lost, or whose last one was long ago; and a
+-- client library sends a call of before the loss again, with the mark of then.
+local heard_ms = 2000
 local alive_ms = 30000 -- who wrote so shortly before the last one counts as alive then
 local fresh_ms = 5000 -- how old at:P grows before it is written again
 local unseen_least, unseen_seconds = 65536, 4
 local most_processes = 128
-local most_claim_ms = 3600000 -- room.MaxClaim
 
 -- stand: where a visitor with a number stands, and its deadline in ms.
 -- A number that is not the one in the queue is nobody's place: unseen while the line
