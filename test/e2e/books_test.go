@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"testing"
@@ -25,7 +24,7 @@ import (
 type books struct {
 	t     *testing.T
 	room  room.Name
-	redis *redis.Client
+	redis redis.UniversalClient
 	kafka string
 	db    *sqldb.DB
 	from  map[string][]int64 // offsets of each topic before this sale
@@ -45,8 +44,8 @@ func (b *books) booked() int {
 	return b.count("SELECT COUNT(*) FROM seats WHERE room = ? AND state = 'booked'", b.room)
 }
 
-// line is everything the line knows at one moment.
-type line struct {
+// snapshot is everything the line knows at one moment.
+type snapshot struct {
 	seq       int64
 	gone      []byte
 	waiting   map[string]int64 // visitor → number
@@ -57,7 +56,7 @@ type line struct {
 	conf      map[string]string
 }
 
-func (b *books) line() line {
+func (b *books) line() snapshot {
 	b.t.Helper()
 	key := func(name string) string { return "wr1:{" + string(b.room) + "}:" + name }
 	var (
@@ -79,7 +78,7 @@ func (b *books) line() line {
 	if err != nil && !errors.Is(err, redis.Nil) {
 		b.t.Fatalf("read the line: %v", err)
 	}
-	l := line{waiting: scores(queue), unclaimed: scores(unclaimed), active: scores(active), outbox: outbox.Val(),
+	l := snapshot{waiting: scores(queue), unclaimed: scores(unclaimed), active: scores(active), outbox: outbox.Val(),
 		stats: map[string]int64{}, conf: conf.Val(), gone: []byte(gone.Val())}
 	l.seq, _ = seq.Int64()
 	for name, text := range stats.Val() {
@@ -96,32 +95,37 @@ func scores(z *redis.ZSliceCmd) map[string]int64 {
 	return m
 }
 
-func (l line) isGone(n int64) bool {
+func (l snapshot) isGone(n int64) bool {
 	return n>>3 < int64(len(l.gone)) && l.gone[n>>3]&(0x80>>(n&7)) != 0
 }
 
-// changedAt is when the rate was last changed, by the line's own clock, in µs.
-func (b *books) changedAt() int64 {
+// rate is one that came into force at a moment of the line's own clock, in µs.
+type rate struct {
+	at int64
+	of room.Rate
+}
+
+// rates are those of the room, in order: the first is in force since ever.
+func (b *books) rates(first room.Rate) []rate {
 	b.t.Helper()
 	acts, err := b.redis.XRange(b.t.Context(), "wr1:{"+string(b.room)+"}:acts", "-", "+").Result()
 	if err != nil {
 		b.t.Fatalf("read the acts: %v", err)
 	}
-	var last int64
+	list := []rate{{0, first}}
 	for _, act := range acts {
-		if act.Values["act"] != "set" || act.Values["new:rate"] == nil {
+		text, changed := act.Values["new:rate"]
+		if act.Values["act"] != "set" || !changed {
 			continue
 		}
-		at, err := strconv.ParseInt(fmt.Sprint(act.Values["at"]), 10, 64)
-		if err != nil {
-			b.t.Fatalf("act %v: at: %v", act.Values, err)
+		at, err1 := strconv.ParseInt(fmt.Sprint(act.Values["at"]), 10, 64)
+		of, err2 := strconv.ParseInt(fmt.Sprint(text), 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			b.t.Fatalf("act %v: %v", act.Values, err)
 		}
-		last = max(last, at)
+		list = append(list, rate{at, room.Rate(of)})
 	}
-	if last == 0 {
-		b.t.Error("the acts hold no change of the rate")
-	}
-	return last
+	return list
 }
 
 // partitions reads each partition's end, and its messages from an offset on
@@ -183,50 +187,63 @@ func headers(m kafka.Message) map[string]string {
 	return h
 }
 
-// admitted reads this room's admissions out of Kafka, each once, by the line's
-// time. It also tells how many records there were.
-func (b *books) admitted() (list []events.Admitted, records int) {
+// ledger is what Kafka holds of one room.
+type ledger struct {
+	admitted []events.Admitted         // each once, as it was first, by the line's time
+	records  int                       // of admissions, with those that came twice
+	facts    map[string]events.Booking // of the shop, each once
+}
+
+// ledgers reads what Kafka holds of this sale, room by room. An admission that comes
+// twice has to be the same, except in rooms of a line that lost it meanwhile (lost;
+// nil: in none) and admitted the visitor again.
+func (b *books) ledgers(lost func(room.Name) bool) map[room.Name]*ledger {
 	b.t.Helper()
-	seen := map[string]events.Admitted{}
+	all, seen := map[room.Name]*ledger{}, map[string]events.Admitted{}
+	of := func(name room.Name) *ledger {
+		if all[name] == nil {
+			all[name] = &ledger{facts: map[string]events.Booking{}}
+		}
+		return all[name]
+	}
 	b.partitions(events.TopicAdmitted, b.from[events.TopicAdmitted], func(m kafka.Message) {
 		a, err := events.DecodeAdmitted(headers(m), m.Value)
 		if err != nil {
 			b.t.Errorf("a record of %s: %v", events.TopicAdmitted, err)
 			return
 		}
-		if a.Room != b.room {
-			return
+		of(a.Room).records++
+		before, repeated := seen[a.ID]
+		if repeated && lost != nil && lost(a.Room) {
+			a.AdmittedAtUS = min(a.AdmittedAtUS, before.AdmittedAtUS)
+			before.AdmittedAtUS = a.AdmittedAtUS
 		}
-		records++
-		if before, repeated := seen[a.ID]; repeated && before != a {
+		if repeated && before != a {
 			b.t.Errorf("admission %s comes twice and differs: %+v, %+v", a.ID, before, a)
 		}
 		seen[a.ID] = a
 	})
-	list = slices.SortedFunc(maps.Values(seen), func(x, y events.Admitted) int {
-		return cmp.Or(cmp.Compare(x.AdmittedAtUS, y.AdmittedAtUS), cmp.Compare(x.Number, y.Number))
-	})
-	return list, records
-}
-
-// bookings reads this room's facts of the shop, each once.
-func (b *books) bookings() map[string]events.Booking {
-	b.t.Helper()
-	seen := map[string]events.Booking{}
+	for _, a := range seen {
+		l := of(a.Room)
+		l.admitted = append(l.admitted, a)
+	}
+	for _, l := range all {
+		slices.SortFunc(l.admitted, func(x, y events.Admitted) int {
+			return cmp.Or(cmp.Compare(x.AdmittedAtUS, y.AdmittedAtUS), cmp.Compare(x.Number, y.Number))
+		})
+	}
 	b.partitions(events.TopicBookings, b.from[events.TopicBookings], func(m kafka.Message) {
 		fact, err := events.DecodeBooking(headers(m), m.Value)
 		if err != nil {
 			b.t.Errorf("a record of %s: %v", events.TopicBookings, err)
 			return
 		}
-		if fact.Room == b.room {
-			seen[fact.ID] = fact
-		}
+		of(fact.Room).facts[fact.ID] = fact
 	})
-	return seen
+	return all
 }
 
-// seats: 100 seats booked once each, and the visitors' own story is the same.
+// seats: as many seats booked as were sold, once each, and the visitors' own story is the same.
 func (b *books) seats(outcomes []bot.Outcome, want int) {
 	t := b.t
 	t.Helper()
@@ -260,12 +277,11 @@ func (b *books) seats(outcomes []bot.Outcome, want int) {
 }
 
 // facts: Kafka tells the same sale as SQL.
-func (b *books) facts(admitted []events.Admitted, want int) {
+func (b *books) facts(l *ledger, want int) {
 	t := b.t
 	t.Helper()
 	holds, finished, soldOut := map[seat.ID]string{}, map[string]bool{}, 0
-	facts := b.bookings()
-	for _, f := range facts {
+	for _, f := range l.facts {
 		switch f.Type {
 		case events.TypeConfirmed:
 			for _, s := range f.Seats {
@@ -283,10 +299,10 @@ func (b *books) facts(admitted []events.Admitted, want int) {
 	if len(holds) != want {
 		t.Errorf("seats confirmed by facts: got %d, want %d", len(holds), want)
 	}
-	if soldOut == 0 {
-		t.Error("no fact says that the room is sold out")
+	if all := b.count("SELECT COUNT(*) FROM seats WHERE room = ?", b.room); (soldOut > 0) != (want == all) {
+		t.Errorf("facts that the room is sold out: got %d with %d of %d seats booked", soldOut, want, all)
 	}
-	for _, f := range facts {
+	for _, f := range l.facts {
 		if f.Type == events.TypeConfirmed && !finished[f.Admission] {
 			t.Errorf("admission %s booked, and no fact says that it finished", f.Admission)
 		}
@@ -297,7 +313,7 @@ func (b *books) facts(admitted []events.Admitted, want int) {
 		inSQL[id] = true
 	}
 	missing := 0
-	for _, a := range admitted {
+	for _, a := range l.admitted {
 		if !inSQL[a.ID] {
 			missing++
 		}
@@ -319,7 +335,37 @@ func (b *books) recorded() (ids []string) {
 }
 
 // numbers: every number of the line is waiting, admitted or left.
-func (b *books) numbers(l line, admitted []events.Admitted, outcomes []bot.Outcome) {
+func (b *books) numbers(l snapshot, admitted []events.Admitted, outcomes []bot.Outcome) {
+	t := b.t
+	t.Helper()
+	let, left := b.holders(l, admitted)
+	s := l.stats
+	if s["joined"] != l.seq {
+		t.Errorf("joined: got %d, want %d, the last number", s["joined"], l.seq)
+	}
+	if s["admitted"] != int64(len(let)) {
+		t.Errorf("admitted: the line says %d, Kafka has %d", s["admitted"], len(let))
+	}
+	// Who left either waited or was admitted and had not claimed. Of a dead node's last
+	// batch, which was taken out of the line, some may not have come back: they are gone
+	// and did not leave.
+	unclaimedLeft := s["admitted"] - s["claimed"] - s["missed"] - int64(len(l.unclaimed))
+	if waitingLeft := s["left"] - unclaimedLeft; unclaimedLeft < 0 || waitingLeft > left || waitingLeft < left-s["given_back"] {
+		t.Errorf("numbers neither waiting nor admitted: %d; %d visitors left, of them %d with a turn (admitted %d, claimed %d, missed %d, unclaimed %d); %d were given back",
+			left, s["left"], unclaimedLeft, s["admitted"], s["claimed"], s["missed"], len(l.unclaimed), s["given_back"])
+	}
+	// A finish may come before its claim is known here: then it counts in
+	// finished and not in claimed, which this sale does not do.
+	if got, want := s["finished"]+s["lapsed"]+int64(len(l.active)), s["claimed"]; got != want {
+		t.Errorf("finished %d + lapsed %d + active %d = %d, want %d, the claimed",
+			s["finished"], s["lapsed"], len(l.active), got, want)
+	}
+	b.stays(l, let, outcomes)
+}
+
+// holders tells who was admitted with which number, and how many numbers are
+// neither waiting nor admitted.
+func (b *books) holders(l snapshot, admitted []events.Admitted) (let map[int64]string, left int64) {
 	t := b.t
 	t.Helper()
 	holder := map[int64]string{}
@@ -329,14 +375,13 @@ func (b *books) numbers(l line, admitted []events.Admitted, outcomes []bot.Outco
 		}
 		holder[n] = visitor
 	}
-	let := map[int64]string{}
+	let = map[int64]string{}
 	for _, a := range admitted {
 		if other := let[int64(a.Number)]; other != "" {
 			t.Errorf("number %d was admitted twice: %s, %s", a.Number, other, a.Visitor)
 		}
 		let[int64(a.Number)] = string(a.Visitor)
 	}
-	left := int64(0)
 	for n := int64(1); n <= l.seq; n++ {
 		waits, was := holder[n] != "", let[n] != ""
 		switch {
@@ -353,32 +398,11 @@ func (b *books) numbers(l line, admitted []events.Admitted, outcomes []bot.Outco
 			t.Errorf("number %d is gone and was never given: the last one is %d", n, l.seq)
 		}
 	}
-	s := l.stats
-	if s["joined"] != l.seq {
-		t.Errorf("joined: got %d, want %d, the last number", s["joined"], l.seq)
-	}
-	if s["admitted"] != int64(len(let)) {
-		t.Errorf("admitted: the line says %d, Kafka has %d", s["admitted"], len(let))
-	}
-	unclaimedLeft := s["left"] - left
-	if unclaimedLeft < 0 {
-		t.Errorf("numbers neither waiting nor admitted: %d, but only %d visitors left", left, s["left"])
-	}
-	if got, want := s["claimed"]+s["missed"]+unclaimedLeft+int64(len(l.unclaimed)), s["admitted"]; got != want {
-		t.Errorf("claimed %d + missed %d + left %d + unclaimed %d = %d, want %d, the admitted",
-			s["claimed"], s["missed"], unclaimedLeft, len(l.unclaimed), got, want)
-	}
-	// A finish may come before its claim is known here: then it counts in
-	// finished and not in claimed, which this sale does not do.
-	if got, want := s["finished"]+s["lapsed"]+int64(len(l.active)), s["claimed"]; got != want {
-		t.Errorf("finished %d + lapsed %d + active %d = %d, want %d, the claimed",
-			s["finished"], s["lapsed"], len(l.active), got, want)
-	}
-	b.stays(l, let, outcomes)
+	return let, left
 }
 
 // stays: what visitors heard of their places is what the line knows.
-func (b *books) stays(l line, let map[int64]string, outcomes []bot.Outcome) {
+func (b *books) stays(l snapshot, let map[int64]string, outcomes []bot.Outcome) {
 	t := b.t
 	t.Helper()
 	given := map[room.Number]room.VisitorID{}
@@ -402,33 +426,51 @@ func (b *books) stays(l line, let map[int64]string, outcomes []bot.Outcome) {
 	}
 }
 
-// pace: admissions are in order of number, and over any interval t of the line's
-// own clock at most rate·t + burst, with the greatest rate and burst in force
-// during it: slow until changed, fast from then on.
-func pace(t *testing.T, admitted []events.Admitted, slow, fast room.Rate, burst, changed int64) {
-	t.Helper()
-	for i := 1; i < len(admitted); i++ {
-		if admitted[i].Number <= admitted[i-1].Number {
-			t.Errorf("number %d was admitted after %d", admitted[i].Number, admitted[i-1].Number)
+// order: admissions are in order of number. Late may only be who was in the last batch
+// of a node that died: it is taken out of the line, since nobody may have heard of it,
+// and whoever did comes back to the number.
+func (b *books) order(l snapshot, admitted []events.Admitted) {
+	b.t.Helper()
+	late, highest := int64(0), room.Number(0)
+	for _, a := range admitted {
+		if a.Number < highest {
+			late++
 		}
+		highest = max(highest, a.Number)
+	}
+	if given := l.stats["given_back"]; late > given {
+		b.t.Errorf("%d visitors were admitted after somebody with a higher number; %d were taken out as a dead node's last batch", late, given)
+	}
+}
+
+// pace: over any interval t of the line's own clock at most rate·t + burst are
+// admitted, with the greatest rate in force during it. It tells how far below that the
+// fastest stretch was, in visitors.
+func pace(t *testing.T, admitted []events.Admitted, rates []rate, burst int64) (below float64) {
+	t.Helper()
+	// greatest is the greatest rate in force from one moment to another.
+	greatest := func(from, to int64) (most room.Rate) {
+		for i, r := range rates {
+			if r.at <= to && (i == len(rates)-1 || rates[i+1].at > from) {
+				most = max(most, r.of)
+			}
+		}
+		return most
 	}
 	least := int64(1 << 62) // room below the bound, in 1e-9 visitors
 	for i, from := range admitted {
 		for j := i; j < len(admitted); j++ {
-			rate := slow
-			if admitted[j].AdmittedAtUS >= changed {
-				rate = fast
-			}
+			of := greatest(from.AdmittedAtUS, admitted[j].AdmittedAtUS)
 			us := admitted[j].AdmittedAtUS - from.AdmittedAtUS
 			// In 1e-9 visitors, as the line counts: nothing is rounded.
-			got, most := int64(j-i+1)*1e9, us*int64(rate)+burst*1e9
+			got, most := int64(j-i+1)*1e9, us*int64(of)+burst*1e9
 			least = min(least, most-got)
 			if got > most {
-				t.Errorf("%d admissions within %d µs (numbers %d to %d); rate %s and burst %d allow %d",
-					j-i+1, us, from.Number, admitted[j].Number, rate, burst, most/1e9)
-				return
+				t.Errorf("room %s: %d admissions within %d µs (numbers %d to %d); rate %s and burst %d allow %d",
+					from.Room, j-i+1, us, from.Number, admitted[j].Number, of, burst, most/1e9)
+				return float64(least) / 1e9
 			}
 		}
 	}
-	t.Logf("%d admissions; the fastest stretch was %.3f visitors below rate·t + burst", len(admitted), float64(least)/1e9)
+	return float64(least) / 1e9
 }

@@ -10,13 +10,36 @@ package e2e
 
 import (
 	"bytes"
+	"flag"
 	"os"
+	"sync"
 	"testing"
 
 	"waitroom/test/internal/child"
 )
 
-func TestMain(m *testing.M) { os.Exit(child.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		// The default, the number of cores, is for tests that compute. Here one fleet
+		// runs at a time, and what runs beside it waits for servers that are away: six
+		// processes, the fleet's test, and two to spare.
+		_ = flag.Set("test.parallel", "9")
+	}
+	os.Exit(child.Main(m))
+}
+
+// stage has room for one fleet: all of them are in the same consumer groups.
+var stage sync.Mutex
+
+// alone makes a test parallel to those that have no fleet.
+func alone(t *testing.T) {
+	t.Parallel()
+	stage.Lock()
+	t.Cleanup(stage.Unlock)
+}
 
 // The words of this package's stories.
 var (

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"waitroom/internal/bot"
 	"waitroom/internal/events"
 	"waitroom/internal/room"
@@ -38,6 +40,7 @@ type fleet struct {
 // restarted in order and the other is killed and started again.
 func TestFleet(t *testing.T) {
 	enabled(t)
+	alone(t)
 	b, f, env := open(t)
 
 	crowd := make(chan []bot.Outcome, 1)
@@ -133,12 +136,16 @@ func balance(t *testing.T, b *books, f *fleet, outcomes []bot.Outcome) {
 		n := b.count("SELECT COUNT(*) FROM holds WHERE state = 'live'")
 		return n == 0, fmt.Sprint(n)
 	})
-	admitted, records := b.admitted()
+	ledger := b.ledgers(nil)[b.room]
+	if ledger == nil || len(ledger.admitted) == 0 {
+		t.Fatal("Kafka has no admission of this room")
+	}
+	admitted := ledger.admitted
 	await(t, 40*time.Second, "every admission is in SQL", func() (bool, string) {
 		n := len(b.recorded())
 		return n >= len(admitted), fmt.Sprintf("%d of %d", n, len(admitted))
 	})
-	var l line
+	var l snapshot
 	buyers := map[string]bool{}
 	for _, o := range outcomes {
 		if o.End == bot.Booked {
@@ -155,25 +162,48 @@ func balance(t *testing.T, b *books, f *fleet, outcomes []bot.Outcome) {
 		}
 		return inside == 0, fmt.Sprintf("%d of %d", inside, len(buyers))
 	})
-	t.Logf("%d numbers, %d admitted (%d records), %d waiting; %v", l.seq, len(admitted), records, len(l.waiting), l.stats)
+	t.Logf("%d numbers, %d admitted (%d records), %d waiting; %v", l.seq, len(admitted), ledger.records, len(l.waiting), l.stats)
 
 	b.seats(outcomes, seats)
-	b.facts(admitted, seats)
+	b.facts(ledger, seats)
 	b.numbers(l, admitted, outcomes)
+	b.order(l, admitted)
 	slow, _ := room.ParseRate(slowRate)
-	fast, _ := room.ParseRate(fastRate)
-	pace(t, admitted, slow, fast, burst, b.changedAt())
-	if len(admitted) == 0 {
-		t.Error("Kafka has no admission of this room")
+	rates := b.rates(slow)
+	if len(rates) != 2 {
+		t.Errorf("rates: got %v, want the slow one and the fast one", rates)
 	}
+	t.Logf("%d admissions; the fastest stretch was %.3f visitors below rate·t + burst", len(admitted), pace(t, admitted, rates, burst))
 }
 
 // open starts the fleet, and its room with its seats.
 func open(t *testing.T) (*books, *fleet, []string) {
 	t.Helper()
-	dsn := testenv.MySQL(t)
-	b := &books{t: t, room: room.Name(testenv.Room(t)), redis: testenv.Redis(t), kafka: testenv.Kafka(t), from: map[string][]int64{}}
-	db, err := sqldb.Open(t.Context(), dsn)
+	b, g := prepare(t, testenv.Redis(t), testenv.RedisURL(t))
+	b.room = room.Name(testenv.Room(t))
+	must(t, "admitter", g.env, "room", "create", string(b.room), "--rate", slowRate, "--burst", fmt.Sprint(burst),
+		"--max-active", "60", "--claim", "8s", "--pass", "60s")
+	must(t, "booker", g.env, "seats", "--room", string(b.room), "--count", fmt.Sprint(seats), "--new")
+
+	// Only this room: another test's may be in the same Redis.
+	f := start(t, g, "--room", string(b.room))
+	must(t, "admitter", g.env, "room", "open", string(b.room))
+	return b, f, g.env
+}
+
+// ground is what a fleet stands on.
+type ground struct {
+	dir, keys string
+	dsn       string   // of the database
+	env       []string // of every process
+}
+
+// prepare opens the books of a sale that is about to begin, and makes its keys.
+func prepare(t *testing.T, client redis.UniversalClient, url string) (*books, ground) {
+	t.Helper()
+	g := ground{dir: t.TempDir(), dsn: testenv.MySQL(t)}
+	b := &books{t: t, redis: client, kafka: testenv.Kafka(t), from: map[string][]int64{}}
+	db, err := sqldb.Open(t.Context(), g.dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,17 +212,18 @@ func open(t *testing.T) (*books, *fleet, []string) {
 	for _, topic := range []string{events.TopicAdmitted, events.TopicBookings} {
 		b.from[topic] = b.partitions(topic, nil, nil)
 	}
+	g.keys = filepath.Join(g.dir, "keys.json")
+	must(t, "waitroom", nil, "keys", "new", "--file", g.keys)
+	g.env = []string{"WAITROOM_REDIS=" + url, "WAITROOM_KAFKA=" + b.kafka, "WAITROOM_DB=" + g.dsn}
+	return b, g
+}
 
-	dir := t.TempDir()
-	keys := filepath.Join(dir, "keys.json")
-	env := []string{"WAITROOM_REDIS=" + testenv.RedisURL(t), "WAITROOM_KAFKA=" + b.kafka, "WAITROOM_DB=" + dsn}
-	must(t, "waitroom", nil, "keys", "new", "--file", keys)
-	must(t, "admitter", env, "room", "create", string(b.room), "--rate", slowRate, "--burst", fmt.Sprint(burst),
-		"--max-active", "60", "--claim", "8s", "--pass", "60s")
-	must(t, "booker", env, "seats", "--room", string(b.room), "--count", fmt.Sprint(seats), "--new")
-
+// start runs two processes of each binary and returns once all are ready. Their logs
+// are read when the test ends.
+func start(t *testing.T, g ground, admitter ...string) *fleet {
+	t.Helper()
 	f := &fleet{}
-	logs := filepath.Join(dir, "logs")
+	logs := filepath.Join(g.dir, "logs")
 	if err := os.Mkdir(logs, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -200,21 +231,20 @@ func open(t *testing.T) (*books, *fleet, []string) {
 	for i := range 2 {
 		listen, ops := address(t), address(t)
 		f.nodes = append(f.nodes, "http://"+listen)
-		f.waitrooms[i] = child.New(t, logs, fmt.Sprint("waitroom-", i+1), ops, env, "run",
-			"--listen", listen, "--ops-listen", ops, "--keys", keys, "--drain", "2s")
+		f.waitrooms[i] = child.New(t, logs, fmt.Sprint("waitroom-", i+1), ops, g.env, "run",
+			"--listen", listen, "--ops-listen", ops, "--keys", g.keys, "--drain", "2s")
 		f.waitrooms[i].Start()
 		jwks = "http://" + listen + "/.well-known/jwks.json"
 	}
 	for i := range 2 {
 		ops := address(t)
-		// Only this room: another test's may be in the same Redis.
-		f.admitters[i] = child.New(t, logs, fmt.Sprint("admitter-", i+1), ops, env, "run", "--ops-listen", ops, "--room", string(b.room))
+		f.admitters[i] = child.New(t, logs, fmt.Sprint("admitter-", i+1), ops, g.env, append([]string{"run", "--ops-listen", ops}, admitter...)...)
 		f.admitters[i].Start()
 	}
 	for i := range 2 {
 		listen, ops := address(t), address(t)
 		f.shops = append(f.shops, "http://"+listen)
-		f.bookers[i] = child.New(t, logs, fmt.Sprint("booker-", i+1), ops, env, "run",
+		f.bookers[i] = child.New(t, logs, fmt.Sprint("booker-", i+1), ops, g.env, "run",
 			"--listen", listen, "--ops-listen", ops, "--jwks", jwks, "--hold", "5s")
 		f.bookers[i].Start()
 	}
@@ -223,9 +253,8 @@ func open(t *testing.T) (*books, *fleet, []string) {
 		f.admitters[i].Ready()
 		f.bookers[i].Ready()
 	}
-	must(t, "admitter", env, "room", "open", string(b.room))
-	t.Cleanup(func() { quiet(t, logs, dsn) })
-	return b, f, env
+	t.Cleanup(func() { quiet(t, logs, g.dsn) })
+	return f
 }
 
 // stop ends the fleet in order.

@@ -46,6 +46,7 @@ func TestWrongFlags(t *testing.T) {
 // TestKafkaAwayAtStart shows.
 func TestServerAway(t *testing.T) {
 	enabled(t)
+	t.Parallel() // it only waits, so it does beside a fleet
 	kafka, dsn := testenv.Kafka(t), testenv.MySQL(t)
 	keys := filepath.Join(t.TempDir(), "keys.json")
 	must(t, "waitroom", nil, "keys", "new", "--file", keys)
