@@ -56,6 +56,11 @@ var kinds = []kind{
 	{name: "cluster", what: "kill -9 of a cluster's master, its replica promoted", cluster: true, take: func(ctx context.Context, g *ground, _ crowds) (string, error) {
 		return g.cluster.killMaster(ctx, g.key("conf"))
 	}},
+	{name: "cluster-takeover", what: "a cluster's replica that lacks the last second, promoted by hand", cluster: true, before: time.Second,
+		ready: func(ctx context.Context, g *ground) error { return g.cluster.cutOff(ctx, g.key("conf")) },
+		take: func(ctx context.Context, g *ground, _ crowds) (string, error) {
+			return g.cluster.takeOver(ctx, g.key("conf"))
+		}},
 }
 
 func (g *ground) restart(ctx context.Context) error {

@@ -14,7 +14,7 @@ import (
 
 // ours are the kinds that are run each time, half a minute each; the others are run by
 // the command.
-var ours = []string{"kill", "aof-1s", "flush"}
+var ours = []string{"kill", "aof-1s", "flush", "cluster", "cluster-takeover"}
 
 // TestLosses runs the command as an operator would, in the sizes of CI.
 func TestLosses(t *testing.T) {
