@@ -47,6 +47,7 @@ func (c Counts) plus(o Counts) Counts {
 // Farewell is the last answer of a crowd.
 type Farewell struct {
 	PositionUS int64 // of the first position told at or after the moment asked for, to 10 ms; 0: none
+	Pace       Pace
 }
 
 // crowd is the other end: one process of visitors, asked by a line on its standard
@@ -155,27 +156,29 @@ func (all crowds) comeBack() (sum int, err error) {
 	return sum, nil
 }
 
-// farewell ends every visit and collects what everybody was told.
-func (all crowds) farewell(ctx context.Context, upUS int64) (persons []Person, positionUS int64, err error) {
+// farewell ends every visit and collects what everybody was told, and how the slowest
+// crowd kept up.
+func (all crowds) farewell(ctx context.Context, upUS int64) (persons []Person, positionUS int64, pace Pace, err error) {
 	replies := make([]Farewell, len(all))
 	var asked errgroup.Group
 	for i, c := range all {
 		asked.Go(func() error { return c.ask(fmt.Sprint("end ", upUS), &replies[i]) })
 	}
 	if err := asked.Wait(); err != nil {
-		return nil, 0, err
+		return nil, 0, pace, err
 	}
 	for i, c := range all {
 		if at := replies[i].PositionUS; at > 0 && (positionUS == 0 || at < positionUS) {
 			positionUS = at
 		}
+		pace = pace.worse(replies[i].Pace)
 		some, err := readPersons(c.file)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, pace, err
 		}
 		persons = append(persons, some...)
 	}
-	return persons, positionUS, ctx.Err()
+	return persons, positionUS, pace, ctx.Err()
 }
 
 func readPersons(name string) (persons []Person, err error) {

@@ -13,9 +13,22 @@ import (
 )
 
 const (
+	beginLimit  = 3 * time.Minute  // of a cluster and ten processes; 10 s on an idle machine
+	hurryLimit  = 20 * time.Second // a line that is recovering may refuse an operator for so long
 	relayLimit  = 60 * time.Second // an entry that a killed admitter had read comes again after 30 s
 	bookerLimit = 60 * time.Second
 )
+
+// within is run with an end.
+func (h *harness) within(ctx context.Context, k kind) (Row, error) {
+	limited, cancel := context.WithTimeout(ctx, h.size.most())
+	defer cancel()
+	row, err := h.run(limited, k)
+	if limited.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("not over within %s: %w", h.size.most(), err)
+	}
+	return row, err
+}
 
 // run is one kind of loss, from an empty Redis to the verdict.
 func (h *harness) run(ctx context.Context, k kind) (row Row, err error) {
@@ -41,6 +54,8 @@ func (h *harness) run(ctx context.Context, k kind) (row Row, err error) {
 	if g.redis != nil {
 		go g.redis.sample(sampling) // ends with the run
 	}
+	var own watch
+	go own.run(sampling) // ends with the run
 	all, err := h.gather(ctx, g)
 	if err != nil {
 		return row, err
@@ -79,9 +94,11 @@ func (h *harness) run(ctx context.Context, k kind) (row Row, err error) {
 		return row, err
 	}
 	facts.EndUS = time.Now().UnixMicro()
-	if facts.Persons, facts.PositionUS, err = all.farewell(ctx, facts.UpUS); err != nil {
+	if facts.Persons, facts.PositionUS, row.Pace, err = all.farewell(ctx, facts.UpUS); err != nil {
 		return row, err
 	}
+	row.Pace = row.Pace.worse(Pace{Still: own.longest()})
+	row.Slow = row.Pace.tooSlow(h.size)
 	if err := g.books(ctx, from, &facts); err != nil {
 		return row, err
 	}
@@ -104,7 +121,7 @@ func (h *harness) sound(v Verdict) error {
 // that is recovering may refuse it for a while.
 func (g *ground) hurry(ctx context.Context) error {
 	var last error
-	err := await(ctx, 20*time.Second, "the rate is raised", func() (bool, string) {
+	err := await(ctx, hurryLimit, "the rate is raised", func() (bool, string) {
 		last = g.admitter(ctx, append([]string{"set", g.room}, g.set(g.h.size.Hurry)...)...)
 		return last == nil, ""
 	})
@@ -125,9 +142,7 @@ func (g *ground) books(ctx context.Context, from []int64, f *Facts) error {
 		}
 		return n
 	}
-	// The last claim and pass are over after both, and a beat of the rounds.
-	limit := g.h.size.Claim + g.h.size.Pass + 5*time.Second
-	if err := await(ctx, limit, "all slots are free", func() (bool, string) {
+	if err := await(ctx, g.h.size.slotsLimit(), "all slots are free", func() (bool, string) {
 		f.Slots = count("ZCARD", "unclaimed") + count("ZCARD", "active")
 		return f.Slots == 0, ""
 	}); ctx.Err() != nil {

@@ -18,11 +18,19 @@ type Row struct {
 	Verdict    Verdict
 	Seconds    float64 // the whole run
 	Load       string  // load average at its end
-	Failed     string  `json:",omitempty"` // why it could not be made
+	Pace       Pace
+	Slow       string `json:",omitempty"` // why it does not count
+	Failed     string `json:",omitempty"` // why it could not be made
 }
 
-// Kept reports whether the run was made and every promise was kept.
-func (r Row) Kept() bool { return r.Failed == "" && r.Verdict.Kept() }
+// Counts reports whether the run was made, on a machine that kept up.
+func (r Row) Counts() bool { return r.Failed == "" && r.Slow == "" }
+
+// Kept reports whether the run counts and every promise was kept.
+func (r Row) Kept() bool { return r.Counts() && r.Verdict.Kept() }
+
+// Broken reports whether the run counts and a promise was broken.
+func (r Row) Broken() bool { return r.Counts() && !r.Verdict.Kept() }
 
 // MarshalJSON writes moments that did not come as null: JSON has no NaN.
 func (v Verdict) MarshalJSON() ([]byte, error) {
@@ -42,8 +50,8 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 }
 
 func printHead(w io.Writer) {
-	fmt.Fprintln(w, "| kind | joined (before) | admitted | twice | lost | overtaken | two ids | slots leaked | moved | no place | frightened | same id again | first join / position / admission | load |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| kind | joined (before) | admitted | twice | lost | overtaken | two ids | slots leaked | moved | no place | frightened | same id again | first join / position / admission | late / still | load |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 }
 
 func (r Row) print(w io.Writer) {
@@ -52,9 +60,14 @@ func (r Row) print(w io.Writer) {
 		fmt.Fprintf(w, "| %s | could not be run |\n", r.Kind)
 		return
 	}
-	fmt.Fprintf(w, "| %s | %d (%d) | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s / %s / %s | %s |\n",
-		r.Kind, v.Joined, v.Before, v.Admitted, v.Twice, v.Lost, v.Overtaken, v.TwoIDs, v.Slots, v.Moved, v.Placeless, v.Frightened, v.Again,
-		seconds(v.Join), seconds(v.Position), seconds(v.Admission), r.Load)
+	kind := r.Kind
+	if r.Slow != "" {
+		kind += " (does not count)"
+	}
+	fmt.Fprintf(w, "| %s | %d (%d) | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s / %s / %s | %.1f s / %.1f s | %s |\n",
+		kind, v.Joined, v.Before, v.Admitted, v.Twice, v.Lost, v.Overtaken, v.TwoIDs, v.Slots, v.Moved, v.Placeless, v.Frightened, v.Again,
+		seconds(v.Join), seconds(v.Position), seconds(v.Admission),
+		r.Pace.Late.Seconds(), r.Pace.Still.Seconds(), r.Load)
 }
 
 func seconds(s float64) string {
@@ -68,13 +81,15 @@ func seconds(s float64) string {
 func explain(w io.Writer, rows []Row) {
 	fmt.Fprintln(w)
 	for _, r := range rows {
-		if r.Kind == control && r.Failed == "" && !r.Kept() {
+		if r.Kind == control && r.Broken() {
 			fmt.Fprintf(w, "%s took nothing away and did not hold: the machine is too slow for this size, and no other row proves anything.\n\n", control)
 		}
 		word := "kept"
 		switch {
 		case r.Failed != "":
 			word = "could not be run: " + r.Failed
+		case r.Slow != "":
+			word = "does not count: " + r.Slow
 		case !r.Kept():
 			word = "BROKEN"
 		}

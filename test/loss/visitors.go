@@ -46,6 +46,9 @@ type visitors struct {
 	all   sync.WaitGroup
 	stop  context.CancelFunc // ends every visit
 
+	watch watch        // until the visits end
+	late  atomic.Int64 // ns by which the last one came later than planned
+
 	came, placed, passed, ended, stirring atomic.Int64
 	told                                  []atomic.Uint32 // positions, by buckets since began
 
@@ -76,7 +79,8 @@ func playCrowd(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	v := newVisitors(order, stop)
-	v.all.Go(func() { v.arrive(ctx) }) // ends with its visitors' number or ctx; end waits
+	v.all.Go(func() { v.arrive(ctx) })    // ends with its visitors' number or ctx; end waits
+	v.all.Go(func() { v.watch.run(ctx) }) // until ctx ends
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -137,6 +141,7 @@ func (v *visitors) arrive(ctx context.Context) {
 		v.persons = append(v.persons, o)
 		v.mu.Unlock()
 		v.came.Add(1)
+		v.late.Store(int64(max(0, time.Since(v.began.Add(time.Duration(i)*every)))))
 		random := rand.New(rand.NewPCG(seeds.Uint64(), seeds.Uint64()))
 		// Ends with the visit, which ends with ctx; all waits.
 		v.all.Go(func() {
@@ -305,7 +310,7 @@ func (v *visitors) end(up int64) (Farewell, error) {
 	if err := errors.Join(err, w.Flush(), file.Close()); err != nil {
 		return Farewell{}, err
 	}
-	var f Farewell
+	f := Farewell{Pace: Pace{Late: time.Duration(v.late.Load()), Still: v.watch.longest()}}
 	first := int((time.UnixMicro(up).Sub(v.began) + bucket - 1) / bucket)
 	for i := max(0, first); i < len(v.told); i++ {
 		if v.told[i].Load() > 0 {
