@@ -34,9 +34,11 @@ const (
 	clusterSlow, clusterSteady, clusterHurry room.Rate = 200, 2_000, 20_000
 	clusterBurst                                       = 2 // the least of each of these rates
 
-	// backWithin is the promise: a replica is promoted about 3 to 4 s after the kill where
-	// nodes are given up after 2 s, and rounds go on within 2 s of it.
-	backWithin = 6 * time.Second
+	// backWithin is the promise. Redis promotes a replica 3 to 4.5 s after the kill where
+	// nodes are given up after 2 s; the rest is ours, and 0.5 to 1.3 s were seen. Where the
+	// machine is so busy that the vote alone takes longer, only our part is judged.
+	backWithin     = 6 * time.Second
+	afterPromotion = 1500 * time.Millisecond
 	// restless is how long a room of another master may be without an admission: half a
 	// second for its rate, and a second that a busy machine takes. 0.53 s was the most
 	// with ten processes waiting for two cores, 1.01 s with twenty; 1.0 to 1.9 s where
@@ -116,9 +118,14 @@ func TestFleetOnACluster(t *testing.T) {
 	set := func(r room.Rate) {
 		t.Helper()
 		for _, s := range sales {
-			if _, err := lines.Set(ctx, s.name, room.Change{Actor: "test", Rate: &r}); err != nil {
-				t.Fatalf("rate of %s: %v", s.name, err)
-			}
+			// A line that lost writes takes no act until it has asked its processes, 3 s.
+			await(t, 10*time.Second, "the rate of "+string(s.name)+" is taken", func() (bool, string) {
+				_, err := lines.Set(ctx, s.name, room.Change{Actor: "test", Rate: &r})
+				if err != nil && !errors.Is(err, room.ErrRecovering) {
+					t.Fatalf("rate of %s: %v", s.name, err)
+				}
+				return err == nil, fmt.Sprint(err)
+			})
 		}
 	}
 	set(clusterSteady)
@@ -132,14 +139,16 @@ func TestFleetOnACluster(t *testing.T) {
 	victim.Kill()
 	tell("kill -9 of the master of %d rooms", len(of(sales, victim, true)))
 	c.MasterOf("wr1:{" + string(sales[0].name) + "}:conf")
-	tell("a replica is promoted %.1f s after the kill", time.Since(killed).Seconds())
+	promoted := time.Since(killed)
+	limit := max(backWithin, promoted+afterPromotion)
+	tell("a replica is promoted %.1f s after the kill", promoted.Seconds())
 	// What the promoted replica missed is admitted again, so one more than before the
 	// kill is new.
 	admitAll(t, lines, of(sales, victim, true), 30*time.Second)
 	again := time.Now()
 	tell("the last of them has admitted %.1f s after the kill", again.Sub(killed).Seconds())
-	if gone := again.Sub(killed); gone > backWithin+time.Second { // a second to notice
-		t.Errorf("the last room of the killed master admits %v after its kill, want %v at most", gone, backWithin)
+	if gone := again.Sub(killed); gone > limit+2*time.Second { // for looking at each room, on a busy machine
+		t.Errorf("the last room of the killed master admits %v after its kill, want %v at most", gone, limit)
 	} else {
 		for _, s := range sales {
 			if got := status(t, lines, s); got.Waiting == 0 {
@@ -165,7 +174,7 @@ func TestFleetOnACluster(t *testing.T) {
 	kept := b.ledgers(func(name room.Name) bool {
 		return slices.ContainsFunc(of(sales, victim, true), func(s *sale) bool { return s.name == name })
 	})
-	goesOn(t, sales, victim, kept, killed, again)
+	goesOn(t, sales, victim, kept, killed, again, limit)
 	for _, s := range sales {
 		t.Run(string(s.name), func(t *testing.T) { balanceOne(t, b, s, kept[s.name], s.master == victim) })
 	}
@@ -273,7 +282,7 @@ func longest(sales []*sale) string {
 // goesOn measures by what Kafka holds, in the lines' own time, how long admission
 // stood still: in the rooms of the killed master from the kill on, in the others
 // between any two admissions from the kill until all go on again.
-func goesOn(t *testing.T, sales []*sale, victim *testenv.RedisServer, kept map[room.Name]*ledger, killed, again time.Time) {
+func goesOn(t *testing.T, sales []*sale, victim *testenv.RedisServer, kept map[room.Name]*ledger, killed, again time.Time, limit time.Duration) {
 	t.Helper()
 	var back, still []time.Duration
 	for _, s := range sales {
@@ -291,8 +300,8 @@ func goesOn(t *testing.T, sales []*sale, victim *testenv.RedisServer, kept map[r
 		}
 		if s.master == victim {
 			back = append(back, next.Sub(killed))
-			if next.IsZero() || next.Sub(killed) > backWithin {
-				t.Errorf("%s: admission goes on %v after the kill of its master, want %v at most", s.name, next.Sub(killed), backWithin)
+			if next.IsZero() || next.Sub(killed) > limit {
+				t.Errorf("%s: admission goes on %v after the kill of its master, want %v at most", s.name, next.Sub(killed), limit)
 			}
 			continue
 		}
