@@ -88,6 +88,10 @@ const rings = 9
 // scratchKey is a bitmap that lives within one script.
 func scratchKey(name room.Name) string { return key(name, "scratch") }
 
+// heardKey is a bitmap: bit n is set once somebody came back with number n, so it was
+// told. No batch that nobody is known to have heard of takes it back.
+func heardKey(name room.Name) string { return key(name, "heard") }
+
 // lifeKey is a hash: what the line lost and who can tell; its fields stand in
 // lua/prelude.lua. A field or two for each process that wrote within half a minute of
 // another, room.MaxSigns of them.
@@ -116,7 +120,7 @@ func presenceKeysOf(name room.Name) []string {
 	for i := range rings {
 		keys = append(keys, seenKey(name, i))
 	}
-	return keys
+	return append(keys, heardKey(name))
 }
 
 // keysAndStone are all that a room has, the tombstone last: for what begins and ends a line.

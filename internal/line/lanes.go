@@ -63,10 +63,11 @@ func parseLane(lane, text string) (room.LaneState, error) {
 
 // GiveBack takes the last batch of a lane out of the line, as far as its visitors wait,
 // and refuses it with ErrStaleBatch should it come after all. told says that somebody
-// may have heard of a number: who shows such a place comes back to it. A lane that has
+// may have heard of a number: who shows such a place comes back to it, and who has shown
+// it since on a node that lives keeps it. A lane that has
 // joined another batch since is left alone.
 func (l *Lines) GiveBack(ctx context.Context, name room.Name, by room.Caller, lane room.Lane, told bool) (given int, err error) {
-	answer, err := l.act(ctx, giveBackScript, name, by, lane.Name, lane.Batch, digit(told))
+	answer, err := l.actOn(ctx, giveBackScript, name, presenceKeysOf(name), by, lane.Name, lane.Batch, digit(told))
 	if err != nil {
 		return 0, err
 	}

@@ -37,7 +37,7 @@ var parts = map[string][]string{
 	"finish":    {"clock", "prelude", "guard"},
 	"sold_out":  {"clock", "prelude", "guard"},
 	"relayed":   {"clock", "prelude", "guard"},
-	"give_back": {"clock", "prelude", "guard"},
+	"give_back": {"clock", "prelude", "presence", "guard"},
 	"recreate":  {"clock", "prelude", "guard"},
 	"sign":      {"clock"},
 	"signs":     {"clock"},

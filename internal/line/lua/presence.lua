@@ -1,6 +1,7 @@
 -- presence: put in front of scripts that say or ask who is there, behind the prelude.
 --
--- KEYS  the room's, as the prelude names them, then spans, scratch, seen:0 to seen:8
+-- KEYS  the room's, as the prelude names them, then spans, scratch, seen:0 to seen:8,
+--       heard
 -- ARGV  the script's own
 -- reply the script's
 -- Time is cut into spans of an eighth of the room's grace. Each span has a bitmap of
@@ -10,6 +11,7 @@
 
 local spans, scratch = KEYS[16], KEYS[17]
 local rings = 9
+local heard = KEYS[18 + rings]
 
 -- span: the number of the span at a moment, for a room's grace.
 local function span(now_ms, grace)

@@ -25,6 +25,7 @@ for i = 5, #ARGV, 2 do
   if standing == 'waiting' then
     bitmap = bitmap or seen_at(now_ms, grace_ms())
     redis.call('SETBIT', bitmap, number, 1)
+    redis.call('SETBIT', heard, number, 1)
   end
   stands[#stands + 1] = standing
   stands[#stands + 1] = deadline
