@@ -56,6 +56,7 @@ func TestSuiteUnderACL(t *testing.T) {
 	if os.Getenv("WAITROOM_TEST_UNDER_ACL") != "" {
 		t.Skip("this is that run")
 	}
+	t.Parallel() // it waits for a process with a server of its own
 	server := testenv.StartRedis(t)
 	url := grant(t, server, RoleAll, "+keys", "+xclaim", "+xpending", "+getbit", "+copy", "+xinfo|groups")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=2m",

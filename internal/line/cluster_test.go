@@ -145,6 +145,7 @@ func shardCluster(t *testing.T, c *testenv.RedisCluster) {
 
 // After the kill -9 of a master behind a Sentinel, rounds go on with the replica.
 func TestSentinel(t *testing.T) {
+	t.Parallel() // most of it waits for the Sentinel; all servers are its own
 	master := testenv.StartRedis(t, "--repl-diskless-sync-delay", "0")
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	replica := testenv.StartRedis(t, "--replicaof", "127.0.0.1 "+port)
