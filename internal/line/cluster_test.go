@@ -19,6 +19,7 @@ import (
 // One cluster for everything that must not happen to the shared one; the last ones
 // break it.
 func TestCluster(t *testing.T) {
+	t.Parallel() // most of it waits for elections; all servers are its own
 	// Without it every slot is refused while one master is being replaced.
 	c := testenv.StartRedisCluster(t, "--cluster-require-full-coverage", "no")
 	t.Run("check", func(t *testing.T) { checkCluster(t, c) })
