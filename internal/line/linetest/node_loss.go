@@ -11,6 +11,9 @@ import (
 // comes back meanwhile.
 const settled = 40 * time.Second
 
+// heard is as long as a line waits for marks where everybody whom it asks has answered.
+const heard = 2500 * time.Millisecond
+
 // above: a number that the line never gave is proof of a loss. Who shows it comes back
 // to it, and so does everybody whose number lies between.
 func (n *node) above() {
@@ -29,6 +32,7 @@ func (n *node) above() {
 	must(t, "rejoin", err)
 	same(t, "as one between comes back", standings(stands), []room.Standing{room.Waiting, room.Waiting})
 	n.line(1, 2, 3, 12, 20)
+	n.Pass(heard)
 	if next := n.join(1); next[0].Number != 21 {
 		t.Errorf("got number %d, want 21", next[0].Number)
 	}
@@ -51,6 +55,7 @@ func (n *node) markAbove() {
 	if last, _, err = n.Line.Report(n.ctx, n.Name, n.by()); err != nil || last != 20 || n.snapshot().Life.ID != life.ID {
 		t.Errorf("report again: got %d, %v, want 20 in the same life", last, err)
 	}
+	n.Pass(heard)
 	next := n.join(1)
 	if next[0].Number != 21 {
 		t.Errorf("got number %d, want 21", next[0].Number)
@@ -89,8 +94,12 @@ func (n *node) asking() {
 	want(t, "join meanwhile", err, room.ErrRecovering)
 	n.stand("who comes back meanwhile", p, room.Waiting, room.Waiting, room.Waiting)
 	other.Mark = 12
-	if last, asking, err = n.Line.Present(n.ctx, n.Name, other, 0, nil); err != nil || last != 12 || asking {
-		t.Errorf("the other: got %d, %v, %v, want 12 and nobody asked any more", last, asking, err)
+	if last, asking, err = n.Line.Present(n.ctx, n.Name, other, 0, nil); err != nil || last != 12 {
+		t.Errorf("the other: got %d, %v, want 12", last, err)
+	}
+	n.Pass(heard)
+	if last, asking, err = n.Line.Report(n.ctx, n.Name, n.by()); err != nil || last != 12 || asking {
+		t.Errorf("once all were heard: got %d, %v, %v, want nobody asked any more", last, asking, err)
 	}
 	joined, err := n.Line.Join(n.ctx, n.Name, n.by(), n.lane(), visitors)
 	if err != nil || joined.First != 13 || joined.Repeated {
