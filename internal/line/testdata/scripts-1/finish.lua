@@ -274,7 +274,11 @@ local function guard(seen, late)
   signed_at = l[6]
   -- A process reads the line each second, and brings a lost act back a second later.
   local lost_at = tonumber(l[8] or '0')
-  settling = math.abs(now_ms - lost_at) < asking_ms -- also by a clock that went back a little
+  if lost_at > now_ms then -- the clock went back: nobody can say for how long they had time
+    redis.call('HSET', life, 'lost_at', text(now_ms))
+    lost_at = now_ms
+  end
+  settling = now_ms < lost_at + asking_ms
   if not late or asking then signed() end
   if asking then last = resolve(last, until_ms) end
   return last

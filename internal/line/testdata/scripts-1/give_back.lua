@@ -117,6 +117,40 @@ local function fill(bitmap, first, last)
   end
   if last > first then redis.call('SETRANGE', bitmap, first / 8, string.rep('\255', (last + 1 - first) / 8)) end
 end
+-- presence: put in front of scripts that say or ask who is there, behind the prelude.
+--
+-- KEYS  the room's, as the prelude names them, then spans, scratch, seen:0 to seen:8,
+--       heard
+-- ARGV  the script's own
+-- reply the script's
+-- Time is cut into spans of an eighth of the room's grace. Each span has a bitmap of
+-- the numbers that some node saw in it; nine of them take turns, and spans says which
+-- span each is of. So nothing has to be written when somebody goes, and nothing is
+-- lost for good when a write is: the next span says it again.
+
+local spans, scratch = KEYS[16], KEYS[17]
+local rings = 9
+local heard = KEYS[18 + rings]
+
+-- span: the number of the span at a moment, for a room's grace.
+local function span(now_ms, grace)
+  return math.floor(now_ms / math.max(1, math.floor(grace / (rings - 1))))
+end
+
+-- seen_at: the bitmap of the span at now, emptied when it is another span's.
+local function seen_at(now_ms, grace)
+  local s = span(now_ms, grace)
+  local i = s % rings
+  local bitmap = KEYS[18 + i]
+  if redis.call('HGET', spans, text(i)) ~= text(s) then
+    redis.call('UNLINK', bitmap)
+    redis.call('HSET', spans, text(i), text(s))
+  end
+  return bitmap
+end
+
+-- grace of the room in ms. Two minutes where a line does not say.
+local function grace_ms() return tonumber(redis.call('HGET', conf, 'grace_ms') or '120000') end
 -- guard: put in front of every script that writes to a line as a process of the
 -- fleet, behind the prelude.
 --
@@ -274,7 +308,11 @@ local function guard(seen, late)
   signed_at = l[6]
   -- A process reads the line each second, and brings a lost act back a second later.
   local lost_at = tonumber(l[8] or '0')
-  settling = math.abs(now_ms - lost_at) < asking_ms -- also by a clock that went back a little
+  if lost_at > now_ms then -- the clock went back: nobody can say for how long they had time
+    redis.call('HSET', life, 'lost_at', text(now_ms))
+    lost_at = now_ms
+  end
+  settling = now_ms < lost_at + asking_ms
   if not late or asking then signed() end
   if asking then last = resolve(last, until_ms) end
   return last
@@ -293,9 +331,10 @@ end
 -- give_back: the last batch of a lane belongs to nobody: its visitors leave the line,
 -- and the lane takes no batch up to that number any more.
 --
--- KEYS  the room's, as the prelude names them
+-- KEYS  as presence has them
 -- ARGV  1 to 4 as guard has them  5 lane  6 number of the batch  7 '1' when some of it
---       may have been told: who shows such a place later comes back to its number
+--       may have been told: who shows such a place later comes back to its number, and
+--       who has shown it since keeps it
 -- reply {'ok', how many left the line} | {'absent'|'epoch'}
 -- A batch that Redis has not seen yet may be on its way: it is refused when it comes.
 
@@ -311,11 +350,13 @@ if epoch == ARGV[1] and tonumber(before) == batch and first ~= '0' then
   first, count = tonumber(first), tonumber(count)
   local found = redis.call('ZRANGEBYSCORE', queue, first, first + count - 1, 'WITHSCORES')
   for i = 1, #found, 2 do
-    redis.call('ZREM', queue, found[i])
-    redis.call('SETBIT', gone, found[i + 1], 1)
-    if ARGV[7] == '1' then redis.call('SETBIT', back, found[i + 1], 1) end
+    if redis.call('GETBIT', heard, found[i + 1]) == 0 then
+      redis.call('ZREM', queue, found[i])
+      redis.call('SETBIT', gone, found[i + 1], 1)
+      if ARGV[7] == '1' then redis.call('SETBIT', back, found[i + 1], 1) end
+      given = given + 1
+    end
   end
-  given = #found / 2
   if given > 0 then redis.call('HINCRBY', stats, 'given_back', given) end
 end
 redis.call('HDEL', lanes, ARGV[5])

@@ -119,7 +119,8 @@ local function fill(bitmap, first, last)
 end
 -- presence: put in front of scripts that say or ask who is there, behind the prelude.
 --
--- KEYS  the room's, as the prelude names them, then spans, scratch, seen:0 to seen:8
+-- KEYS  the room's, as the prelude names them, then spans, scratch, seen:0 to seen:8,
+--       heard
 -- ARGV  the script's own
 -- reply the script's
 -- Time is cut into spans of an eighth of the room's grace. Each span has a bitmap of
@@ -129,6 +130,7 @@ end
 
 local spans, scratch = KEYS[16], KEYS[17]
 local rings = 9
+local heard = KEYS[18 + rings]
 
 -- span: the number of the span at a moment, for a room's grace.
 local function span(now_ms, grace)
@@ -306,7 +308,11 @@ local function guard(seen, late)
   signed_at = l[6]
   -- A process reads the line each second, and brings a lost act back a second later.
   local lost_at = tonumber(l[8] or '0')
-  settling = math.abs(now_ms - lost_at) < asking_ms -- also by a clock that went back a little
+  if lost_at > now_ms then -- the clock went back: nobody can say for how long they had time
+    redis.call('HSET', life, 'lost_at', text(now_ms))
+    lost_at = now_ms
+  end
+  settling = now_ms < lost_at + asking_ms
   if not late or asking then signed() end
   if asking then last = resolve(last, until_ms) end
   return last
