@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"waitroom/internal/line"
 	"waitroom/internal/room"
 	"waitroom/internal/testenv"
 )
@@ -41,6 +42,7 @@ func TestStatusOfALoss(t *testing.T) {
 	if err != nil || stands[0].Standing != room.Waiting || joined.Mark() != 1 {
 		t.Fatalf("rejoin: got %v and %v after number %d, want a place that is back", stands, err, joined.Mark())
 	}
+	heard(t, lines, mark)
 	out = status()
 	for _, want := range []string{
 		`(?m)^  state +open \(visitors see: recovering\), `,
@@ -82,6 +84,22 @@ func TestStatusOfALoss(t *testing.T) {
 	}
 }
 
+// heard has processes tell their marks until nobody is asked any more.
+func heard(t *testing.T, lines *line.Lines, all ...room.Caller) {
+	t.Helper()
+	for asking := true; asking; {
+		for _, by := range all {
+			var err error
+			if _, asking, err = lines.Report(t.Context(), "sale", by); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !wait(t.Context(), 20*time.Millisecond) {
+			t.Fatal("still asked")
+		}
+	}
+}
+
 // What docs/recovery.md tells of a kill and of a Redis that lost everything, on a Redis
 // that does both.
 func TestStatusAfterAKillAndAFlush(t *testing.T) {
@@ -111,9 +129,7 @@ func TestStatusAfterAKillAndAFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	status(`(?m)^  recovering +20\S+Z \(\d+m?s ago\): nobody gets a number until the processes have told what they know, 3 s at most; admission goes on behind them at `)
-	if _, _, err := lines.Report(t.Context(), "sale", b); err != nil {
-		t.Fatal(err)
-	}
+	heard(t, lines, a, b)
 	status(`(?m)^  last check +20\S+Z \(\d+m?s ago\): Redis had begun anew, no place was unknown to it$`)
 
 	found, err := lines.Snapshot(t.Context(), "sale", 0)

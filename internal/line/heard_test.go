@@ -2,6 +2,7 @@ package line
 
 import (
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,7 +13,8 @@ import (
 // another node by now: they keep it. The others leave the line until they show up.
 func TestWhoCameBackIsNotGivenBack(t *testing.T) {
 	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
-		ctx, l, conf := background(), New(rdb), openConf()
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
 		name := create(t, l, conf)
 		lane := room.Lane{Name: "dead-0", Batch: 1}
 		places := join(t, l, name, conf, lane, 6)
@@ -37,6 +39,7 @@ func TestWhoCameBackIsNotGivenBack(t *testing.T) {
 				t.Errorf("number %d: got %v, want %v", i+1, stand.Standing, want)
 			}
 		}
+		clock.pass(time.Minute)
 		if round, err := l.Admit(ctx, name, by, 10); err != nil || round.Admitted != 2 {
 			t.Errorf("a round: got %d admitted, %v, want the two", round.Admitted, err)
 		}
