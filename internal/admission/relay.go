@@ -148,6 +148,14 @@ func (r *relay) run() {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	retry.Stop()
+	// One that runs is let run: answers of a busy room come faster than it ends.
+	armed := false
+	arm := func() {
+		if !armed {
+			armed, r.pause = true, min(max(retryFirst, 2*r.pause), retryMost)
+			retry.Reset(r.pause)
+		}
+	}
 	r.held, r.pause = map[string]*pending{}, 0
 	for r.ctx.Err() == nil {
 		if r.heard(); r.more {
@@ -161,13 +169,12 @@ func (r *relay) run() {
 		case <-r.wake:
 		case d := <-r.answers:
 			if r.settle(d) {
-				r.pause = min(max(retryFirst, 2*r.pause), retryMost)
-				retry.Reset(r.pause)
+				arm()
 			}
 		case <-retry.C:
+			armed = false
 			if !r.acknowledge() {
-				r.pause = min(max(retryFirst, 2*r.pause), retryMost)
-				retry.Reset(r.pause)
+				arm()
 			}
 			r.tryAgain()
 		case <-keep.C:

@@ -223,3 +223,37 @@ func TestRoomsShareCalls(t *testing.T) {
 		}
 	})
 }
+
+// A partition that has its leader back gets what it missed within the longest pause, in a
+// room that goes on admitting too: its answers come faster than any pause ends.
+func TestABusyRoomRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(sale)
+		w.sick = eighth
+		w.join(sale, 10_000) // 50 s at 200/s
+		_, logs, stop := serve(t, Config{}, w, w)
+		time.Sleep(3 * time.Second)
+		w.mu.Lock()
+		w.sick = nil
+		w.mu.Unlock()
+		time.Sleep(retryMost + time.Second)
+		w.mu.Lock()
+		late := 0
+		for id := range w.tries {
+			if !w.sent[id] {
+				late++
+			}
+		}
+		w.mu.Unlock()
+		if late > 2 { // of this moment
+			t.Errorf("got %d records not published %s after the partition came back", late, retryMost+time.Second)
+		}
+		wantSaid(t, logs, "relay: works again", 1)
+		time.Sleep(time.Minute)
+		stop()
+		w.balance(t, sale, 10_000)
+		if len(w.log) != 10_000 {
+			t.Errorf("got %d records, want each of 10,000 once", len(w.log))
+		}
+	})
+}
