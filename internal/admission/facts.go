@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -22,12 +23,14 @@ type slots interface {
 // back, sold_out marks the room. It is safe for concurrent use and for repeats,
 // and every admitter of a fleet may apply all of them.
 //
-// Its verdicts, one per record: later is a fact of a room that is recovering, and
-// every one while the line is out of reach. Never is a record that can't be read.
-// All else is done: a fact of another epoch, or of a room that is gone, is counted
-// and passed over.
+// Its verdicts, one per record: later is a fact of a room that is recovering, of one
+// that Redis does not know though nobody has ended it, and every one while the line
+// is out of reach. Never is a record that can't be read.
+// All else is done: a fact of another epoch, of a room that was deleted, or of one that
+// was waited for in vain, is counted and passed over.
 func (s *Service) Facts(ctx context.Context, records []events.Record) []events.Verdict {
 	verdicts := make([]events.Verdict, len(records))
+	unknown := &unknown{service: s, looks: map[room.Name]tombstone{}}
 	var finished []*finishing
 	for i, record := range records {
 		fact, err := events.DecodeBooking(record.Headers, record.Value)
@@ -47,12 +50,16 @@ func (s *Service) Facts(ctx context.Context, records []events.Record) []events.V
 			if err == nil {
 				s.log.Info("room is sold out", zap.String("room", string(fact.Room)))
 			}
+			if errors.Is(err, room.ErrUnknown) {
+				_ = unknown.judge(ctx, fact.Room, "sold_out", soldOutKept, []time.Time{made(fact)}, []*events.Verdict{&verdicts[i]})
+				continue // the next fact is another room's, which may lie on another server
+			}
 			verdicts[i] = s.verdict(fact.Room, fact.Type, "sold_out", err)
 		}
 		// held, confirmed, released, expired: the shop's own affair
 	}
 	for i, f := range finished {
-		if err := s.finish(ctx, f); err != nil {
+		if err := s.finish(ctx, unknown, f); err != nil {
 			for _, rest := range finished[i+1:] {
 				rest.all(err) // each call would take its time to fail
 			}
@@ -67,6 +74,7 @@ type finishing struct {
 	room     room.Name
 	epoch    room.Epoch
 	who      []room.Place
+	made     []time.Time
 	verdicts []*events.Verdict
 }
 
@@ -78,6 +86,7 @@ func note(all []*finishing, fact events.Booking, verdict *events.Verdict) []*fin
 	}
 	id, _ := room.ParseAdmission(fact.Admission) // DecodeBooking has checked it
 	all[at].who = append(all[at].who, room.Place{Visitor: id.Visitor, Number: id.Number})
+	all[at].made = append(all[at].made, made(fact))
 	all[at].verdicts = append(all[at].verdicts, verdict)
 	return all
 }
@@ -91,12 +100,15 @@ func (f *finishing) all(err error) {
 
 // finish gives the slots of one room back. Its error says that the line is out of
 // reach, for every room.
-func (s *Service) finish(ctx context.Context, f *finishing) error {
+func (s *Service) finish(ctx context.Context, unknown *unknown, f *finishing) error {
 	freed, err := s.line.FinishAll(ctx, f.room, room.Caller{Epoch: f.epoch}, f.who)
 	if err == nil {
 		s.count(f.room, "finished", freed)
 		s.count(f.room, "finished_before", len(f.who)-freed) // or lapsed: the slot is free already
 		return nil
+	}
+	if errors.Is(err, room.ErrUnknown) {
+		return unknown.judge(ctx, f.room, "finished", finishedKept, f.made, f.verdicts)
 	}
 	verdict := s.verdict(f.room, events.TypeFinished, "", err)
 	if verdict.Fate == events.Done {
@@ -119,7 +131,7 @@ func (s *Service) count(name room.Name, did string, n int) {
 func (s *Service) verdict(name room.Name, kind, did string, err error) events.Verdict {
 	switch {
 	case err == nil:
-	case errors.Is(err, room.ErrEpoch), errors.Is(err, room.ErrUnknown):
+	case errors.Is(err, room.ErrEpoch):
 		did = "ignored"
 	case errors.Is(err, room.ErrRecovering):
 		s.metrics.facts.WithLabelValues(s.known(name), "recovering").Inc()
