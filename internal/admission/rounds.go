@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -61,6 +62,10 @@ type rounds struct {
 	mark    func(context.Context, room.Name) // tells the nodes that the room moves
 	log     *zap.Logger
 	metrics *metrics
+
+	// unlisted: the registry does not name the room, and no tombstone says why. Set by
+	// whoever reads the registry, taken by the next round that comes about.
+	unlisted atomic.Bool
 
 	caller room.Caller // epoch "" until begin has read it
 	saved  room.Saved  // the latest conf ever read of this line
@@ -174,7 +179,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 		if err := r.begin(ctx); err != nil {
 			r.failed(ctx, err)
 			if errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrRecovering) {
-				r.recreate(ctx)
+				r.recreate(ctx, lostWhole)
 			}
 			return maxRound
 		}
@@ -189,11 +194,14 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 			r.caller = room.Caller{} // deleted, and perhaps created anew: begin again
 		}
 		if lost {
-			r.recreate(ctx)
+			r.recreate(ctx, lostWhole)
 		}
 		return maxRound
 	}
 	r.remember(ctx, round)
+	if r.unlisted.Swap(false) {
+		r.recreate(ctx, lostName)
+	}
 	r.recovery(ctx, round)
 	r.look(ctx, round)
 	r.count(round)
@@ -283,20 +291,26 @@ func (r *rounds) remember(ctx context.Context, round room.Round) {
 			r.saved, r.rev = status.Saved, status.Conf.Rev
 		}
 	case round.Rev < r.rev && round.Rev > 0:
-		r.recreate(ctx)
+		r.recreate(ctx, lostWhole)
 	}
 }
 
-// recreate brings the line back as this process remembers it. What it does not answer
-// comes again with the next round. A room that was ended for good is the registry's to
-// tell.
-func (r *rounds) recreate(ctx context.Context) {
+// What is brought back, as the log says it.
+const (
+	lostWhole = "the line lost its data, and is brought back as this process remembers it"
+	lostName  = "the registry lost the room, which is listed again"
+)
+
+// recreate brings the line back as this process remembers it, and lists it. What it does
+// not answer comes again, with the next round or the next read of the registry. A room
+// that was ended for good is the registry's to tell.
+func (r *rounds) recreate(ctx context.Context, lost string) {
 	if r.saved.Conf == nil {
 		return
 	}
 	err := r.line.Recreate(ctx, r.name, room.Caller{Epoch: r.saved.Epoch(), Mark: r.heard, Process: r.process}, r.saved)
 	if err == nil {
-		r.log.Warn("the line lost its data, and is brought back as this process remembers it", zap.String("epoch", string(r.saved.Epoch())),
+		r.log.Warn(lost, zap.String("epoch", string(r.saved.Epoch())),
 			zap.Int64("mark", int64(r.heard)), zap.String("state", r.saved.Conf["state"]), zap.Int64("rev", r.rev))
 	} else if !errors.Is(err, room.ErrDeleted) && !errors.Is(err, room.ErrEpoch) {
 		r.failed(ctx, err)

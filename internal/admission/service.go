@@ -193,11 +193,13 @@ func (s *Service) follow(ctx context.Context) {
 }
 
 // over says that a room which the registry does not name any more was ended. One that
-// was not is lost, and its rounds bring it back; they are what remembers it.
+// was not is lost, or its name alone is, and its rounds bring it back; they are what
+// remembers it.
 func (s *Service) over(ctx context.Context, w *worker) bool {
 	ended, err := s.line.Deleted(ctx, w.name)
 	if err == nil && !ended {
-		w.wake() // a room that rests has no rounds
+		w.rounds.unlisted.Store(true) // rounds that come about say nothing of the registry
+		w.wake()                      // a room that rests has none
 	}
 	return err == nil && ended
 }

@@ -1,0 +1,76 @@
+package admission
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitroom/internal/room"
+)
+
+// unlisted is a world whose registry may lose a name alone. Recreate lists it.
+type unlisted struct {
+	*world
+
+	mu      sync.Mutex
+	missing map[room.Name]bool // guarded by mu
+}
+
+func (u *unlisted) unlist(name room.Name) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.missing[name] = true
+}
+
+func (u *unlisted) Rooms(ctx context.Context) ([]room.Name, error) {
+	names, err := u.world.Rooms(ctx)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.DeleteFunc(names, func(name room.Name) bool { return u.missing[name] }), err
+}
+
+func (u *unlisted) Recreate(ctx context.Context, name room.Name, caller room.Caller, saved room.Saved) error {
+	err := u.world.Recreate(ctx, name, caller, saved)
+	if err == nil {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.missing, name)
+	}
+	return err
+}
+
+// A registry that is lost alone comes back as well, though every call of the lines in it
+// goes well: a busy room's name and a resting one's. A room that was deleted stays so, and
+// nothing else is written for rooms that are listed.
+func TestARegistryLostAloneComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unlisted{world: newWorld("busy", "quiet", "gone", "listed"), missing: map[room.Name]bool{}}
+		u.join("busy", 5_000)
+		_, logs, _ := serve(t, Config{}, u, u)
+		time.Sleep(5 * time.Second) // the others rest
+		u.unlist("busy")
+		u.unlist("quiet")
+		u.unlist("gone")
+		u.remove("gone")
+		time.Sleep(2*registryEvery + maxRound)
+		names, err := u.Rooms(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(names)
+		if want := []room.Name{"busy", "listed", "quiet"}; !slices.Equal(names, want) {
+			t.Errorf("got the registry %v, want %v", names, want)
+		}
+		wantSaid(t, logs, "the registry lost the room, which is listed again", 2)
+		if n := u.calls()["recreate"]; n != 2 {
+			t.Errorf("got %d calls to bring a room back, want one for each", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := u.calls()["recreate"]; n != 0 {
+			t.Errorf("got %d more calls, want none", n)
+		}
+	})
+}
