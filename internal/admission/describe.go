@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -23,10 +24,12 @@ const (
 	lookLimit = 30 * time.Second
 )
 
-// described is what the describer needs of the line; both only read.
+// described is what the describer needs of the line; all only read.
 type described interface {
 	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
 	Event(context.Context, room.Name) (room.Event, error)
+	// Deleted says that a room was ended for good, by a tombstone.
+	Deleted(context.Context, room.Name) (bool, error)
 }
 
 // describer tells Kafka what each room's sale is for, so that the shop's pages say
@@ -41,11 +44,16 @@ type described interface {
 // A room that is gone gets a tombstone from every admitter that described it and
 // saw it gone. If the room was made anew, each of them describes it after its own
 // tombstone, so the last word is never a tombstone of a room that exists. A room
-// deleted while no admitter ran keeps its last record.
+// deleted while no admitter ran keeps its last record. A room that Redis lost says
+// nothing: neither that it is gone nor, when it is back without it, an empty event.
 type describer struct {
 	line      described
 	publisher publisher
-	rooms     chan servedRooms // of one: the rooms served, as last read
+	// read takes each event that was read, with its line's epoch; lost a room whose line
+	// tells an older event than that. Neither blocks. Set once, before run.
+	read  func(name room.Name, epoch room.Epoch, event room.Event)
+	lost  func(name room.Name, has int64)
+	rooms chan servedRooms // of one: the rooms served, as last read
 
 	// owned by run
 	published map[room.Name]room.EventRev // acknowledged; at most as many as were served at once
@@ -63,6 +71,7 @@ type servedRooms struct {
 
 func newDescriber(line described, publisher publisher, log *zap.Logger) *describer {
 	return &describer{line: line, publisher: publisher,
+		read: func(room.Name, room.Epoch, room.Event) {}, lost: func(room.Name, int64) {},
 		rooms: make(chan servedRooms, 1), published: map[room.Name]room.EventRev{}, looked: map[room.Name]confRev{},
 		outage: outage.New(outage.Config{Log: log, Down: "the shop can't be told what a room's sale is for, trying again",
 			Up: "the shop is told again what each room's sale is for"})}
@@ -154,7 +163,12 @@ func (d *describer) look(ctx context.Context, served servedRooms) error {
 	for _, name := range names {
 		// A room without its line has lost its data and says nothing of its event.
 		rev, has := revs[name]
-		if before, told := d.published[name]; !has || told && before == rev {
+		before, told := d.published[name]
+		if !has || told && before == rev {
+			continue
+		}
+		if told && before.Epoch == rev.Epoch && rev.Rev < before.Rev {
+			d.lost(name, rev.Rev)
 			continue
 		}
 		if err := add(d.describe(ctx, name, rev)); err != nil {
@@ -186,17 +200,28 @@ func (d *describer) describe(ctx context.Context, name room.Name, rev room.Event
 		if err != nil {
 			return version{}, err
 		}
-		rev.Rev = max(rev.Rev, event.Rev) // changed since
+		if event.Rev < rev.Rev { // the conf was brought back by somebody who did not know its event
+			return version{}, fmt.Errorf("room %s has lost what its sale is for, the change %d: tell it again if no process remembers it", name, rev.Rev)
+		}
+		rev.Rev = event.Rev // changed since
+		d.read(name, rev.Epoch, event)
 	}
 	return version{name: name, rev: rev, record: events.EncodeDescribed(name, rev, event)}, nil
 }
 
-// bury makes a tombstone of a room that the line says is gone: one that is merely
-// no longer served, or was made anew, gets none.
+// bury makes a tombstone of a room that was ended: one that is merely no longer served,
+// was made anew or is lost gets none.
 func (d *describer) bury(ctx context.Context, name room.Name) (version, error) {
 	_, err := d.line.Event(ctx, name)
 	switch {
 	case errors.Is(err, room.ErrUnknown):
+		ended, err := d.line.Deleted(ctx, name)
+		if err != nil {
+			return version{}, err
+		}
+		if !ended {
+			return version{}, errNotNow
+		}
 		return version{name: name, gone: true, record: events.Tombstone(name)}, nil
 	case err == nil, errors.Is(err, room.ErrRecovering):
 		return version{}, errNotNow

@@ -69,6 +69,10 @@ func (l *losses) note(life room.Life, at time.Time) {
 
 // recovery reads how a recovery goes, when there is one. A read that fails is made again.
 func (r *rounds) recovery(ctx context.Context, round room.Round) {
+	// A line that lost writes, or counts from the start, may have been brought back by a
+	// process that did not know its event.
+	fresh := r.losses.known && round.Losses != r.losses.seen || round.Total < r.total
+	r.owes = r.owes || fresh && r.event.Load() != nil
 	if !r.losses.due(round, time.Now()) {
 		return
 	}

@@ -30,6 +30,9 @@ const (
 	quietAfter = time.Second
 	// opensSoon is how long before opens_at rounds begin, which then come when due.
 	opensSoon = 2 * maxRound
+	// tellEvery is how often a line that answers is told what was remembered of it, until
+	// it takes that: with a logo it is 34 KB, and a Redis whose memory is full takes none.
+	tellEvery = time.Second
 	// markAfter is how long nobody may have been admitted for the next one to be news
 	// to the nodes, which then look at the head less often.
 	markAfter = time.Second
@@ -66,10 +69,17 @@ type rounds struct {
 	// unlisted: the registry does not name the room, and no tombstone says why. Set by
 	// whoever reads the registry, taken by the next round that comes about.
 	unlisted atomic.Bool
+	// event is what the sale is for, as this process read it last; nil while it has read
+	// none. Written by the describer.
+	event atomic.Pointer[lastEvent]
+	// eventLost: the line tells an older one. Set by the describer, taken as unlisted is.
+	eventLost atomic.Bool
 
 	caller room.Caller // epoch "" until begin has read it
 	saved  room.Saved  // the latest conf ever read of this line
 	rev    int64       // of saved
+	owes   bool        // the line lost something and was not told since what is remembered here
+	told   time.Time   // when it was tried last
 	heard  room.Number // the greatest number of that line
 	losses losses
 	cause  *cause
@@ -179,6 +189,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 		if err := r.begin(ctx); err != nil {
 			r.failed(ctx, err)
 			if errors.Is(err, room.ErrUnknown) || errors.Is(err, room.ErrRecovering) {
+				r.owes = true
 				r.recreate(ctx, lostWhole)
 			}
 			return maxRound
@@ -194,6 +205,7 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 			r.caller = room.Caller{} // deleted, and perhaps created anew: begin again
 		}
 		if lost {
+			r.owes = true
 			r.recreate(ctx, lostWhole)
 		}
 		return maxRound
@@ -202,7 +214,13 @@ func (r *rounds) round(ctx context.Context) time.Duration {
 	if r.unlisted.Swap(false) {
 		r.recreate(ctx, lostName)
 	}
+	if r.eventLost.Swap(false) {
+		r.recreate(ctx, lostEvent)
+	}
 	r.recovery(ctx, round)
+	if r.owes && time.Since(r.told) >= tellEvery {
+		_ = r.bringBack(ctx) // somebody else was first, who need not have known the event
+	}
 	r.look(ctx, round)
 	r.count(round)
 	r.cause.stopped(ctx, round)
@@ -295,26 +313,48 @@ func (r *rounds) remember(ctx context.Context, round room.Round) {
 	}
 }
 
+// lastEvent is what a sale is for, as it was read of the line of one epoch.
+type lastEvent struct {
+	epoch room.Epoch
+	room.Event
+}
+
 // What is brought back, as the log says it.
 const (
 	lostWhole = "the line lost its data, and is brought back as this process remembers it"
 	lostName  = "the registry lost the room, which is listed again"
+	lostEvent = "the line lost what its sale is for, which is brought back as this process read it last"
 )
 
-// recreate brings the line back as this process remembers it, and lists it. What it does
-// not answer comes again, with the next round or the next read of the registry. A room
-// that was ended for good is the registry's to tell.
+// recreate brings back what is lost, and says so. What the line does not answer comes
+// again, with the next round or the next look of whoever found the loss. A room that
+// was ended for good is the registry's to tell.
 func (r *rounds) recreate(ctx context.Context, lost string) {
 	if r.saved.Conf == nil {
 		return
 	}
-	err := r.line.Recreate(ctx, r.name, room.Caller{Epoch: r.saved.Epoch(), Mark: r.heard, Process: r.process}, r.saved)
+	err := r.bringBack(ctx)
 	if err == nil {
 		r.log.Warn(lost, zap.String("epoch", string(r.saved.Epoch())),
 			zap.Int64("mark", int64(r.heard)), zap.String("state", r.saved.Conf["state"]), zap.Int64("rev", r.rev))
 	} else if !errors.Is(err, room.ErrDeleted) && !errors.Is(err, room.ErrEpoch) {
 		r.failed(ctx, err)
 	}
+}
+
+// bringBack tells the line what this process remembers of it, and has it listed. Of a
+// line that has all of it nothing changes.
+func (r *rounds) bringBack(ctx context.Context) error {
+	saved := r.saved
+	if event := r.event.Load(); event != nil && event.epoch == saved.Epoch() {
+		saved.Event = event.Event
+	}
+	r.told = time.Now()
+	err := r.line.Recreate(ctx, r.name, room.Caller{Epoch: saved.Epoch(), Mark: r.heard, Process: r.process}, saved)
+	if err == nil || errors.Is(err, room.ErrDeleted) || errors.Is(err, room.ErrEpoch) {
+		r.owes = false
+	}
+	return err
 }
 
 // apply sets the flags' values. Only what may pass by itself is an error to try

@@ -105,6 +105,7 @@ func New(config Config, actor string, line line, publisher publisher, log *zap.L
 		s.only = append(s.only, room.Name(name))
 	}
 	s.describer = newDescriber(line, publisher, log)
+	s.describer.read, s.describer.lost = s.eventRead, s.eventLost
 	s.batcher = newBatcher(publisher)
 	s.watch = newWatch(line, &s.serving, s.served, func(n int) { s.metrics.resting.Set(float64(n)) }, log)
 	s.reaper = newReaper(line, s.served, config.Process, s.metrics, log)
@@ -276,6 +277,29 @@ func (s *Service) serve(ctx context.Context, name room.Name) {
 	s.workers[name] = w
 	log.Info("serving room")
 	w.wake()
+}
+
+// eventRead keeps what a room's sale is for with those who bring the room back.
+func (s *Service) eventRead(name room.Name, epoch room.Epoch, event room.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.workers[name]; w != nil {
+		w.rounds.event.Store(&lastEvent{epoch, event})
+	}
+}
+
+// eventLost has it brought back, where a later one is known than the line has.
+func (s *Service) eventLost(name room.Name, has int64) {
+	s.mu.Lock()
+	w := s.workers[name]
+	s.mu.Unlock()
+	if w == nil {
+		return
+	}
+	if event := w.rounds.event.Load(); event != nil && event.Rev > has {
+		w.rounds.eventLost.Store(true)
+		w.wake()
+	}
 }
 
 // known is the room's label: facts name rooms that are long gone, which must not
