@@ -237,15 +237,18 @@ func (d *describer) publish(ctx context.Context, batch []version) error {
 	for i, v := range batch {
 		records[i] = v.record
 	}
-	if err := d.publisher.Publish(ctx, records); err != nil {
-		return err
-	}
-	for _, v := range batch {
+	err := d.publisher.Publish(ctx, records)
+	missing := events.Missing(err, len(batch))
+	for i, v := range batch {
+		if len(missing) > 0 && missing[0] == i {
+			missing = missing[1:]
+			continue // found again by the next look
+		}
 		if v.gone {
 			delete(d.published, v.name)
 		} else {
 			d.published[v.name] = v.rev
 		}
 	}
-	return nil
+	return err
 }

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/events"
 	"waitroom/internal/room"
 )
 
@@ -235,5 +237,60 @@ func TestDescribeBuriesTheDeadOnly(t *testing.T) {
 	}
 	if got, count := w.told(t); got[sale] != "†" || count != 2 || len(d.published) != 0 {
 		t.Errorf("told: got %v in %d records, %d remembered, want one tombstone and nothing remembered", got, count, len(d.published))
+	}
+}
+
+// partly is a Kafka in which the partition of one room has no leader.
+type partly struct {
+	*world
+	sick room.Name
+
+	took map[room.Name]int
+}
+
+func (p *partly) Publish(_ context.Context, records []events.Record) error {
+	var failed []int
+	for i, r := range records {
+		if string(r.Key) == string(p.sick) {
+			failed = append(failed, i)
+		} else {
+			p.took[room.Name(r.Key)]++
+		}
+	}
+	if len(failed) > 0 {
+		return &events.Unpublished{Failed: failed, Err: errSick}
+	}
+	return nil
+}
+
+// A partition without a leader has the rooms on it described again, and no others.
+func TestDescribePartitionWithoutLeader(t *testing.T) {
+	w := newWorld("a", "b", "c")
+	w.describe("c", "Gala")
+	p := &partly{world: w, sick: "b", took: map[room.Name]int{}}
+	d := newDescriber(w, p, zap.NewNop())
+	look := func(names ...room.Name) error {
+		return d.look(t.Context(), servedRooms{names: names})
+	}
+	for range 3 {
+		if err := look("a", "b", "c"); !errors.Is(err, errSick) {
+			t.Errorf("got %v, want what Kafka said", err)
+		}
+	}
+	if want := map[room.Name]int{"a": 1, "c": 1}; !maps.Equal(p.took, want) {
+		t.Errorf("got records %v, want %v", p.took, want)
+	}
+	w.remove("c")
+	for range 3 {
+		if err := look("a", "b"); !errors.Is(err, errSick) {
+			t.Errorf("got %v, want what Kafka said", err)
+		}
+	}
+	p.sick = ""
+	if err := look("a", "b"); err != nil {
+		t.Error(err)
+	}
+	if want := map[room.Name]int{"a": 1, "b": 1, "c": 2}; !maps.Equal(p.took, want) {
+		t.Errorf("got records %v, want %v: one tombstone, and the room that waited", p.took, want)
 	}
 }
