@@ -41,28 +41,30 @@ func (r *reaper) absent(ctx context.Context, now time.Time, signs []room.Sign) e
 	if !alive {
 		return nil // nobody looks
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	began, served := time.Now(), map[room.Name]bool{}
-	var errs []error
+	var due []room.Name
 	for _, w := range r.served() {
 		served[w.name] = true
-		if began.Before(r.looks[w.name]) || w.board.waiting() == 0 {
-			continue // a quiet room costs nothing here
+		if !began.Before(r.looks[w.name]) && w.board.waiting() > 0 { // a quiet room costs nothing here
+			due = append(due, w.name)
 		}
-		next, err := r.dismiss(ctx, w.name, now, silent)
-		if err != nil && !errors.Is(err, room.ErrUnknown) && !errors.Is(err, room.ErrRecovering) && !errors.Is(err, room.ErrEpoch) {
-			errs = append(errs, err)
-			if room.Retryable(err) {
-				break // the others would be answered the same
-			}
-		}
-		r.looks[w.name] = began.Add(next)
 	}
+	err := r.each(ctx, due, func(ctx context.Context, name room.Name) error {
+		next, err := r.dismiss(ctx, name, now, silent)
+		if err != nil && !errors.Is(err, room.ErrUnknown) && !errors.Is(err, room.ErrRecovering) && !errors.Is(err, room.ErrEpoch) {
+			return err // the next look tries again
+		}
+		r.looks[name] = began.Add(next)
+		return nil
+	})
 	for name := range r.looks {
 		if !served[name] {
 			delete(r.looks, name)
 		}
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // dismiss is one look at a room. It returns when the next is due.
@@ -73,7 +75,7 @@ func (r *reaper) dismiss(ctx context.Context, name room.Name, now, silent time.T
 	}
 	grace := status.Conf.Grace
 	next = grace / 8
-	if status.Waiting == 0 || now.Sub(silent) < grace || time.Since(r.since) < deadAfter {
+	if status.Waiting == 0 || now.Sub(silent) < grace {
 		return next, nil
 	}
 	numbers, err := r.line.Away(ctx, name, mostAbsent)

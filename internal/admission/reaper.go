@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,10 @@ const (
 	// from the line all the time: ten signs are missing then. After an outage of
 	// Redis every sign is old.
 	deadAfter = 10 * time.Second
+	// roomLimit bounds what a look does for one room: calls of some milliseconds. A room
+	// whose server hangs costs the others so much of the look, callTimeout for each of
+	// its parts.
+	roomLimit = time.Second
 	// returning is how long a dead node's lanes are left alone at most. Its visitors
 	// are back on other nodes within 30 s, and as long as the turn is far nobody is
 	// kept waiting by those who are not.
@@ -40,6 +45,8 @@ type lanes interface {
 	// Who was told such a place and shows it comes back to its number.
 	GiveBack(ctx context.Context, name room.Name, caller room.Caller, lane room.Lane, heard bool) (given int, err error)
 	Status(context.Context, room.Name) (room.Status, error)
+	// Shards groups rooms by the server that holds them.
+	Shards(ctx context.Context, names []room.Name) [][]room.Name
 	absence
 }
 
@@ -58,7 +65,8 @@ type reaper struct {
 	process string
 	metrics *metrics
 	log     *zap.Logger
-	outage  *outage.Log
+	outage  *outage.Log // of dead nodes
+	blind   *outage.Log // of visitors whom nobody sees
 
 	since time.Time // of the unbroken contact to the line; zero while there is none
 	dead  map[string]*dead
@@ -67,8 +75,10 @@ type reaper struct {
 
 // dead is one node that died: at most room.MaxSigns, until its sign is forgotten.
 type dead struct {
-	since time.Time // when it last signed, on the line's clock
-	found bool      // lanes is complete
+	since time.Time          // when it last signed, on the line's clock
+	told  bool               // the log says that it died
+	found bool               // lanes is complete
+	read  map[room.Name]bool // rooms of which they are read already
 	lanes []left
 }
 
@@ -81,7 +91,9 @@ type left struct {
 func newReaper(line lanes, served func() []*worker, process string, m *metrics, log *zap.Logger) *reaper {
 	return &reaper{line: line, served: served, process: process, metrics: m, log: log, dead: map[string]*dead{}, looks: map[room.Name]time.Time{},
 		outage: outage.New(outage.Config{Log: log, Hold: 2 * reapEvery, Down: "what dead nodes have left in the line can't be looked for, trying again",
-			Up: "dead nodes are looked for again"})}
+			Up: "dead nodes are looked for again"}),
+		blind: outage.New(outage.Config{Log: log, Hold: 2 * reapEvery, Down: "visitors whom nobody sees can't be looked for in every room, trying again",
+			Up: "visitors whom nobody sees are looked for in every room again"})}
 }
 
 // run looks for dead nodes until ctx ends.
@@ -89,10 +101,7 @@ func (r *reaper) run(ctx context.Context) {
 	ticker := time.NewTicker(reapEvery)
 	defer ticker.Stop()
 	for {
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err := r.look(call)
-		cancel()
-		r.outage.Note(ctx, err)
+		r.look(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -101,14 +110,17 @@ func (r *reaper) run(ctx context.Context) {
 	}
 }
 
-// look reads the signs and deals with the dead. What it does not get done, the next
-// look goes on with.
-func (r *reaper) look(ctx context.Context) error {
+// look reads the signs and deals with the dead, then with the absent, each with a time
+// and an outage of its own. What it does not get done, the next look goes on with.
+func (r *reaper) look(ctx context.Context) {
 	began := time.Now()
-	now, signs, err := r.line.Signs(ctx)
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	now, signs, err := r.line.Signs(call)
+	cancel()
 	if err != nil {
 		r.since = time.Time{}
-		return err
+		r.outage.Note(ctx, err)
+		return
 	}
 	if r.since.IsZero() {
 		r.since = began
@@ -129,51 +141,104 @@ func (r *reaper) look(ctx context.Context) error {
 		}
 	}
 	if time.Since(r.since) < deadAfter {
-		return nil
+		r.outage.Note(ctx, nil)
+		return
 	}
+	call, cancel = context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	var errs []error
 	for id, d := range r.dead {
-		errs = append(errs, r.bury(ctx, id, d, now))
+		errs = append(errs, r.bury(call, id, d, now))
 	}
-	errs = append(errs, r.absent(ctx, now, signs))
-	return errors.Join(errs...)
+	r.outage.Note(ctx, errors.Join(errs...))
+	r.blind.Note(ctx, r.absent(ctx, now, signs))
 }
 
-// bury gives back the lanes of a dead node whose time has come.
-func (r *reaper) bury(ctx context.Context, id string, d *dead, now time.Time) error {
-	if !d.found {
-		if err := r.find(ctx, id, d); err != nil {
-			return err
-		}
-	}
+// each does something for rooms, those of one server after the other. A room in trouble
+// keeps no other from its turn, but those of a server that does not answer: they come
+// with the next look, in another order, so that one room alone can't hold them up.
+func (r *reaper) each(ctx context.Context, names []room.Name, do func(context.Context, room.Name) error) error {
 	var errs []error
-	d.lanes = slices.DeleteFunc(d.lanes, func(l left) bool {
-		done, err := r.give(ctx, l, now.Sub(d.since) >= returning)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("lane %s of room %s: %w", l.state.Lane.Name, l.name, err))
-		}
-		return done
-	})
-	return errors.Join(errs...)
-}
-
-// find reads the lanes of a dead node in all rooms served.
-func (r *reaper) find(ctx context.Context, id string, d *dead) error {
-	var found []left
-	for _, w := range r.served() {
-		states, err := r.line.Lanes(ctx, w.name)
-		if err != nil && !errors.Is(err, room.ErrUnknown) && !errors.Is(err, room.ErrRecovering) {
-			return fmt.Errorf("lanes of room %s: %w", w.name, err)
-		}
-		for _, state := range states {
-			if strings.HasPrefix(state.Lane.Name, id+"-") && state.Granted > 0 {
-				found = append(found, left{w.name, state})
+	for _, names := range r.line.Shards(ctx, names) {
+		for _, i := range rand.Perm(len(names)) {
+			if ctx.Err() != nil {
+				return errors.Join(errs...) // the look's time is over, which is no trouble by itself
+			}
+			call, cancel := context.WithTimeout(ctx, roomLimit)
+			err := do(call, names[i])
+			cancel()
+			if err == nil {
+				continue
+			}
+			errs = append(errs, fmt.Errorf("room %s: %w", names[i], err))
+			if room.Retryable(err) {
+				break
 			}
 		}
 	}
-	d.lanes, d.found = found, true
-	r.log.Warn("a node died", zap.String("process", id), zap.Time("since", d.since), zap.Int("lanes", len(found)))
-	return nil
+	return errors.Join(errs...)
+}
+
+// bury gives back the lanes of a dead node whose time has come: those found so far.
+func (r *reaper) bury(ctx context.Context, id string, d *dead, now time.Time) error {
+	var errs []error
+	if !d.found {
+		errs = append(errs, r.find(ctx, id, d))
+	}
+	var names []room.Name
+	for _, l := range d.lanes {
+		if !slices.Contains(names, l.name) {
+			names = append(names, l.name)
+		}
+	}
+	errs = append(errs, r.each(ctx, names, func(ctx context.Context, name room.Name) error {
+		var errs []error
+		d.lanes = slices.DeleteFunc(d.lanes, func(l left) bool {
+			if l.name != name {
+				return false
+			}
+			done, err := r.give(ctx, l, now.Sub(d.since) >= returning)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("lane %s: %w", l.state.Lane.Name, err))
+			}
+			return done
+		})
+		return errors.Join(errs...)
+	}))
+	return errors.Join(errs...)
+}
+
+// find reads the lanes of a dead node in the rooms served of which it has not read them.
+func (r *reaper) find(ctx context.Context, id string, d *dead) error {
+	if !d.told {
+		d.told, d.read = true, map[room.Name]bool{}
+		r.log.Warn("a node died", zap.String("process", id), zap.Time("since", d.since))
+	}
+	var names []room.Name
+	for _, w := range r.served() {
+		if !d.read[w.name] {
+			names = append(names, w.name)
+		}
+	}
+	missing := len(names)
+	err := r.each(ctx, names, func(ctx context.Context, name room.Name) error {
+		states, err := r.line.Lanes(ctx, name)
+		if err != nil && !errors.Is(err, room.ErrUnknown) && !errors.Is(err, room.ErrRecovering) {
+			return err
+		}
+		d.read[name] = true
+		missing--
+		for _, state := range states {
+			if strings.HasPrefix(state.Lane.Name, id+"-") && state.Granted > 0 {
+				d.lanes = append(d.lanes, left{name, state})
+			}
+		}
+		return nil
+	})
+	if d.found = missing == 0; d.found {
+		d.read = nil
+	}
+	return err
 }
 
 // give gives a lane back, if its turn is near, or anyway; done says that
