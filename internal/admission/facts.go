@@ -47,9 +47,6 @@ func (s *Service) Facts(ctx context.Context, records []events.Record) []events.V
 			finished = note(finished, fact, &verdicts[i])
 		case events.TypeSoldOut:
 			err := s.line.SoldOut(ctx, fact.Room, fact.Epoch, fact.StockRev)
-			if err == nil {
-				s.log.Info("room is sold out", zap.String("room", string(fact.Room)))
-			}
 			if errors.Is(err, room.ErrUnknown) {
 				_ = unknown.judge(ctx, fact.Room, "sold_out", soldOutKept, []time.Time{made(fact)}, []*events.Verdict{&verdicts[i]})
 				continue // the next fact is another room's, which may lie on another server

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"waitroom/internal/events"
 	"waitroom/internal/room"
@@ -196,4 +198,38 @@ func TestFactsLineAway(t *testing.T) {
 	if l.asked != 1 {
 		t.Errorf("got %d questions to a line that is away, want 1", l.asked)
 	}
+}
+
+// A sold_out is told by the room's rounds, once. Every admitter reads each fact, and most
+// change nothing: of them nobody hears.
+func TestFactsSayNothingThatIsNotSo(t *testing.T) {
+	w := newWorld(sale)
+	core, logs := observer.New(zap.InfoLevel)
+	s, err := New(Config{}, "test@host", w, w, zap.New(core), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if v := s.Facts(t.Context(), []events.Record{soldOut(sale, "aaaaaaaa")})[0]; v.Fate != events.Done || !w.lines[sale].soldOut {
+			t.Errorf("got %+v, want the room sold out", v)
+		}
+	}
+	if logs.Len() != 0 {
+		t.Errorf("got %v, want no line", logs.All())
+	}
+}
+
+func TestSoldOutIsToldByTheRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(sale)
+		w.admit = func() *room.Round {
+			return &room.Round{Stop: room.StopSoldOut, State: room.Open, SoldOut: true, Rev: 1}
+		}
+		_, logs, stop := serve(t, Config{}, w, w)
+		time.Sleep(time.Minute)
+		stop()
+		if n := logs.FilterField(zap.String("cause", "sold_out")).Len(); n != 1 {
+			t.Errorf("got %d lines, want one", n)
+		}
+	})
 }
