@@ -76,3 +76,29 @@ func TestARegistryLostAloneComesBack(t *testing.T) {
 		}
 	})
 }
+
+// What a line lost is called by its name: an operator's act is not all of its data.
+func TestALostActIsCalledSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(sale)
+		_, logs, _ := serve(t, Config{}, w, w)
+		w.let(sale, room.Paused, time.Time{})
+		w.let(sale, room.Paused, time.Time{})
+		time.Sleep(5 * time.Second)
+		w.mu.Lock()
+		w.lines[sale].state = room.Open
+		w.lines[sale].rev--
+		w.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		w.mu.Lock()
+		if l := w.lines[sale]; l.state != room.Paused {
+			t.Errorf("got %s, want the pause back", l.state)
+		}
+		w.mu.Unlock()
+		wantSaid(t, logs, "the line lost an operator's act, which is brought back as this process remembers it", 1)
+		wantSaid(t, logs, lostWhole, 0)
+		w.lose(sale)
+		time.Sleep(5 * time.Second)
+		wantSaid(t, logs, lostWhole, 1)
+	})
+}

@@ -309,7 +309,7 @@ func (r *rounds) remember(ctx context.Context, round room.Round) {
 			r.saved, r.rev = status.Saved, status.Conf.Rev
 		}
 	case round.Rev < r.rev && round.Rev > 0:
-		r.recreate(ctx, lostWhole)
+		r.recreate(ctx, lostAct)
 	}
 }
 
@@ -322,6 +322,7 @@ type lastEvent struct {
 // What is brought back, as the log says it.
 const (
 	lostWhole = "the line lost its data, and is brought back as this process remembers it"
+	lostAct   = "the line lost an operator's act, which is brought back as this process remembers it"
 	lostName  = "the registry lost the room, which is listed again"
 	lostEvent = "the line lost what its sale is for, which is brought back as this process read it last"
 )
