@@ -100,6 +100,11 @@ func (l *live) set(ctx context.Context, env *process.Env, change room.Change, fr
 		if err != nil {
 			return err
 		}
+		if len(changed.Fields) > 0 {
+			// Who serves a room that rests hears of the act by this. Where it fails the
+			// act shows in the room's pulse, within a second: no error of the command.
+			_ = lines.MarkBusy(ctx, l.One.name())
+		}
 		for _, f := range changed.Fields {
 			fmt.Fprintf(env.Out, "%s: %s -> %s\n", strings.TrimSuffix(f.Name, "_ms"), forPeople(f.Name, f.Old), forPeople(f.Name, f.New))
 		}

@@ -17,7 +17,8 @@ const (
 	// minRound and maxRound bound the time from one round to the next. Rounds
 	// of 10 ms are 0.1 % off the rate over 10 s, and a line's burst holds two
 	// of them at least; 100 ms is how soon a join, a freed slot or an
-	// operator's change is noticed.
+	// operator's change is noticed. A room that rests has none: it is noticed there
+	// as soon by a mark, or within pulseEvery where nobody made one.
 	minRound = 10 * time.Millisecond
 	maxRound = 100 * time.Millisecond
 	// callTimeout bounds one call to the line, which a stop does not cut short:
