@@ -110,9 +110,10 @@ func (r *roster) lost(s *Session) {
 	r.lose(s)
 }
 
-// lose is lost for who holds mu.
+// lose is lost for who holds mu. Who is inside is not brought back: the shop honours the
+// pass whatever the line knows, and the number would be admitted a second time.
 func (r *roster) lose(s *Session) {
-	if !s.unseen && s.HasPlace() {
+	if st := s.standing(); !s.unseen && (st == waiting || st == admitted) {
 		s.unseen = true
 		r.unseen = append(r.unseen, s)
 	}
@@ -125,7 +126,7 @@ func (r *roster) loseAbove(seq room.Number) {
 		r.lose(r.waiting[i].session)
 	}
 	for _, s := range r.others {
-		if s.place.Number > seq && s.standing() != over {
+		if s.place.Number > seq {
 			r.lose(s)
 		}
 	}
@@ -168,7 +169,7 @@ func (r *roster) takeUnseen(epoch room.Epoch) []*Session {
 	defer r.mu.Unlock()
 	kept := r.unseen[:0]
 	for _, s := range r.unseen {
-		if st := s.standing(); st == over || st == detached || s.epoch != epoch {
+		if st := s.standing(); st != waiting && st != admitted || s.epoch != epoch {
 			s.unseen = false
 		}
 		if s.unseen {

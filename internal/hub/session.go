@@ -223,7 +223,8 @@ func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) (stale
 	}
 	s.mu.Lock()
 	from := s.standing()
-	step := transition(from, ev, circumstances{asker: asker, leaving: s.leaving, lastCall: s.lastCall})
+	step := transition(from, ev, circumstances{asker: asker, leaving: s.leaving, lastCall: s.lastCall,
+		ended: from == inside && s.deadline <= s.room.hub.now()})
 	text, err := s.text(step, st, shop)
 	if err != nil {
 		s.room.hub.log.Error("a pass could not be signed", zap.Error(err))

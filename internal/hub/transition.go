@@ -21,7 +21,7 @@ const (
 	isWaiting                //
 	isUnclaimed              //
 	isActive                 //
-	isUnseen                 // the line lost it: nobody is told anything for that
+	isUnseen                 // the line lost it: nobody is told anything for that but the end of a pass
 	isAway                   // its place was given up, since nobody saw it for the room's grace
 	hasLeft                  // a leave of ours took effect
 )
@@ -74,13 +74,18 @@ type circumstances struct {
 	// claimed. Only then is a place that is gone a turn that was missed: otherwise
 	// somebody may have claimed it on another node, and bought.
 	lastCall bool
+	// ended: the pass's time is over by this node's clock. The line may know less of it:
+	// until then the shop honours it whatever the line has lost.
+	ended bool
 }
 
 // transition is how a session moves.
 func transition(from standing, ev event, c circumstances) step {
 	stay := step{to: from}
+	// By a look-up at the end of the pass the visitor goes on where the line has it.
+	ended := from == inside && c.ended && c.asker == nobody
 	switch {
-	case from == detached, ev == isUnseen:
+	case from == detached, ev == isUnseen && !ended:
 		return stay
 	case ev == hasLeft:
 		return step{to: over, say: sayLeft, whom: everyone}
@@ -92,6 +97,8 @@ func transition(from standing, ev event, c circumstances) step {
 		return step{to: over, say: saySpent, whom: c.asker}
 	}
 	switch ev {
+	case isUnseen: // the pass was used, and nobody brings it back
+		return step{to: over, say: saySpent, whom: everyone}
 	case isGone:
 		switch {
 		case c.leaving:
@@ -113,17 +120,18 @@ func transition(from standing, ev event, c circumstances) step {
 		}
 		return step{to: inside, say: sayPass, whom: c.asker, timed: true}
 	case isUnclaimed:
-		switch from {
-		case inside:
+		switch {
+		case from == inside && !ended:
 			return step{to: inside, stale: c.asker != nobody}
-		case waiting:
+		case from != admitted:
 			c.asker = everyone
 		}
 		return step{to: admitted, say: sayAdmitted, whom: c.asker, timed: true}
 	case isWaiting:
 		// Who asked may have been answered before the turn was told. A look-up was not:
-		// the line lost the admission, and it will come again.
-		if from == inside || from == admitted && c.asker != nobody {
+		// the line lost the admission, and it will come again; who is inside keeps the pass
+		// to its end.
+		if from == inside && !ended || from == admitted && c.asker != nobody {
 			return step{to: from, stale: c.asker != nobody}
 		}
 		return step{to: waiting, anew: true}

@@ -20,10 +20,11 @@ func TestTransition(t *testing.T) {
 	}
 	table := map[cell]step{}
 	for _, leaving := range []bool{false, true} {
-		for _, lastCall := range []bool{false, true} {
+		for i := range 4 {
+			lastCall, ended := i&1 > 0, i&2 > 0
 			for _, asker := range []audience{nobody, one, everyone} {
 				row := func(from standing, ev event, want step) {
-					table[cell{from, ev, circumstances{asker, leaving, lastCall}}] = want
+					table[cell{from, ev, circumstances{asker: asker, leaving: leaving, lastCall: lastCall, ended: ended}}] = want
 				}
 				asked := func(s step) step { s.whom = asker; return s } // told to who asked
 				all := func(s step) step { s.whom = everyone; return s }
@@ -76,6 +77,12 @@ func TestTransition(t *testing.T) {
 				}
 				row(inside, isWaiting, step{to: inside, stale: stale})
 				row(inside, isUnclaimed, step{to: inside, stale: stale})
+				// A pass whose time is over goes by what a look-up says.
+				if ended && !stale {
+					row(inside, isWaiting, step{to: waiting, anew: true})
+					row(inside, isUnclaimed, all(step{to: admitted, say: sayAdmitted, timed: true}))
+					row(inside, isUnseen, all(step{to: over, say: saySpent}))
+				}
 				row(waiting, isUnclaimed, all(step{to: admitted, say: sayAdmitted, timed: true}))
 				row(admitted, isUnclaimed, asked(step{to: admitted, say: sayAdmitted, timed: true}))
 				row(waiting, isActive, all(step{to: inside, say: sayPass, timed: true}))
@@ -84,7 +91,7 @@ func TestTransition(t *testing.T) {
 			}
 		}
 	}
-	if want := 5 * 7 * 3 * 2 * 2; len(table) != want {
+	if want := 5 * 7 * 3 * 2 * 2 * 2; len(table) != want {
 		t.Fatalf("got %d cells, want all %d", len(table), want)
 	}
 	for c, want := range table {

@@ -72,8 +72,7 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	for i, s := range t.look {
 		// Waiting, of who was taken for admitted: the two reads were of different
 		// moments; the next tick asks again. Of who was told so before: the line has
-		// lost it. Who is not known to it stays, and is
-		// brought back.
+		// lost it. Who is not known to it stays, and is brought back.
 		if stands[i].Standing == room.Waiting {
 			r.view.doubt()
 		}
@@ -81,6 +80,7 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 		case s.epoch != by.Epoch:
 		case stands[i].Standing == room.Unseen:
 			r.roster.lost(s)
+			s.apply(isUnseen, stands[i], nobody, nil)
 		case stands[i].Standing != room.Waiting || i >= told:
 			s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
 		}

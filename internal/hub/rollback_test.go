@@ -1,0 +1,81 @@
+package hub
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"waitroom/internal/room"
+)
+
+// rollBack is a line that lost the admission of a place: it waits in front again, in
+// another life. The line that noticed that counts one loss more.
+func (f *fakeLine) rollBack(p room.Place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.pending, p.Visitor)
+	delete(f.active, p.Visitor)
+	f.gone[p.Number>>3] &^= 0x80 >> (p.Number & 7)
+	f.queue = slices.Insert(f.queue, 0, p)
+	f.admitted--
+	f.life = room.Life{ID: "b"}
+	f.conf.Rev++
+}
+
+// forget is a line that lost a place whole: its number lies in the gap.
+func (f *fakeLine) forget(p room.Place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.pending, p.Visitor)
+	delete(f.active, p.Visitor)
+	f.fences, f.gap = true, [2]room.Number{p.Number - 1, p.Number}
+	f.life = room.Life{ID: "b"}
+	f.conf.Rev++
+}
+
+// Who is inside and whose admission the line lost keeps the pass, which the shop honours,
+// until its time is over: then it waits again where the line has it, or is done where the
+// line does not know it. Nobody brings it back, and it costs a look-up and no more.
+func TestInsideOfALostAdmission(t *testing.T) {
+	const pass = 2 * time.Minute
+	for _, c := range []struct {
+		name string
+		lose func(*fakeLine, room.Place)
+		then string
+	}{
+		{"it waits in the line again", (*fakeLine).rollBack, "position"},
+		{"the line does not know it", (*fakeLine).forget, "spent"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.line.set(func() { b.line.conf.Claim, b.line.conf.Pass = time.Minute, pass })
+				sessions, sinks := b.join(3)
+				b.pass(2 * PositionTick)
+				b.line.admit(1)
+				b.pass(2 * TurnTick)
+				if err := sessions[0].Claim(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				if got := types(sinks[0].take()); !slices.Contains(got, "pass") {
+					b.Fatalf("got %v, want a pass", got)
+				}
+				c.lose(b.line, sessions[0].place)
+				b.pass(pass - 5*time.Second)
+				if got := types(sinks[0].take()); slices.ContainsFunc(got, func(s string) bool { return s != "room open" }) {
+					b.Errorf("while the pass is good: got %v, want nothing of it", got)
+				}
+				if got := b.line.count("rejoin"); got > 0 {
+					b.Errorf("got %d calls that bring a visitor back who is inside", got)
+				}
+				before := b.line.count("stands")
+				b.pass(time.Minute)
+				if got := types(sinks[0].take()); !slices.Contains(got, c.then) {
+					b.Errorf("once its time is over: got %v, want %s", got, c.then)
+				}
+				if got := b.line.count("stands") - before; got > 3 {
+					b.Errorf("got %d look-ups in the minute of the pass's end, want one", got)
+				}
+			})
+		})
+	}
+}
