@@ -144,10 +144,12 @@ func TestLostPlacesAreBroughtBack(t *testing.T) {
 	})
 }
 
-// The line lost an admission together with the number, and gives later ones: who claims
-// it is brought back now, not at the end of the time for it. The metrics tell both.
+// The line lost an admission together with the number, gives later ones, and no read tells
+// of it: who claims it hears that the line recovers and is brought back now, not at the end
+// of the time for it. The metrics tell both.
 func TestALostAdmissionIsBroughtBackByItsClaim(t *testing.T) {
 	inBubble(t, func(b *bench) {
+		b.hub.line = lineClaims{b.line}
 		sessions, sinks := b.join(3)
 		b.line.admit(1)
 		b.pass(3 * TurnTick)

@@ -79,3 +79,68 @@ func TestInsideOfALostAdmission(t *testing.T) {
 		})
 	}
 }
+
+// Whoever was told of a turn is looked up once a read shows another life of the line, and
+// not at the end of the time for it: who waits again hears the position, and whom the line
+// does not know is brought back. Turns that are still good cost one look-up.
+func TestTurnsToldBeforeALossAreLookedUp(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(*fakeLine, room.Place)
+	}{
+		{"it waits in the line again", (*fakeLine).rollBack},
+		{"the line does not know it", (*fakeLine).forget},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.line.set(func() { b.line.conf.Claim = 10 * time.Minute })
+				sessions, sinks := b.join(4)
+				b.pass(2 * PositionTick)
+				b.line.admit(2)
+				b.pass(2*moves + 2*TurnTick)
+				for _, s := range sinks[:2] {
+					if got := types(s.take()); !slices.Contains(got, "admitted") {
+						b.Fatalf("got %v, want the turn", got)
+					}
+				}
+				before := b.line.count("stands")
+				c.lose(b.line, sessions[0].place)
+				b.pass(4 * PositionTick)
+				if got := types(sinks[0].take()); !slices.Contains(got, "position") || slices.Contains(got, "spent") {
+					b.Errorf("who was admitted: got %v, want the position", got)
+				}
+				if got := types(sinks[1].take()); slices.ContainsFunc(got, func(s string) bool { return s != "room open" }) {
+					b.Errorf("whose admission the line kept: got %v, want nothing of it", got)
+				}
+				if got := b.line.count("stands") - before; got > 2 {
+					b.Errorf("got %d look-ups, want one", got)
+				}
+				b.line.admit(1)
+				b.pass(3 * TurnTick)
+				if got := types(sinks[0].take()); !slices.Contains(got, "admitted") {
+					b.Errorf("its turn again: got %v, want admitted", got)
+				}
+			})
+		})
+	}
+}
+
+// A look-up that was under way while the line was lost says nothing of the life after it.
+func TestALookUpOfTheLifeBefore(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		held := &slowStands{fakeLine: b.line, ask: make(chan struct{}), answer: make(chan struct{})}
+		b.hub.line = held
+		b.line.set(func() { b.line.conf.Claim = 10 * time.Minute })
+		sessions, sinks := b.join(3)
+		b.pass(2 * PositionTick)
+		b.line.admit(1)
+		<-held.ask
+		b.line.rollBack(sessions[0].place)
+		b.pass(2 * PositionTick) // a read shows the other life
+		close(held.answer)       // and only then comes the turn
+		b.pass(4 * PositionTick)
+		if got := types(sinks[0].take()); !slices.Contains(got, "admitted") || got[len(got)-1] != "position" {
+			b.Errorf("got %v, want the turn of before, and then the position", got)
+		}
+	})
+}

@@ -86,7 +86,19 @@ func (r *roomHub) read(ctx context.Context) (room.Snapshot, error) {
 	if anew {
 		r.dismiss(s.Conf.Epoch, wire.PlaceEpoch)
 	}
+	if err == nil {
+		r.lives(s.Life.ID)
+	}
 	return s, err
+}
+
+// lives takes the life of the line that a read showed. In another one than before what
+// was told may be lost: an admission is taken back, or its place is unknown, and no number
+// above the line's last tells that. So everybody who was told of a turn is looked up.
+func (r *roomHub) lives(id string) {
+	if r.roster.relive(id) {
+		r.stir()
+	}
 }
 
 // ready makes sure that the conf is known, and with it the epoch to ask for.

@@ -29,6 +29,8 @@ type roster struct {
 	suspects []*Session // the position tick found the bit of a waiting one set
 	unseen   []*Session // the line does not know them, or did not
 	due      deadlines
+	life     string // the line's, as last read
+	lives    uint32 // how many of them were read
 }
 
 func newRoster() roster {

@@ -52,6 +52,7 @@ type Session struct {
 	beat     int32         // the longest silence that was announced, in ms; of several connections the least
 	spoke    uint32        // when it last took a word, in ms of the node's clock; 0: long ago
 	leaving  bool          // a leave is under way: its own answer tells
+	doubted  bool          // it was told of a turn in another life of the line: it is looked up now
 	owes     bool          // a connection does not know where it stands: the next look-up tells everybody
 }
 
@@ -144,7 +145,7 @@ func (s *Session) wakes() (at time.Duration) {
 	case detached:
 		return 0
 	}
-	if s.owes {
+	if s.owes || s.doubted {
 		return 1 // now
 	}
 	if s.lease != 0 && (at == 0 || s.lease < at) {
@@ -170,6 +171,23 @@ func (s *Session) owed() audience {
 	}
 	s.owes = false
 	return everyone
+}
+
+// doubt has who was told of a turn looked up, and reports whether it was.
+func (s *Session) doubt() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubted = s.standing() == admitted || s.standing() == inside
+	return s.doubted
+}
+
+// believe ends a doubt, and reports whether there was one.
+func (s *Session) believe() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.doubted
+	s.doubted = false
+	return was
 }
 
 // lapses reports that the lease is over.
@@ -327,18 +345,18 @@ func (s *Session) claim(ctx context.Context, asker audience) (stale bool, err er
 	st, _, err := patiently(ctx, s.room, "claim", func(ctx context.Context) (room.Stand, error) {
 		return s.room.hub.line.Claim(ctx, s.room.name, s.room.caller(s.epoch), s.place)
 	})
+	if errors.Is(err, room.ErrRecovering) {
+		// The line does not know the place, or has lost more than that: Rejoin says.
+		s.room.roster.lost(s)
+	}
 	err = s.room.known(err)
 	if errors.Is(err, room.ErrSpent) {
 		if err = nil; st.Standing != room.Away {
 			st = room.Stand{Standing: room.Gone}
 		}
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case st.Standing == room.Unseen:
-		s.room.roster.lost(s) // the ticks look at who was told the turn only at the end of its time
-		return false, room.ErrRecovering
 	}
 	return s.apply(eventOf(st.Standing), st, asker, nil), nil
 }

@@ -34,6 +34,8 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 	if err != nil {
 		return
 	}
+	r.lives(turn.Life)
+	lives := r.roster.lived()
 	if turn.Head != t.head {
 		t.head = turn.Head
 		r.stir() // somebody left the line in front
@@ -85,6 +87,7 @@ func (r *roomHub) tellTurns(ctx context.Context, start time.Time) {
 			s.apply(eventOf(stands[i].Standing), stands[i], s.owed(), nil)
 		}
 	}
+	r.roster.looked(t.look[told:], lives)
 	if len(t.look) < room.MaxBatch { // else others are below the head, unasked
 		t.good.Store(int64(began))
 	}
