@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"waitroom/internal/room"
+	"waitroom/internal/wire"
 )
 
 // rollBack is a line that lost the admission of a place: it waits in front again, in
@@ -143,4 +144,72 @@ func TestALookUpOfTheLifeBefore(t *testing.T) {
 			b.Errorf("got %v, want the turn of before, and then the position", got)
 		}
 	})
+}
+
+// Whose admission the line lost waits again and has a connection: every word of who is here
+// after the first tick names the number, so that nobody calls the visitor away.
+func TestWhoseTurnWasLostIsSaidToBeHere(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.line.set(func() { b.line.conf.Claim = 10 * time.Minute })
+		sessions, sinks := b.join(3)
+		b.pass(2 * PositionTick)
+		b.line.admit(1)
+		b.pass(2*TurnTick + halfSpan)
+		if got := types(sinks[0].take()); !slices.Contains(got, "admitted") {
+			b.Fatalf("got %v, want the turn", got)
+		}
+		b.line.rollBack(sessions[0].place)
+		b.pass(PositionTick + 2*TurnTick)
+		b.line.hear()
+		b.pass(2 * room.DefaultGrace)
+		said := b.line.hear()
+		if len(said) < 2*spans*perSpan-1 {
+			b.Errorf("got %d words of who is here in two graces, want %d", len(said), 2*spans*perSpan)
+		}
+		for _, s := range said {
+			if !slices.Contains(s.numbers(), sessions[0].place.Number) {
+				b.Fatalf("got %v said to be here, want number %d among them", s.numbers(), sessions[0].place.Number)
+			}
+		}
+	})
+}
+
+// A claim that the line put off, as it does after a loss, is told once more with the time
+// that is left now; one that it did not put off is not.
+func TestALongerClaimIsTold(t *testing.T) {
+	const claim = time.Minute
+	for _, c := range []struct {
+		later time.Duration // than what was told
+		want  int
+	}{{0, 0}, {claimSlack / 2, 0}, {claimSlack + TurnTick, 1}, {30 * time.Second, 1}} {
+		t.Run(c.later.String(), func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.line.set(func() { b.line.conf.Claim = claim })
+				sessions, sinks := b.join(1)
+				b.pass(2 * PositionTick)
+				b.line.admit(1)
+				b.pass(2 * TurnTick)
+				if got := types(sinks[0].take()); !slices.Contains(got, "admitted") {
+					b.Fatalf("got %v, want the turn", got)
+				}
+				b.pass(30 * time.Second)
+				b.line.set(func() {
+					b.line.pending[sessions[0].place.Visitor] = b.line.pending[sessions[0].place.Visitor].Add(c.later)
+					b.line.life, b.line.conf.Rev = room.Life{ID: "b"}, b.line.conf.Rev+1
+				})
+				b.pass(20 * time.Second)
+				told := slices.DeleteFunc(sinks[0].take(), func(m message) bool { return m.Type != wire.Admitted })
+				if len(told) != c.want {
+					b.Fatalf("got %d times admitted before the first claim is over, want %d", len(told), c.want)
+				}
+				if c.want == 0 {
+					return
+				}
+				left := claim - 30*time.Second + c.later
+				if got := time.Duration(told[0].ClaimMS) * time.Millisecond; got > left || got < left-3*time.Second {
+					b.Errorf("got %s left, want %s less what it took to tell", got, left)
+				}
+			})
+		})
+	}
 }

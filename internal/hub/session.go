@@ -14,6 +14,10 @@ import (
 	"waitroom/internal/wire"
 )
 
+// claimSlack is by how much a claim has to end later than was told to be told again: the
+// answers of two look-ups differ by what the calls took, which is a second at most.
+const claimSlack = readLimit
+
 // Sink is one connection of a visitor. Its methods do not block, are safe for
 // concurrent use, and do not call back into this package.
 type Sink interface {
@@ -241,15 +245,16 @@ func (s *Session) apply(ev event, st room.Stand, asker audience, to Sink) (stale
 	}
 	s.mu.Lock()
 	from := s.standing()
+	now := s.room.hub.now()
 	step := transition(from, ev, circumstances{asker: asker, leaving: s.leaving, lastCall: s.lastCall,
-		ended: from == inside && s.deadline <= s.room.hub.now()})
+		ended: from == inside && s.deadline <= now, later: from == admitted && now+st.Left > s.deadline+claimSlack})
 	text, err := s.text(step, st, shop)
 	if err != nil {
 		s.room.hub.log.Error("a pass could not be signed", zap.Error(err))
 		step.to, text = from, wire.EncodeError(wire.Internal)
 	}
 	if step.timed {
-		s.deadline = s.room.hub.now() + st.Left
+		s.deadline = now + st.Left
 		s.lastCall = step.to == admitted && st.Left <= lastSecond
 	}
 	if step.anew {

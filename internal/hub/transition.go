@@ -77,6 +77,8 @@ type circumstances struct {
 	// ended: the pass's time is over by this node's clock. The line may know less of it:
 	// until then the shop honours it whatever the line has lost.
 	ended bool
+	// later: the line gives the claim more time than was told.
+	later bool
 }
 
 // transition is how a session moves.
@@ -123,7 +125,7 @@ func transition(from standing, ev event, c circumstances) step {
 		switch {
 		case from == inside && !ended:
 			return step{to: inside, stale: c.asker != nobody}
-		case from != admitted:
+		case from != admitted || c.later: // else the page's clock runs out before
 			c.asker = everyone
 		}
 		return step{to: admitted, say: sayAdmitted, whom: c.asker, timed: true}

@@ -20,11 +20,11 @@ func TestTransition(t *testing.T) {
 	}
 	table := map[cell]step{}
 	for _, leaving := range []bool{false, true} {
-		for i := range 4 {
-			lastCall, ended := i&1 > 0, i&2 > 0
+		for i := range 8 {
+			lastCall, ended, later := i&1 > 0, i&2 > 0, i&4 > 0
 			for _, asker := range []audience{nobody, one, everyone} {
 				row := func(from standing, ev event, want step) {
-					table[cell{from, ev, circumstances{asker: asker, leaving: leaving, lastCall: lastCall, ended: ended}}] = want
+					table[cell{from, ev, circumstances{asker: asker, leaving: leaving, lastCall: lastCall, ended: ended, later: later}}] = want
 				}
 				asked := func(s step) step { s.whom = asker; return s } // told to who asked
 				all := func(s step) step { s.whom = everyone; return s }
@@ -85,13 +85,16 @@ func TestTransition(t *testing.T) {
 				}
 				row(waiting, isUnclaimed, all(step{to: admitted, say: sayAdmitted, timed: true}))
 				row(admitted, isUnclaimed, asked(step{to: admitted, say: sayAdmitted, timed: true}))
+				if later { // the page's clock would run out
+					row(admitted, isUnclaimed, all(step{to: admitted, say: sayAdmitted, timed: true}))
+				}
 				row(waiting, isActive, all(step{to: inside, say: sayPass, timed: true}))
 				row(admitted, isActive, all(step{to: inside, say: sayPass, timed: true}))
 				row(inside, isActive, asked(step{to: inside, say: sayPass, timed: true}))
 			}
 		}
 	}
-	if want := 5 * 7 * 3 * 2 * 2 * 2; len(table) != want {
+	if want := 5 * 7 * 3 * 2 * 2 * 2 * 2; len(table) != want {
 		t.Fatalf("got %d cells, want all %d", len(table), want)
 	}
 	for c, want := range table {

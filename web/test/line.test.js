@@ -24,6 +24,18 @@ function turn() {
   return hear(waiting(), 'admitted')[0];
 }
 
+test('a second `admitted` puts the end of the turn off, also after this page thought it over', () => {
+  const [told] = step(waiting(), { type: 'message', message: { type: 'admitted', claim_ms: 5_000 }, now: NOW });
+  const [late] = step(told, { type: 'timer', now: told.turnEnds });
+  assert.equal(late.late, true);
+  for (const state of [told, late, step(told, { type: 'claim', now: told.turnEnds - 500 })[0]]) {
+    const now = told.turnEnds + 500;
+    const [longer, does] = step(state, { type: 'message', message: { type: 'admitted', claim_ms: 40_000 }, now });
+    assert.deepEqual([longer.phase, longer.turnEnds, longer.timers.turn, longer.late], [state.phase, now + 40_000, now + 40_000, false]);
+    assert.deepEqual(does, [], 'nothing new is kept, and no claim is sent twice');
+  }
+});
+
 /** What each golden message must do to someone who waits. @type {Record<string, {phase: string, has?: object, does?: string[]}>} */
 const effects = {
   joined: { phase: 'waiting', has: { place: 'PLACE', epoch: 'abcdefgh' }, does: ['keep'] },
