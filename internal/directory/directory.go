@@ -85,7 +85,7 @@ type Directory struct {
 	away *outage.Log // the registry can't be read
 	dim  *outage.Log // events can't be read
 	// told hears of the registry once a second, read or not; set before Run.
-	told    []func(names []room.Name, err error)
+	told    []func(err error)
 	pulse   []func(name room.Name, began time.Time, p room.Pulse, err error) // set before Run
 	contact chan struct{}                                                    // closed at the first answer
 
@@ -123,11 +123,12 @@ func New(line line, log *zap.Logger) *Directory {
 		contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
 }
 
-// Follow calls told once a second with what was read of the registry, or why nothing
-// was; what became of the rooms that left it is known by then. Call it before Run.
-// pulse is called for each listed room once a second, with when the read of it began;
+// Follow calls told once a second when the registry was read, or with why it was not; what
+// became of the rooms that left it is known by then, as far as it can be. What was read is
+// asked of Has and Deleted: a look for somebody may have found more since. Call it before
+// Run. pulse is called for each listed room once a second, with when the read of it began;
 // for several rooms at the same time.
-func (d *Directory) Follow(told func(names []room.Name, err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error)) {
+func (d *Directory) Follow(told func(err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error)) {
 	d.told, d.pulse = append(d.told, told), append(d.pulse, pulse)
 }
 
@@ -156,7 +157,7 @@ func (d *Directory) Lookup(ctx context.Context, name room.Name) error {
 		}
 		return d.lists(name)
 	}
-	_, _ = d.readRegistry(ctx) // an error leaves what was known, and lists says what can be said by it
+	_ = d.readRegistry(ctx) // an error leaves what was known, and lists says what can be said by it
 	return d.lists(name)
 }
 
@@ -207,12 +208,12 @@ func (d *Directory) lists(name room.Name) error {
 }
 
 // readRegistry reads the registry and takes it over.
-func (d *Directory) readRegistry(ctx context.Context) ([]room.Name, error) {
+func (d *Directory) readRegistry(ctx context.Context) error {
 	select {
 	case d.reading <- struct{}{}:
 		defer func() { <-d.reading }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: another look takes its time", room.ErrAway)
+		return fmt.Errorf("%w: another look takes its time", room.ErrAway)
 	}
 	start := time.Now()
 	d.mu.Lock()
@@ -221,7 +222,7 @@ func (d *Directory) readRegistry(ctx context.Context) ([]room.Name, error) {
 	names, err := d.line.Rooms(ctx)
 	over := errors.Is(err, room.ErrTooMany)
 	if err != nil && !over {
-		return nil, err
+		return err
 	}
 	if d.list(names, start, over) {
 		d.log.Error("the registry lists more rooms than are served: the first of them are", zap.Int("rooms", len(names)), zap.Error(err))
@@ -231,7 +232,7 @@ func (d *Directory) readRegistry(ctx context.Context) ([]room.Name, error) {
 	default:
 		close(d.contact)
 	}
-	return names, nil
+	return nil
 }
 
 // Room answers what is known of a name, and the event of a room that is there. The
@@ -293,12 +294,12 @@ func alone(calls *sync.WaitGroup, turn chan struct{}, work func(), done chan str
 
 // look reads the registry, then the tombstones of those who left it.
 func (d *Directory) look(ctx context.Context) error {
-	names, err := limited(ctx, d.readRegistry)
+	_, err := limited(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.readRegistry(ctx) })
 	if err == nil {
 		err = d.askDeleted(ctx)
 	}
 	for _, told := range d.told {
-		told(names, err)
+		told(err)
 	}
 	return err
 }

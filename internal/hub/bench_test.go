@@ -159,11 +159,29 @@ func inBubble(t *testing.T, story func(*bench)) {
 
 func inBubbleWith(t *testing.T, conf Config, story func(*bench)) {
 	t.Helper()
+	inBubbleOver(t, conf, func(f *fakeLine) followed { return f }, story)
+}
+
+// followed is a line that a directory can follow.
+type followed interface {
+	Line
+	Rooms(context.Context) ([]room.Name, error)
+	Pulses(context.Context, []room.Name) ([]room.Pulse, []error)
+	Shards(context.Context, []room.Name) [][]room.Name
+	EventRevs(context.Context, []room.Name) (map[room.Name]room.EventRev, error)
+	Event(context.Context, room.Name) (room.Event, error)
+	Deleted(context.Context, room.Name) (bool, error)
+}
+
+// inBubbleOver runs a story over a line that is the fake but for what over changes.
+func inBubbleOver(t *testing.T, conf Config, over func(*fakeLine) followed, story func(*bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		b := &bench{T: t, line: newFakeLine(), logs: logs}
-		rooms := directory.New(b.line, zap.NewNop())
-		b.hub = New(conf, "node", b.line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
+		line := over(b.line)
+		rooms := directory.New(line, zap.NewNop())
+		b.hub = New(conf, "node", line, rooms, fakeSigner{}, "https://shop/{room}", zap.New(core), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		var loops sync.WaitGroup // end with cancel below
 		loops.Go(func() { _ = b.hub.Run(ctx) })

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"sync"
+	"time"
 
 	"waitroom/internal/room"
 )
@@ -34,4 +35,12 @@ func (s *slowStands) Stands(ctx context.Context, name room.Name, places []room.P
 		<-s.answer
 	})
 	return stands, err
+}
+
+// slowStones takes its time to find a tombstone.
+type slowStones struct{ *fakeLine }
+
+func (s slowStones) Deleted(ctx context.Context, name room.Name) (bool, error) {
+	time.Sleep(PositionTick / 2)
+	return s.fakeLine.Deleted(ctx, name)
 }

@@ -93,14 +93,14 @@ type (
 
 // Rooms knows which rooms there are; directory.Directory is one. Lookup may look,
 // and its errors are those of room; Has and Deleted answer out of memory. Shown says
-// that a good place of a room was shown. Follow's functions hear once a second what
-// was read of the registry, and each listed room's pulse with when its read began.
+// that a good place of a room was shown. Follow's functions hear once a second that the
+// registry was read, or why it was not, and each listed room's pulse with when its read began.
 type Rooms interface {
 	Lookup(context.Context, room.Name) error
 	Has(room.Name) bool
 	Deleted(room.Name) bool
 	Shown(room.Name)
-	Follow(registry func(names []room.Name, err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error))
+	Follow(registry func(err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error))
 }
 
 // Signer signs what visitors keep; token.Keyring is one.
@@ -259,19 +259,16 @@ func (h *Hub) replan() {
 }
 
 // registry ends the rooms that a tombstone says are deleted. One that is merely listed
-// no more is lost: whoever is there stays.
-func (h *Hub) registry(names []room.Name, err error) {
+// no more is lost: whoever is there stays. Which rooms are listed the directory says now:
+// somebody may have found one since the registry was read.
+func (h *Hub) registry(err error) {
 	if err != nil {
 		h.metrics.line.WithLabelValues("registry").Inc() // the directory logs it
 		return
 	}
-	listed := make(map[room.Name]bool, len(names))
-	for _, n := range names {
-		listed[n] = true
-	}
 	for _, r := range h.all() {
 		switch {
-		case listed[r.name]:
+		case h.listed.Has(r.name):
 			r.view.lose(false)
 		case h.listed.Deleted(r.name):
 			h.mu.Lock()

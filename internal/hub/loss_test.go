@@ -148,8 +148,7 @@ func TestLostPlacesAreBroughtBack(t *testing.T) {
 // of it: who claims it hears that the line recovers and is brought back now, not at the end
 // of the time for it. The metrics tell both.
 func TestALostAdmissionIsBroughtBackByItsClaim(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.hub.line = lineClaims{b.line}
+	inBubbleOver(t, Config{}, func(f *fakeLine) followed { return lineClaims{f} }, func(b *bench) {
 		sessions, sinks := b.join(3)
 		b.line.admit(1)
 		b.pass(3 * TurnTick)
@@ -319,6 +318,27 @@ func TestALostLineIsBroughtBack(t *testing.T) {
 			if got := types(s.take()); slices.Contains(got, "spent") || slices.Contains(got, "room open") {
 				b.Errorf("visitor %d: got %v, want neither spent nor an open room", i, got)
 			}
+		}
+	})
+}
+
+// While tombstones are looked for the registry that was read before grows older: a room
+// that was found since, by somebody who came to it, is not called lost for that.
+func TestARoomFoundWhileTombstonesAreLookedFor(t *testing.T) {
+	inBubbleOver(t, Config{}, func(f *fakeLine) followed { return slowStones{f} }, func(b *bench) {
+		b.line.set(func() { b.line.unlisted, b.line.others = true, []room.Name{"other", "gone"} })
+		b.pass(2 * PositionTick)
+		b.line.set(func() { b.line.others = []room.Name{"other"} })
+		b.pass(PositionTick - PositionTick/20)
+		for looks := b.line.count("rooms"); b.line.count("rooms") == looks; { // the next look has begun
+			b.pass(PositionTick / 20)
+		}
+		b.line.set(func() { b.line.unlisted = false })
+		b.pass(PositionTick / 4)
+		_, sinks := b.join(1)
+		b.pass(2 * PositionTick)
+		if got := types(sinks[0].take()); slices.Contains(got, "room recovering") {
+			b.Errorf("got %v, want a room that is listed", got)
 		}
 	})
 }

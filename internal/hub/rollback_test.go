@@ -128,9 +128,11 @@ func TestTurnsToldBeforeALossAreLookedUp(t *testing.T) {
 
 // A look-up that was under way while the line was lost says nothing of the life after it.
 func TestALookUpOfTheLifeBefore(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		held := &slowStands{fakeLine: b.line, ask: make(chan struct{}), answer: make(chan struct{})}
-		b.hub.line = held
+	var held *slowStands
+	inBubbleOver(t, Config{}, func(f *fakeLine) followed {
+		held = &slowStands{fakeLine: f, ask: make(chan struct{}), answer: make(chan struct{})}
+		return held
+	}, func(b *bench) {
 		b.line.set(func() { b.line.conf.Claim = 10 * time.Minute })
 		sessions, sinks := b.join(3)
 		b.pass(2 * PositionTick)
