@@ -49,6 +49,10 @@ const (
 	// left the registry, or whose places somebody showed. Deletes are rare; when a whole
 	// registry is lost, each of its 1,000 rooms is asked for every 20 s.
 	maxAsked = 50
+	// stoneLimit bounds a second's reads of tombstones, which are under way together: with
+	// the registry's own read they take less than a second, so that one server of Redis
+	// that hangs does not keep followers from the rooms of the others.
+	stoneLimit = every / 2
 	// registryWait is how long the pulses of a second wait for its registry: a master of
 	// Redis that hangs must not hold up the rooms of others.
 	registryWait = 200 * time.Millisecond
@@ -84,6 +88,7 @@ type Directory struct {
 	log  *zap.Logger
 	away *outage.Log // the registry can't be read
 	dim  *outage.Log // events can't be read
+	dumb *outage.Log // tombstones can't be read
 	// told hears of the registry once a second, read or not; set before Run.
 	told    []func(err error)
 	pulse   []func(name room.Name, began time.Time, p room.Pulse, err error) // set before Run
@@ -105,7 +110,7 @@ type Directory struct {
 // entry is one name. Its fields are guarded by the directory's mu.
 type entry struct {
 	seen    int64 // the look that listed it last; 0: none, a place proves that it was
-	asked   int64 // the look at which its tombstone was looked for
+	asked   int64 // the look at which its tombstone was asked for, with an answer or not
 	deleted bool  // a tombstone says so
 	pulse   room.Pulse
 	pulsed  bool  // pulse is of this process's life
@@ -119,7 +124,8 @@ type entry struct {
 func New(line line, log *zap.Logger) *Directory {
 	return &Directory{line: line, log: log, away: outage.New(outage.Config{Log: log,
 		Down: "the rooms can't be read: what is known of them stays, and no name is called unknown", Up: "the rooms can be read again"}), dim: outage.New(outage.Config{Log: log,
-		Down: "what rooms are for can't be read: their pages stay as they are", Up: "what rooms are for can be read again"}),
+		Down: "what rooms are for can't be read: their pages stay as they are", Up: "what rooms are for can be read again"}), dumb: outage.New(outage.Config{Log: log,
+		Down: "tombstones can't be read: nobody knows whether rooms that left the registry were deleted, and their visitors stay", Up: "tombstones can be read again"}),
 		contact: make(chan struct{}), reading: make(chan struct{}, 1), names: map[room.Name]*entry{}}
 }
 
@@ -292,11 +298,12 @@ func alone(calls *sync.WaitGroup, turn chan struct{}, work func(), done chan str
 	}
 }
 
-// look reads the registry, then the tombstones of those who left it.
+// look reads the registry, then the tombstones of those who left it. Followers hear of the
+// registry: a tombstone that can't be read says nothing of the other rooms.
 func (d *Directory) look(ctx context.Context) error {
 	_, err := limited(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.readRegistry(ctx) })
 	if err == nil {
-		err = d.askDeleted(ctx)
+		d.dumb.Note(ctx, d.askDeleted(ctx))
 	}
 	for _, told := range d.told {
 		told(err)
@@ -311,29 +318,45 @@ func limited[T any](ctx context.Context, call func(context.Context) (T, error)) 
 }
 
 // askDeleted looks for the tombstones of rooms that are listed no more, those first
-// that wait the longest for it.
+// that wait the longest for it. One that can't be read is asked for in its turn again; the
+// error is that of one of them.
 func (d *Directory) askDeleted(ctx context.Context) error {
-	for _, name := range d.missing() {
-		deleted, err := limited(ctx, func(ctx context.Context) (bool, error) { return d.line.Deleted(ctx, name) })
+	ctx, cancel := context.WithTimeout(ctx, stoneLimit)
+	defer cancel()
+	names := d.missing()
+	errs := make([]error, len(names))
+	var calls sync.WaitGroup // end with ctx
+	for i, name := range names {
+		calls.Go(func() {
+			var deleted bool
+			if deleted, errs[i] = d.line.Deleted(ctx, name); errs[i] == nil && deleted {
+				d.bury(name)
+			}
+		})
+	}
+	calls.Wait()
+	for _, err := range errs {
 		if err != nil {
 			return err
 		}
-		d.mu.Lock()
-		if e := d.names[name]; e != nil {
-			e.asked = d.looks
-			if deleted && e.seen != d.looks { // it may have been made anew since
-				*e = entry{seen: e.seen, asked: e.asked, deleted: true}
-			}
-		}
-		d.mu.Unlock()
 	}
 	return nil
 }
 
-// missing are the rooms, maxAsked at most, of which nobody knows what became of them.
+// bury notes a tombstone, unless the room was made anew since.
+func (d *Directory) bury(name room.Name) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e := d.names[name]; e != nil && e.seen != d.looks {
+		*e = entry{seen: e.seen, asked: e.asked, deleted: true}
+	}
+}
+
+// missing are the rooms, maxAsked at most, of which nobody knows what became of them; they
+// had their turn, whatever comes of it.
 func (d *Directory) missing() []room.Name {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var names []room.Name
 	for name, e := range d.names {
 		if e.seen != d.looks && !e.deleted {
@@ -341,7 +364,11 @@ func (d *Directory) missing() []room.Name {
 		}
 	}
 	slices.SortFunc(names, func(a, b room.Name) int { return cmp.Compare(d.names[a].asked, d.names[b].asked) })
-	return names[:min(len(names), maxAsked)]
+	names = names[:min(len(names), maxAsked)]
+	for _, name := range names {
+		d.names[name].asked = d.looks
+	}
+	return names
 }
 
 // list takes over the registry as read from start on. began: it lists more than are

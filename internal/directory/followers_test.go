@@ -69,6 +69,53 @@ func followSick(t *testing.T, s *sick) (d *Directory, h *heard, logs *observer.O
 	return d, h, logs
 }
 
+// Tombstones that can't be read, because their server is dead or hangs, hold up nobody
+// else's: followers hear of the registry each second, a room that was deleted beside them
+// is known to be, and the log says what can't be read, once.
+func TestTombstonesThatCannotBeRead(t *testing.T) {
+	for _, slow := range []time.Duration{0, time.Hour} {
+		t.Run(slow.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sick{fake: newFake(), names: map[room.Name]bool{}, slow: slow, err: room.ErrAway}
+				names := make([]room.Name, maxAsked+5) // more than are asked for in a second
+				for i := range names {
+					names[i] = room.Name("lost-" + string(rune('a'+i/10)) + string(rune('a'+i%10)))
+					s.names[names[i]] = true
+					s.create(names[i], room.Event{})
+				}
+				s.create("show", room.Event{})
+				s.create("other", room.Event{})
+				d, h, logs := followSick(t, s)
+				pass(every)
+				s.do(func() {
+					for _, name := range names {
+						delete(s.rooms, name)
+					}
+				})
+				pass(3 * every)
+				h.take()
+				s.delete("show") // by an operator, on a server that is well
+				pass(5 * every)
+				if !d.Deleted("show") {
+					t.Error("show was deleted 5 s ago, and nobody here knows")
+				}
+				at, errs := h.take()
+				if len(at) < 4 {
+					t.Errorf("followers heard of the registry %d times in 5 s, want it each second", len(at))
+				}
+				for _, err := range errs {
+					if err != nil {
+						t.Errorf("got %v, want no error: the registry can be read", err)
+					}
+				}
+				if got := logs.TakeAll(); len(got) != 1 {
+					t.Errorf("got %v, want one line about tombstones", got)
+				}
+			})
+		})
+	}
+}
+
 // A read of the registry that began before another never comes after it: what the later
 // one has found stays found.
 func TestAnOlderReadNeverComesLast(t *testing.T) {
