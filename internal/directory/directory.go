@@ -255,6 +255,17 @@ func (d *Directory) Room(name room.Name) (room.Event, room.Known) {
 	return room.Event{}, room.Unlisted
 }
 
+// EventOf is the event of one line of a room, as it was read last; of a line that is not the
+// one it was read of, none is known.
+func (d *Directory) EventOf(name room.Name, epoch room.Epoch) room.Event {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e := d.names[name]; e != nil && e.rev.Epoch == epoch {
+		return e.event
+	}
+	return room.Event{}
+}
+
 // Run follows the line until ctx ends, and returns nil then.
 func (d *Directory) Run(ctx context.Context) error {
 	var calls sync.WaitGroup // those of this second, and of earlier ones that hang

@@ -273,6 +273,35 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+// An event that is older than the one known, of the same line, is of a line that lost an
+// act of an operator, which comes back: it is not taken.
+func TestAnOlderEventIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.create("gala", room.Event{Title: "Gala", Rev: 1})
+		d, _, stop := follow(t, f)
+		defer stop()
+		f.set("gala", "Ball")
+		pass(2 * every)
+		epoch := f.epochs["gala"]
+		f.do(func() {
+			f.rooms["gala"] = room.Event{Title: "Gala", Rev: 1}
+			f.pulses["gala"]++
+		})
+		pass(2 * every)
+		want(t, d, "gala", "Ball", room.Listed)
+		if e := d.EventOf("gala", epoch); e.Title != "Ball" || e.Rev != 2 {
+			t.Errorf("of its line: got %+v, want Ball of rev 2", e)
+		}
+		if e := d.EventOf("gala", room.NewEpoch()); e.Rev != 0 {
+			t.Errorf("of another line: got %+v, want none", e)
+		}
+		f.create("gala", room.Event{Title: "Anew", Rev: 1})
+		pass(2 * every)
+		want(t, d, "gala", "Anew", room.Listed)
+	})
+}
+
 // Out of reach is said once, and so is being back; an event that can't be read is
 // said once and does not keep the others from being read.
 func TestLog(t *testing.T) {

@@ -83,9 +83,10 @@ func (d *Directory) describeThese(ctx context.Context, names []room.Name, pulses
 	}
 	for i, name := range names {
 		rev, has := revs[name]
-		if !has || rev == d.revOf(name) {
+		known := d.revOf(name)
+		if !has || rev.Epoch == known.Epoch && rev.Rev <= known.Rev {
 			d.described(name, pulses[i])
-			continue // no line: what is known of it stays
+			continue // no line, or one that lost an operator's act: what is known of it stays
 		}
 		event := room.Event{}
 		if rev.Rev > 0 {

@@ -41,7 +41,7 @@ func (r *roomHub) report() {
 			defer cancel()
 			by := r.view.caller()
 			last, _, err := r.hub.line.Report(ctx, r.name, by)
-			if saved, ahead := r.view.remembers(); saved.Conf != nil && saved.Epoch() == by.Epoch &&
+			if saved, ahead := r.remembers(); saved.Conf != nil && saved.Epoch() == by.Epoch &&
 				(ahead || errors.Is(err, room.ErrRecovering) || errors.Is(err, room.ErrUnknown)) {
 				err = r.recreate(ctx, by, saved, ahead)
 			}
@@ -51,6 +51,16 @@ func (r *roomHub) report() {
 			}
 		})
 	}
+}
+
+// remembers is what this node knows of the line and its event, and whether that is later
+// than what the line itself says.
+func (r *roomHub) remembers() (saved room.Saved, ahead bool) {
+	saved, ahead = r.view.remembers()
+	if saved.Conf != nil {
+		saved.Event = r.hub.listed.EventOf(r.name, saved.Epoch())
+	}
+	return saved, ahead
 }
 
 // recreate brings the line back as this node remembers it: Redis lost it whole, or a

@@ -29,6 +29,10 @@
 // and is told nothing. The node asks for those once a second by Rejoin, in batches,
 // and so brings them back to their number.
 //
+// Each read shows the life of the line. In another one than before whoever was told of a turn
+// is looked up, and the line is told its event once more. A room that the registry alone has
+// lost is listed again by what this node remembers of it.
+//
 // Twice in each span, an eighth of a room's grace, a node says whom it sees in the room:
 // the bitmap of the numbers that wait here, which is how the line knows who is away. It
 // says so of nobody too, as long as the room is listed, since a span without a word tells

@@ -92,13 +92,15 @@ type (
 )
 
 // Rooms knows which rooms there are; directory.Directory is one. Lookup may look,
-// and its errors are those of room; Has and Deleted answer out of memory. Shown says
-// that a good place of a room was shown. Follow's functions hear once a second that the
+// and its errors are those of room; Has, Deleted and EventOf answer out of memory, the last
+// of them for one line of a room; its Rev is 0 when none is known. Shown says that a good
+// place of a room was shown. Follow's functions hear once a second that the
 // registry was read, or why it was not, and each listed room's pulse with when its read began.
 type Rooms interface {
 	Lookup(context.Context, room.Name) error
 	Has(room.Name) bool
 	Deleted(room.Name) bool
+	EventOf(room.Name, room.Epoch) room.Event
 	Shown(room.Name)
 	Follow(registry func(err error), pulse func(name room.Name, began time.Time, p room.Pulse, err error))
 }
@@ -266,10 +268,14 @@ func (h *Hub) registry(err error) {
 		h.metrics.line.WithLabelValues("registry").Inc() // the directory logs it
 		return
 	}
+	asked := 0
 	for _, r := range h.all() {
 		switch {
 		case h.listed.Has(r.name):
 			r.view.lose(false)
+			if r.eventDue.Load() && asked < maxRestores && r.restore(false) {
+				asked++
+			}
 		case h.listed.Deleted(r.name):
 			h.mu.Lock()
 			delete(h.rooms, r.name)
@@ -277,9 +283,15 @@ func (h *Hub) registry(err error) {
 			h.log.Info("room was deleted", zap.String("room", string(r.name)))
 			r.end(wire.RoomDeleted)
 		default:
+			now := h.now()
 			if r.view.lose(true) {
+				r.restored = now
 				h.log.Error("room is gone from the registry and nobody deleted it: its visitors stay and hear that it recovers; see whether Redis lost its data",
 					zap.String("room", string(r.name)))
+			}
+			if now >= r.restored+relistEvery && asked < maxRestores && r.restore(true) {
+				r.restored = now
+				asked++
 			}
 		}
 	}

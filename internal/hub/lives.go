@@ -1,17 +1,17 @@
 package hub
 
 // relive notes the life of the line that a read showed; none of a line that nobody wrote
-// to yet. another: it is another one than the read before showed.
-func (r *roster) relive(id string) (another bool) {
+// to yet. another: it is another one than the read before showed; first: there was none.
+func (r *roster) relive(id string) (another, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if id == "" || id == r.life {
-		return false
+		return false, false
 	}
 	r.life = id
 	r.lives++
 	r.doubt()
-	return true
+	return true, r.lives == 1
 }
 
 // doubt has everybody looked up who was told of a turn. The caller holds mu.

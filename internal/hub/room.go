@@ -23,14 +23,17 @@ type roomHub struct {
 	joins     joins
 	positions positionTick
 	turns     turnTick
-	awake     atomic.Bool  // somebody is here; written with the roster's mu held
-	next      atomic.Int64 // when positions are told next, on the node's clock
-	until     atomic.Int64 // until when turns are looked for, on the node's clock
-	telling   atomic.Bool  // a position tick is under way
-	turning   atomic.Bool  // a turn tick is under way
-	bringing  atomic.Bool  // a pass of bringBack is under way
-	giving    atomic.Bool  // a call of giveBack is under way
-	reporting atomic.Bool  // a call of report is under way
+	awake     atomic.Bool   // somebody is here; written with the roster's mu held
+	next      atomic.Int64  // when positions are told next, on the node's clock
+	until     atomic.Int64  // until when turns are looked for, on the node's clock
+	telling   atomic.Bool   // a position tick is under way
+	turning   atomic.Bool   // a turn tick is under way
+	bringing  atomic.Bool   // a pass of bringBack is under way
+	giving    atomic.Bool   // a call of giveBack is under way
+	reporting atomic.Bool   // a call of report is under way
+	restoring atomic.Bool   // a call of restore is under way
+	eventDue  atomic.Bool   // the line may have lost its event: restore is to tell it
+	restored  time.Duration // when the registry lost the room, or it was restored last; owned by registry
 
 	// Whom this node sees, as the line hears it; times on the node's clock.
 	said     atomic.Int64 // when it was said last, or its turn came
@@ -94,10 +97,12 @@ func (r *roomHub) read(ctx context.Context) (room.Snapshot, error) {
 
 // lives takes the life of the line that a read showed. In another one than before what
 // was told may be lost: an admission is taken back, or its place is unknown, and no number
-// above the line's last tells that. So everybody who was told of a turn is looked up.
+// above the line's last tells that. So everybody who was told of a turn is looked up. And
+// whoever brought the line back may not have known what the sale is for.
 func (r *roomHub) lives(id string) {
-	if r.roster.relive(id) {
+	if another, first := r.roster.relive(id); another {
 		r.stir()
+		r.eventDue.Store(!first)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"waitroom/internal/embedded"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
 )
@@ -56,5 +57,63 @@ func TestAClaimOfALostPlace(t *testing.T) {
 		c.say(wire.Request{Type: wire.Claim})
 		c.until("recovering", func(m message) bool { return m.Code == wire.Recovering })
 		c.until("back in line", func(m message) bool { return m.Position == 1 })
+	})
+}
+
+// A registry that is lost alone comes back by the nodes that remember its rooms: who waits
+// hears it, and a newcomer at a node that remembers nothing gets a place.
+func TestALostRegistryComesBack(t *testing.T) {
+	// A Redis of its own, since its registry is lost whole.
+	_, addr, stop, err := embedded.Redis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	h := newHall(t, "redis://"+addr+"/0")
+	n, other := h.node(t, nil), h.node(t, nil)
+	c, _ := n.join(t)
+	c.hear(wire.Position)
+	if err := dial(t, h.url).Del(t.Context(), "wr1:rooms").Err(); err != nil {
+		t.Fatal(err)
+	}
+	c.until("recovering", func(m message) bool { return m.State == room.ShownRecovering })
+	c.until("open", func(m message) bool { return m.State == room.ShownOpen })
+	newcomer := other.dial(t, h.room)
+	for end := time.Now().Add(wait); ; {
+		newcomer.say(wire.Request{Type: wire.Join})
+		m, err := newcomer.next()
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("a newcomer: got %+v, %v, want a number", m, err)
+		}
+		if m.Type == wire.Joined {
+			return
+		}
+	}
+}
+
+// What a sale is for outlives the loss of the whole line: a node that was started since
+// shows it.
+func TestTheEventOutlivesTheLine(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		title := "Gala"
+		h.set(t, room.Change{Event: room.EventChange{Title: &title}})
+		n := h.node(t, nil)
+		c, _ := n.join(t)
+		c.hear(wire.Position)
+		knows := func(n *testNode) {
+			t.Helper()
+			for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
+				if e, _ := n.Rooms.Room(h.room); e.Title == title {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatal("the node does not know what the sale is for")
+				}
+			}
+		}
+		knows(n)
+		h.loseLine(t)
+		c.until("back in line", func(m message) bool { return m.State == room.ShownOpen })
+		knows(h.node(t, nil))
 	})
 }
