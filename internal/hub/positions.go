@@ -171,6 +171,7 @@ func (t *positionTick) place(r *roster, s room.Snapshot) {
 	cursor := t.bits.Cursor()
 	clear(r.suspects)
 	r.suspects = r.suspects[:0]
+	lost := len(r.unseen) > 0 // else nobody has come back, and no session needs to be touched
 	for _, i := range r.waiting {
 		p, ok := cursor.Position(i.number)
 		if !ok {
@@ -178,7 +179,7 @@ func (t *positionTick) place(r *roster, s room.Snapshot) {
 			if i.number <= s.Seq && !i.session.unseen {
 				r.suspects = append(r.suspects, i.session)
 			}
-		} else {
+		} else if lost {
 			i.session.unseen = false // it came back
 		}
 		t.plan = append(t.plan, tell{i.session, p})
