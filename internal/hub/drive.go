@@ -15,6 +15,10 @@ const (
 	// admitter marks a room that it admits from when nobody was admitted there for less
 	// than this, so that the first turn after a rest is found at once.
 	moves = 5 * time.Second
+	// changes is how long a room that rests is read at each position tick after its pulse
+	// changed: two pulses, so that one that changes each second is read by its own ticks
+	// and not beside them.
+	changes = 2 * PositionTick
 	// rereadAfter is how old a read of a room gets in which nothing changes, by its pulse;
 	// rereadSpread is added by room, so that many that were read together are not again.
 	rereadAfter  = 25 * time.Second
@@ -44,13 +48,22 @@ func (h *Hub) drive(now time.Duration) {
 }
 
 // positionsDue reports that a second is over, within half of what two looks are apart;
-// or that it is time to say that the line is away.
+// that a room at rest has changed, or that it is time to say that the line is away.
 func (r *roomHub) positionsDue(now time.Duration) bool {
-	return time.Duration(r.next.Load()) <= now+TurnTick/2 || r.view.overdue(time.Now())
+	return r.phaseDue(now) || r.soon.Load() || r.view.overdue(time.Now())
 }
 
-// nextPositions keeps the phase of the room's ticks: it spreads rooms over the second.
+func (r *roomHub) phaseDue(now time.Duration) bool {
+	return time.Duration(r.next.Load()) <= now+TurnTick/2
+}
+
+// nextPositions keeps the phase of the room's ticks: it spreads rooms over the second. A
+// tick that comes for another reason moves none of those.
 func (r *roomHub) nextPositions(now time.Duration) {
+	r.soon.Store(false)
+	if !r.phaseDue(now) {
+		return
+	}
 	next := time.Duration(r.next.Load()) + PositionTick
 	if next <= now {
 		next = now + PositionTick
@@ -79,6 +92,12 @@ func (r *roomHub) lookForTurns() {
 	}
 }
 
+// reads reports that each position tick of the room reads the line: it moves, or what
+// changes in it was seen by its last pulses.
+func (r *roomHub) reads(now time.Duration) bool {
+	return r.moving(now) || now < time.Duration(r.changing.Load())
+}
+
 // pulsed takes a room's pulse. A room that rested and changed is read at once, not at its
 // next tick: a change is seen within a second, as in one that is read every second, and
 // whoever is found gone has turns looked for.
@@ -99,8 +118,11 @@ func (h *Hub) pulsed(name room.Name, began time.Time, p room.Pulse, err error) {
 	if err != nil {
 		h.failed(r.ctx, "pulse", err)
 	}
-	if r.view.pulsed(began, p, err) && !r.moving(h.now()) {
-		r.next.Store(int64(h.now()))
+	if now := h.now(); r.view.pulsed(began, p, err) && !r.moving(now) {
+		if !r.reads(now) {
+			r.soon.Store(true)
+		}
+		r.changing.Store(int64(now + changes))
 	}
 }
 
