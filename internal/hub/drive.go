@@ -111,6 +111,7 @@ func (h *Hub) pulsed(name room.Name, began time.Time, p room.Pulse, err error) {
 	}
 	if err == nil {
 		r.rev.Store(p.Rev)
+		r.follow(p)
 	}
 	if !r.awake.Load() {
 		return
@@ -123,6 +124,16 @@ func (h *Hub) pulsed(name room.Name, began time.Time, p room.Pulse, err error) {
 			r.soon.Store(true)
 		}
 		r.changing.Store(int64(now + changes))
+	}
+}
+
+// follow compares a pulse with the one before. A line that noticed a loss waits for the marks
+// of those who were alive, and nobody reads a room that nobody is in.
+func (r *roomHub) follow(p room.Pulse) {
+	lost := r.followed && p.Losses != r.losses
+	r.losses, r.followed = p.Losses, true
+	if epoch := r.view.caller().Epoch; lost && epoch != "" {
+		r.report()
 	}
 }
 

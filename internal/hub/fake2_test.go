@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"waitroom/internal/room"
@@ -96,3 +97,17 @@ func (l eventLine) EventRevs(_ context.Context, names []room.Name) (map[room.Nam
 }
 
 func (l eventLine) Event(context.Context, room.Name) (room.Event, error) { return l.event, nil }
+
+// lossLine is the fake with the count of its losses in its pulse.
+type lossLine struct {
+	*fakeLine
+	losses *atomic.Int64
+}
+
+func (l lossLine) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse, []error) {
+	pulses, errs := l.fakeLine.Pulses(ctx, names)
+	for i := range pulses {
+		pulses[i].Losses = l.losses.Load()
+	}
+	return pulses, errs
+}

@@ -3,6 +3,8 @@ package hub
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,8 +131,9 @@ func TestShorterGraceIsFollowed(t *testing.T) {
 		b.pass(2 * time.Minute)
 		b.line.hear()
 		b.pass(10 * time.Minute)
-		if got := len(b.line.hear()); got < 2 || got > 3 {
-			b.Errorf("a grace of an hour: got %d calls in 10 minutes, want one each 225 s", got)
+		// It is a sign of life too, and who gave none for 30 s before a loss is not asked.
+		if got := len(b.line.hear()); got < 58 || got > 62 {
+			b.Errorf("a grace of an hour: got %d calls in 10 minutes, want one each 10 s", got)
 		}
 		b.line.set(func() { b.line.conf.Grace = room.MinGrace })
 		b.pass(room.MinGrace / spans)
@@ -279,4 +282,36 @@ func TestAPlaceGivenUpIsSpentForBeingAway(t *testing.T) {
 			b.Errorf("who claims: got spent for %q, want away", got)
 		}
 	})
+}
+
+// A line that noticed a loss waits some seconds for the marks of those who were alive before
+// it. A node tells it within a second, of rooms that everybody has left and of those that
+// nobody came to here too; and not of one in which nothing was lost.
+func TestTheMarkAfterALossOfARoomThatNobodyIsIn(t *testing.T) {
+	for _, came := range []int{0, 3} {
+		t.Run(strconv.Itoa(came), func(t *testing.T) {
+			var losses atomic.Int64
+			inBubbleOver(t, Config{}, func(f *fakeLine) followed { return lossLine{f, &losses} }, func(b *bench) {
+				losses.Store(4) // before this node began
+				sessions, sinks := b.join(came)
+				b.line.set(func() { b.line.seq = 5 }) // by other nodes too
+				for i, s := range sessions {
+					s.Detach(sinks[i])
+				}
+				b.pass(2 * halfSpan)
+				if got := b.line.count("report"); got > 0 {
+					b.Errorf("got %d reports of a line that lost nothing", got)
+				}
+				losses.Add(1)
+				b.pass(PositionTick + TurnTick)
+				if got := b.line.reported; !slices.Equal(got, []room.Number{5}) {
+					b.Errorf("got marks %v within a second, want 5 once", got)
+				}
+				b.pass(10 * PositionTick)
+				if got := len(b.line.reported); got != 1 {
+					b.Errorf("got %d reports of one loss, want one", got)
+				}
+			})
+		})
+	}
 }

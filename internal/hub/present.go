@@ -14,6 +14,10 @@ const (
 	// spans is how many spans a grace has, as the line's scripts cut it, and perSpan how
 	// often a node says in each whom it sees: one call of two may fail.
 	spans, perSpan = 8, 2
+	// sayAtLeast is the longest time between two calls, however long the grace is: a call is
+	// this process's sign of life in the room, and a line that lost writes asks those who
+	// gave one in the last 30 s. Two may fail.
+	sayAtLeast = 10 * time.Second
 	// maxPresent is how many rooms say it at once. One could do for the 133 calls a second
 	// of a thousand rooms; the others are for calls that hang, of a master that is dead,
 	// which must not hold up the rooms of the others.
@@ -30,7 +34,7 @@ type presents struct {
 	workers int        // goroutines that say it; they end when none is due
 }
 
-// drivePresence has a room say whom this node sees, twice a span, whether or not anybody
+// drivePresence has a room say whom this node sees, twice a span or more, whether or not anybody
 // is here: a span in which no node said anything tells nobody's absence. And if the line
 // was not reached for half of the grace, this node's visitors are sent away.
 func (r *roomHub) drivePresence(now time.Duration) {
@@ -46,7 +50,7 @@ func (r *roomHub) drivePresence(now time.Duration) {
 }
 
 // sayEvery is the time between two calls of a room.
-func sayEvery(grace time.Duration) time.Duration { return grace / (spans * perSpan) }
+func sayEvery(grace time.Duration) time.Duration { return min(grace/(spans*perSpan), sayAtLeast) }
 
 // say queues a room, and starts a worker unless there are enough.
 func (h *Hub) say(r *roomHub) {

@@ -37,6 +37,10 @@ type roomHub struct {
 	eventDue  atomic.Bool   // the line may have lost its event: restore is to tell it
 	restored  time.Duration // when the registry lost the room, or it was restored last; owned by registry
 
+	// Owned by pulsed, which the directory calls for one pulse of a room after another.
+	losses   int64 // of the line, by the last pulse
+	followed bool  // there was one
+
 	// Whom this node sees, as the line hears it; times on the node's clock.
 	said     atomic.Int64 // when it was said last, or its turn came
 	failing  atomic.Int64 // start of the first call without an answer since the last that had one; 0: none
