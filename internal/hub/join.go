@@ -67,8 +67,8 @@ func (h *Hub) come(ctx context.Context, name room.Name, r *request, sink Sink) (
 		}
 		return s, err
 	case <-ctx.Done():
-		// The place may exist all the same: nobody comes for it, and it stays in
-		// the line until it is popped.
+		// The place may exist all the same: nobody comes for it, and it leaves the line
+		// once nobody was seen there for the room's grace.
 		return nil, room.ErrAway
 	}
 }
