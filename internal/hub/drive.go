@@ -133,6 +133,7 @@ func (r *roomHub) follow(p room.Pulse) {
 	lost := r.followed && p.Losses != r.losses
 	r.losses, r.followed = p.Losses, true
 	if epoch := r.view.caller().Epoch; lost && epoch != "" {
+		r.eventDue.Store(true) // whoever brought the line back may not know it
 		r.report()
 	}
 }

@@ -98,14 +98,14 @@ func (l eventLine) EventRevs(_ context.Context, names []room.Name) (map[room.Nam
 
 func (l eventLine) Event(context.Context, room.Name) (room.Event, error) { return l.event, nil }
 
-// lossLine is the fake with the count of its losses in its pulse.
+// lossLine is a line with the count of its losses in its pulse.
 type lossLine struct {
-	*fakeLine
+	followed
 	losses *atomic.Int64
 }
 
 func (l lossLine) Pulses(ctx context.Context, names []room.Name) ([]room.Pulse, []error) {
-	pulses, errs := l.fakeLine.Pulses(ctx, names)
+	pulses, errs := l.followed.Pulses(ctx, names)
 	for i := range pulses {
 		pulses[i].Losses = l.losses.Load()
 	}

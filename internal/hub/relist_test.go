@@ -2,6 +2,7 @@ package hub
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,28 @@ func TestALostRegistryComesBack(t *testing.T) {
 		if got := b.line.count("recreate") - before; got > 0 {
 			b.Errorf("got %d calls for a room that is known to be deleted, want none", got)
 		}
+	})
+}
+
+// A line that was lost is told its event by nodes that remember it, also where everybody has
+// left the room and nobody reads it.
+func TestTheEventComesBackWhereNobodyIs(t *testing.T) {
+	var losses atomic.Int64
+	over := func(f *fakeLine) followed {
+		return lossLine{eventLine{registryLine{f}, room.Event{Rev: 3, Title: "Gala"}}, &losses}
+	}
+	inBubbleOver(t, Config{}, over, func(b *bench) {
+		sessions, sinks := b.join(1)
+		b.pass(3 * PositionTick)
+		sessions[0].Detach(sinks[0])
+		b.pass(3 * PositionTick)
+		losses.Add(1)
+		b.pass(20 * PositionTick)
+		b.line.set(func() {
+			if len(b.line.recreated) != 1 || b.line.recreated[0].Event.Title != "Gala" {
+				b.Errorf("got %+v, want the event told once", b.line.recreated)
+			}
+		})
 	})
 }
 
