@@ -10,18 +10,6 @@ import (
 	"waitroom/internal/room"
 )
 
-// lineClaims is the fake with the line's word on a claim of a place that it does not
-// know: an error beside the standing, never the standing alone.
-type lineClaims struct{ *fakeLine }
-
-func (l lineClaims) Claim(ctx context.Context, name room.Name, by room.Caller, p room.Place) (room.Stand, error) {
-	s, err := l.fakeLine.Claim(ctx, name, by, p)
-	if err == nil && s.Standing == room.Unseen {
-		err = room.ErrRecovering
-	}
-	return s, err
-}
-
 // slowStands holds back the first answer to a look-up.
 type slowStands struct {
 	*fakeLine

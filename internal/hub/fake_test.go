@@ -83,10 +83,6 @@ type fakeLine struct {
 	askUntil time.Time
 	unknown  bool  // nobody knows who was alive before the loss
 	rejoin   []int // sizes of Rejoin calls
-
-	// A claim of a lost number is answered Unseen and no error. No line answers so; a
-	// test of what the hub does with that answer alone needs it.
-	plainClaims bool
 }
 
 // unheardOf is how many numbers a process that was not heard may have given here. The
@@ -536,9 +532,7 @@ func (f *fakeLine) Claim(_ context.Context, name room.Name, by room.Caller, p ro
 	case room.Gone, room.Away:
 		return s, room.ErrSpent
 	case room.Unseen:
-		if !f.plainClaims {
-			return s, room.ErrRecovering
-		}
+		return s, room.ErrRecovering
 	}
 	return s, f.lost()
 }

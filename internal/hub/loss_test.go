@@ -148,12 +148,12 @@ func TestLostPlacesAreBroughtBack(t *testing.T) {
 // of it: who claims it hears that the line recovers and is brought back now, not at the end
 // of the time for it. The metrics tell both.
 func TestALostAdmissionIsBroughtBackByItsClaim(t *testing.T) {
-	inBubbleOver(t, Config{}, func(f *fakeLine) followed { return lineClaims{f} }, func(b *bench) {
+	inBubble(t, func(b *bench) {
 		sessions, sinks := b.join(3)
 		b.line.admit(1)
 		b.pass(3 * TurnTick)
 		b.line.set(func() {
-			b.line.back[1], b.line.plainClaims = true, true
+			b.line.back[1] = true
 			delete(b.line.pending, sessions[0].place.Visitor)
 		})
 		b.pass(5 * PositionTick)

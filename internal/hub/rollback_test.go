@@ -23,13 +23,13 @@ func (f *fakeLine) rollBack(p room.Place) {
 	f.conf.Rev++
 }
 
-// forget is a line that lost a place whole: its number lies in the gap.
-func (f *fakeLine) forget(p room.Place) {
+// loseWhole is a line that lost a place whole: it does not know who has the number.
+func (f *fakeLine) loseWhole(p room.Place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.pending, p.Visitor)
 	delete(f.active, p.Visitor)
-	f.fences, f.gap = true, [2]room.Number{p.Number - 1, p.Number}
+	f.back[p.Number] = true
 	f.life = room.Life{ID: "b"}
 	f.conf.Rev++
 }
@@ -45,7 +45,7 @@ func TestInsideOfALostAdmission(t *testing.T) {
 		then string
 	}{
 		{"it waits in the line again", (*fakeLine).rollBack, "position"},
-		{"the line does not know it", (*fakeLine).forget, "spent"},
+		{"the line does not know it", (*fakeLine).loseWhole, "spent"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(b *bench) {
@@ -90,7 +90,7 @@ func TestTurnsToldBeforeALossAreLookedUp(t *testing.T) {
 		lose func(*fakeLine, room.Place)
 	}{
 		{"it waits in the line again", (*fakeLine).rollBack},
-		{"the line does not know it", (*fakeLine).forget},
+		{"the line does not know it", (*fakeLine).loseWhole},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(b *bench) {
