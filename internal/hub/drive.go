@@ -15,10 +15,10 @@ const (
 	// admitter marks a room that it admits from when nobody was admitted there for less
 	// than this, so that the first turn after a rest is found at once.
 	moves = 5 * time.Second
-	// changes is how long a room that rests is read at each position tick after its pulse
-	// changed: two pulses, so that one that changes each second is read by its own ticks
-	// and not beside them.
-	changes = 2 * PositionTick
+	// changes is for how long after a pulse that changed the next one brings no tick of its
+	// own: to that one, and half a second for one that is late. The room's tick between the
+	// two reads what changed since the first, and the next one what changed since then.
+	changes = PositionTick * 3 / 2
 	// rereadAfter is how old a read of a room gets in which nothing changes, by its pulse;
 	// rereadSpread is added by room, so that many that were read together are not again.
 	rereadAfter  = 25 * time.Second
@@ -92,12 +92,6 @@ func (r *roomHub) lookForTurns() {
 	}
 }
 
-// reads reports that each position tick of the room reads the line: it moves, or what
-// changes in it was seen by its last pulses.
-func (r *roomHub) reads(now time.Duration) bool {
-	return r.moving(now) || now < time.Duration(r.changing.Load())
-}
-
 // pulsed takes a room's pulse. A room that rested and changed is read at once, not at its
 // next tick: a change is seen within a second, as in one that is read every second, and
 // whoever is found gone has turns looked for.
@@ -120,7 +114,7 @@ func (h *Hub) pulsed(name room.Name, began time.Time, p room.Pulse, err error) {
 		h.failed(r.ctx, "pulse", err)
 	}
 	if now := h.now(); r.view.pulsed(began, p, err) && !r.moving(now) {
-		if !r.reads(now) {
+		if now >= time.Duration(r.changing.Load()) {
 			r.soon.Store(true)
 		}
 		r.changing.Store(int64(now + changes))

@@ -117,11 +117,11 @@ func (r *roomHub) tellPositions(ctx context.Context, start time.Time) {
 	clear(t.plan) // no session is kept alive by a plan
 }
 
-// look is the line as of now. A room that moves or changes, or in which somebody waits for a
-// read, is read; any other is told out of memory where its pulse says that nothing changed,
+// look is the line as of now. A room that moves, or in which somebody waits for a read,
+// is read; any other is told out of memory where its pulse says that nothing changed,
 // and where the pulses fail, so would the read.
 func (r *roomHub) look(ctx context.Context, start time.Time) (room.Snapshot, error) {
-	if !r.reads(r.hub.now()) && !r.joins.holds() {
+	if !r.moving(r.hub.now()) && !r.joins.holds() {
 		if s, ok := r.view.remembered(start); ok {
 			return s, nil
 		}

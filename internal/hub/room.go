@@ -26,7 +26,7 @@ type roomHub struct {
 	awake     atomic.Bool   // somebody is here; written with the roster's mu held
 	next      atomic.Int64  // when positions are told next, on the node's clock
 	until     atomic.Int64  // until when turns are looked for, on the node's clock
-	changing  atomic.Int64  // until when each position tick reads, on the node's clock
+	changing  atomic.Int64  // until when a pulse that changed brings no tick of its own, on the node's clock
 	soon      atomic.Bool   // a position tick is due beside those of the room's phase
 	telling   atomic.Bool   // a position tick is under way
 	turning   atomic.Bool   // a turn tick is under way
