@@ -133,3 +133,29 @@ func TestDescribeTellsNoEmptyEventOfALostOne(t *testing.T) {
 		t.Errorf("told: got %v, want nothing", got)
 	}
 }
+
+// A line that tells an older event than it told before, and lost nothing else that shows,
+// gets the later one back, and the shop does not hear of the older.
+func TestAnEventLostAloneComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := eventful{newWorld(sale)}
+		w.describe(sale, "Gala")
+		older := w.lines[sale].event
+		w.describe(sale, "Ball")
+		w.join(sale, 10_000)
+		_, logs, stop := serve(t, Config{}, w, w)
+		time.Sleep(3 * time.Second)
+		w.mu.Lock()
+		w.lines[sale].event = older
+		w.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		if got := w.title(sale); got != "Ball" {
+			t.Errorf("got the event %q, want the later one", got)
+		}
+		if got, count := w.told(t); got[sale] != "Ball" || count != 1 {
+			t.Errorf("told: got %v in %d records, want the later one, once", got, count)
+		}
+		wantSaid(t, logs, lostEvent, 1)
+		stop()
+	})
+}
