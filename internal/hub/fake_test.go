@@ -161,6 +161,11 @@ func (f *fakeLine) guard(call string, name room.Name, by room.Caller, seen room.
 	if err := f.look(call, name); err != nil {
 		return err
 	}
+	return f.write(by, seen)
+}
+
+// write is guard for a call that is counted already.
+func (f *fakeLine) write(by room.Caller, seen room.Number) error {
 	if by.Epoch != f.conf.Epoch {
 		return room.ErrEpoch
 	}
@@ -477,7 +482,7 @@ func (f *fakeLine) Recreate(_ context.Context, _ room.Name, by room.Caller, save
 		f.drop()
 		f.fence(by)
 	}
-	return f.guard("recreate", f.name, room.Caller{Epoch: f.conf.Epoch, Mark: by.Mark, Process: by.Process}, 0)
+	return f.write(room.Caller{Epoch: f.conf.Epoch, Mark: by.Mark, Process: by.Process}, 0)
 }
 
 // drop takes away whoever is in the line, and what it remembers of its callers.

@@ -113,7 +113,6 @@ func TestTheEventComesBack(t *testing.T) {
 				b.Errorf("got %+v, want the line brought back with its event", b.line.recreated)
 			}
 			b.line.recreated = nil
-			b.line.life, b.line.conf.Rev = room.Life{ID: "b"}, b.line.conf.Rev+1 // by an admitter
 		})
 		b.pass(3 * PositionTick)
 		b.line.set(func() {
