@@ -232,6 +232,7 @@ func (w *world) Recreate(_ context.Context, name room.Name, by room.Caller, save
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.called("recreate")
+	w.brought = saved
 	l := w.lines[name]
 	switch lost := w.lost[name]; {
 	case w.gone[name]:

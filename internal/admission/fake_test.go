@@ -25,30 +25,31 @@ var errLost = fmt.Errorf("%w: connection reset", room.ErrAway)
 // world is the lines (fake_line_test.go) and a Kafka in memory. It checks at each step
 // what must hold at each step, and notes what breaks.
 type world struct {
-	mu     sync.Mutex
-	lines  map[room.Name]*fakeLine
-	log    []events.Record          // what Kafka has acknowledged
-	sent   map[string]bool          // ids of it
-	rooms  []events.Record          // what of it is in the topic of rooms
-	broken []string                 // promises broken
-	lost   map[room.Name]*fakeLine  // whole, and not deleted
-	unsure error                    // of who is away
-	admits []time.Time              // when rounds were made
-	admit  func() *room.Round       // overrides the answer of Admit
-	block  time.Duration            // how long a publish takes
-	flying int                      // publishes in progress
-	away   error                    // what Kafka answers
-	sick   func(events.Record) bool // what Kafka does not take of a publish
-	tries  map[string]int           // of each record by its id
-	dlq    []events.Record          // dead letters that Kafka has acknowledged
-	counts map[string]int           // calls of the line by name
-	marks  []room.Name              // that were said, in order
-	signs  []room.Sign
-	given  []string           // lanes given back
-	gone   map[room.Name]bool // deleted: a tombstone says so
-	over   bool               // the registry has more rooms than it may
-	expire []room.Name        // whose time has come
-	ill    error              // what reads of pulses answer
+	mu      sync.Mutex
+	lines   map[room.Name]*fakeLine
+	brought room.Saved               // by the last Recreate
+	log     []events.Record          // what Kafka has acknowledged
+	sent    map[string]bool          // ids of it
+	rooms   []events.Record          // what of it is in the topic of rooms
+	broken  []string                 // promises broken
+	lost    map[room.Name]*fakeLine  // whole, and not deleted
+	unsure  error                    // of who is away
+	admits  []time.Time              // when rounds were made
+	admit   func() *room.Round       // overrides the answer of Admit
+	block   time.Duration            // how long a publish takes
+	flying  int                      // publishes in progress
+	away    error                    // what Kafka answers
+	sick    func(events.Record) bool // what Kafka does not take of a publish
+	tries   map[string]int           // of each record by its id
+	dlq     []events.Record          // dead letters that Kafka has acknowledged
+	counts  map[string]int           // calls of the line by name
+	marks   []room.Name              // that were said, in order
+	signs   []room.Sign
+	given   []string           // lanes given back
+	gone    map[room.Name]bool // deleted: a tombstone says so
+	over    bool               // the registry has more rooms than it may
+	expire  []room.Name        // whose time has come
+	ill     error              // what reads of pulses answer
 }
 
 func newWorld(names ...room.Name) *world {

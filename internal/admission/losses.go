@@ -78,5 +78,8 @@ func (r *rounds) recovery(ctx context.Context, round room.Round) {
 	}
 	if status, err := r.line.Status(ctx, r.name); err == nil {
 		r.losses.note(status.Life, status.Now)
+		if status.Conf.Epoch == r.saved.Epoch() && status.Conf.Rev == r.rev {
+			r.saved.Life = status.Saved.Life
+		}
 	}
 }

@@ -57,6 +57,30 @@ func TestLostRoomsAreBroughtBack(t *testing.T) {
 	})
 }
 
+// What an admitter brings back is of the life that it read last, though nothing else of
+// the conf changed since: by it the line tells a Redis that was emptied from one that
+// began anew.
+func TestTheLifeOfWhatIsBroughtBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("sale")
+		serve(t, Config{}, w, w)
+		w.join("sale", 2000)
+		time.Sleep(5 * time.Second)
+		w.mu.Lock()
+		w.lines["sale"].fence() // a restart that lost nothing
+		life := w.lines["sale"].life.ID
+		w.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		w.lose("sale")
+		time.Sleep(5 * time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.brought.Life != life {
+			t.Errorf("got the life %q, want %q", w.brought.Life, life)
+		}
+	})
+}
+
 // What a line lost is told: in the log when it is noticed and when it is over, in the
 // metrics meanwhile; a restart that lost nothing is one calm line.
 func TestLossesAreTold(t *testing.T) {

@@ -63,7 +63,7 @@ var plainCommands = map[string][]Role{
 	// Lanes of batches that nobody heard of.
 	"hdel": {RoleAdmitter},
 	// Marks of busy rooms.
-	"xadd":             {RoleNode, RoleAdmitter},
+	"xadd":             {RoleNode, RoleAdmitter, RoleOperator},
 	"xrange xrevrange": {RoleNode, RoleAdmitter, RoleOperator},
 	// Closing, creating, and the audit stream.
 	"zadd":  {RoleAdmitter, RoleOperator},
