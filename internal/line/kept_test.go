@@ -23,7 +23,7 @@ import (
 
 // The data model is additive: a process may run beside one that is a version older, on
 // the same rooms, in a rolling upgrade and in its rollback. So the scripts of each
-// generation are kept as they are sent, and the newest two run beside each other here.
+// generation are kept, and the newest two run beside each other here.
 //
 // A generation can be written anew until it is released, that is, until somebody runs it
 // who must be able to upgrade; its file RELEASED then holds the sum of its scripts.
@@ -39,31 +39,52 @@ func generationDir(root string, n int) string {
 	return filepath.Join(root, fmt.Sprintf("scripts-%d", n))
 }
 
-// todays are the scripts of this version, as they are sent to Redis.
+// partsFile says in each generation which files make up each script, in order.
+const partsFile = "parts.txt"
+
+// todays are the files of this version's scripts: each once, and how they make scripts.
 func todays() map[string]string {
-	all := map[string]string{}
-	for name := range parts {
-		all[name] = whole(name)
+	files := map[string]string{}
+	var list strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		all := append(slices.Clone(parts[name]), name)
+		_, _ = fmt.Fprintf(&list, "%s: %s\n", name, strings.Join(all, " ")) // it takes all
+		for _, file := range all {
+			files[file+".lua"] = source(file)
+		}
 	}
-	return all
+	files[partsFile] = list.String()
+	return files
+}
+
+// scriptsOf are the scripts that files make, as they are sent to Redis.
+func scriptsOf(files map[string]string) map[string]string {
+	scripts := map[string]string{}
+	for line := range strings.Lines(files[partsFile]) {
+		name, all, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		for _, file := range strings.Fields(all) {
+			scripts[name] += files[file+".lua"]
+		}
+	}
+	return scripts
 }
 
 // kept reads a generation; without an error and empty where there is none.
-func kept(root string, n int) (scripts map[string]string, sum string, err error) {
-	scripts = map[string]string{}
-	files, err := os.ReadDir(generationDir(root, n))
+func kept(root string, n int) (files map[string]string, sum string, err error) {
+	files = map[string]string{}
+	entries, err := os.ReadDir(generationDir(root, n))
 	if errors.Is(err, fs.ErrNotExist) {
-		return scripts, "", nil
+		return files, "", nil
 	}
-	for _, file := range files {
+	for _, file := range entries {
 		text, err2 := os.ReadFile(filepath.Join(generationDir(root, n), file.Name()))
 		if err = errors.Join(err, err2); file.Name() == released {
 			sum = strings.TrimSpace(string(text))
 			continue
 		}
-		scripts[strings.TrimSuffix(file.Name(), ".lua")] = string(text)
+		files[file.Name()] = string(text)
 	}
-	return scripts, sum, err
+	return files, sum, err
 }
 
 // newest is the last generation that is kept; 0 when none is.
@@ -76,23 +97,23 @@ func newest(root string) (n int) {
 	}
 }
 
-func sumOf(scripts map[string]string) string {
+func sumOf(files map[string]string) string {
 	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(scripts)) {
-		_, _ = fmt.Fprintf(h, "%s %d\n%s", name, len(scripts[name]), scripts[name]) // a hash takes all
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", name, len(files[name]), files[name]) // a hash takes all
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// keep writes scripts as the generation that is not released: the newest, or one more.
-func keep(root string, scripts map[string]string, release bool) error {
+// keep writes files as the generation that is not released: the newest, or one more.
+func keep(root string, files map[string]string, release bool) error {
 	n := max(1, newest(root))
 	old, sum, err := kept(root, n)
 	if err != nil {
 		return err
 	}
 	if sum != "" {
-		if maps.Equal(old, scripts) {
+		if maps.Equal(old, files) {
 			return nil // that is what is released
 		}
 		n++
@@ -101,11 +122,11 @@ func keep(root string, scripts map[string]string, release bool) error {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return err
 	}
-	for name, text := range scripts {
-		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name+".lua"), []byte(text), 0o644))
+	for name, text := range files {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
 	if release && err == nil {
-		err = os.WriteFile(filepath.Join(dir, released), []byte(sumOf(scripts)+"\n"), 0o644)
+		err = os.WriteFile(filepath.Join(dir, released), []byte(sumOf(files)+"\n"), 0o644)
 	}
 	return err
 }
@@ -120,11 +141,11 @@ func TestKeepScripts(t *testing.T) {
 	}
 	n := newest("testdata")
 	for i := 1; i <= n; i++ {
-		scripts, sum, err := kept("testdata", i)
+		files, sum, err := kept("testdata", i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum != "" && sum != sumOf(scripts) {
+		if sum != "" && sum != sumOf(files) {
 			t.Errorf("%s was released and is not what it was", generationDir("testdata", i))
 		}
 	}
@@ -141,7 +162,7 @@ func TestKeepScripts(t *testing.T) {
 	}
 	for name := range last {
 		if _, has := today[name]; !has {
-			t.Errorf("%s keeps %s, which is no script any more: run %s=1", generationDir("testdata", n), name, keepVariable)
+			t.Errorf("%s keeps %s, which is no part of a script any more: run %s=1", generationDir("testdata", n), name, keepVariable)
 		}
 	}
 }
@@ -183,7 +204,7 @@ type older struct {
 
 func newOlder(scripts map[string]string) *older {
 	o := &older{texts: map[string]string{}}
-	for name, today := range todays() {
+	for name, today := range scriptsOf(todays()) {
 		if text, has := scripts[name]; has {
 			o.texts[redis.NewScript(today).Hash()] = text
 		}
@@ -239,10 +260,11 @@ func TestOlderScriptsBesideTodays(t *testing.T) {
 		t.Fatal("no scripts are kept")
 	}
 	for n := max(1, last-1); n <= last; n++ {
-		scripts, _, err := kept("testdata", n)
+		files, _, err := kept("testdata", n)
 		if err != nil {
 			t.Fatal(err)
 		}
+		scripts := scriptsOf(files)
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			mixed := func(t *testing.T, rdb redis.UniversalClient) *older {
 				o := newOlder(scripts)
