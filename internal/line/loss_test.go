@@ -48,6 +48,8 @@ func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string, with cas
 			"restart":  w.restart,
 			"flush":    w.flush,
 			"pass":     w.pass,
+			"slow":     w.slow,
+			"promote":  w.promote,
 			"back":     w.back,
 			"act":      w.act,
 			"clock":    w.step,
@@ -73,6 +75,7 @@ type losing struct {
 	saved    bool
 	acts     int                     // ever made
 	strays   map[room.VisitorID]bool // joined in a batch whose answer nobody heard
+	unmet    time.Duration           // since each process brought its visitors back if it had to
 }
 
 // proc is one process: what it heard from the line and who is connected to it.
@@ -381,6 +384,48 @@ func (w *losing) pass(t *rapid.T) {
 			w.tick(t, p)
 		}
 	}
+	w.unmet = 0
+}
+
+// slow lets two seconds go by in which each process reads the line, and one at most
+// brings its visitors back: the others are at it still. After a loss they have ten
+// seconds in which nobody may overtake those.
+func (w *losing) slow(t *rapid.T) {
+	if w.unmet > 6*time.Second {
+		t.Skip("longer than a line waits for them")
+	}
+	soon := w.proc(t)
+	w.reads(t)
+	w.reads(t)
+	w.tick(t, soon)
+	w.joinBy(t, soon)
+	w.reads(t) // so much credit
+	w.admit(t)
+}
+
+// reads lets a second go by, after which every process reads the line and does no more.
+func (w *losing) reads(t *rapid.T) {
+	w.clock.pass(time.Second)
+	w.unmet += time.Second
+	for _, p := range w.procs {
+		w.read(t, p)
+	}
+}
+
+// promote is a replica that lacks the last joins, of several processes, and takes over.
+func (w *losing) promote(t *rapid.T) {
+	if w.unmet > 0 {
+		t.Skip("some process is at the loss of before")
+	}
+	w.save(t)
+	w.join(t)
+	w.join(t)
+	w.lose(t)
+	w.slow(t)
+	if rapid.Bool().Draw(t, "again") { // and its Redis is restarted at once
+		w.restart(t)
+		w.slow(t)
+	}
 }
 
 // act is an operator's. Right after a loss it is refused: the lost ones come first.
@@ -406,8 +451,24 @@ func (w *losing) step(t *rapid.T) {
 }
 
 // tick is what a process does once a second: it reads, and in another life of the line
-// than before it tells its mark and brings its visitors back.
+// than before it brings its visitors back.
 func (w *losing) tick(t *rapid.T, p *proc) {
+	life := w.read(t, p)
+	if p.life != "" && p.life != life {
+		var mine []*told
+		for _, v := range w.visitors {
+			if v.at == p && !v.over {
+				mine = append(mine, v)
+			}
+		}
+		w.rejoin(t, p, mine)
+	}
+	p.life = life
+}
+
+// read tells a process's mark, brings back what an operator did and the line lost, and
+// returns the life of the line.
+func (w *losing) read(t *rapid.T, p *proc) (life string) {
 	ctx := background()
 	last, _, err := w.lines.Report(ctx, w.name, w.by(p))
 	if errors.Is(err, room.ErrUnknown) && p.life != "" {
@@ -434,16 +495,8 @@ func (w *losing) tick(t *rapid.T, p *proc) {
 	if notice := p.saved.Conf["notice"]; snap.Conf.Rev < p.rev || snap.Conf.Rev == p.rev && snap.Conf.Notice != notice {
 		t.Fatalf("%s knows the notice %q of rev %d, the line says %q at rev %d", p.name, notice, p.rev, snap.Conf.Notice, snap.Conf.Rev)
 	}
-	if p.life != "" && p.life != snap.Life.ID {
-		var mine []*told
-		for _, v := range w.visitors {
-			if v.at == p && !v.over {
-				mine = append(mine, v)
-			}
-		}
-		w.rejoin(t, p, mine)
-	}
-	p.life, p.saved, p.rev = snap.Life.ID, snap.Saved, snap.Conf.Rev
+	p.saved, p.rev = snap.Saved, snap.Conf.Rev
+	return snap.Life.ID
 }
 
 // flush loses the whole line, and the list of rooms with it.
