@@ -24,7 +24,8 @@ func TestJumpIsMeasured(t *testing.T) {
 			{"the rush is now", nil, 4 * rush},
 			{"the rush was a second ago", []time.Duration{time.Second}, 4 * rush},
 			{"seconds of less came after it", []time.Duration{time.Second, time.Second, 30 * time.Second}, 4 * rush},
-			{"it was more than a minute ago", []time.Duration{time.Second, 70 * time.Second}, 65_536},
+			{"and a minute went by", []time.Duration{time.Second, 59 * time.Second, 3 * time.Second}, 4 * rush},
+			{"it was more than two minutes ago", []time.Duration{time.Second, 70 * time.Second, 70 * time.Second}, 65_536},
 		} {
 			clock := newHand()
 			clock.pass(time.Second - time.Duration(start%1_000_000)*time.Microsecond) // a second begins

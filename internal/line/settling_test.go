@@ -102,27 +102,3 @@ func TestDeleteLongAfterALoss(t *testing.T) {
 		}
 	})
 }
-
-// A clock that steps back after a loss does not shorten the time that lost acts have.
-func TestActAfterALossAndAStepBack(t *testing.T) {
-	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
-		clock := newHand()
-		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
-		name := create(t, l, conf)
-		pause := func() error {
-			_, err := l.Set(ctx, name, room.Change{Actor: "bob", Pause: true})
-			return err
-		}
-		restarted(t, rdb, name)
-		for _, back := range []time.Duration{0, 50 * time.Millisecond, 2 * time.Second, time.Hour} {
-			clock.pass(-back)
-			if err := pause(); !errors.Is(err, room.ErrRecovering) {
-				t.Errorf("%v back: got %v, want %v", back, err, room.ErrRecovering)
-			}
-		}
-		clock.pass(3 * time.Second)
-		if err := pause(); err != nil {
-			t.Errorf("three seconds later: %v", err)
-		}
-	})
-}

@@ -71,7 +71,7 @@ func TestLossIsToldAsTheLineDoesIt(t *testing.T) {
 	}
 	script, doc := read("../line/lua/prelude.lua"), read("../../docs/recovery.md")
 	for _, c := range []struct{ script, doc string }{
-		{fmt.Sprintf("local unseen_least, unseen_seconds = %d, 4\n", spare), "sets 65,536 aside (four times the joins of the busiest second of the last minute, if that is more)"},
+		{fmt.Sprintf("local unseen_least, unseen_seconds = %d, 4\n", spare), "sets 65,536 aside (four times the joins of the busiest second of the last minute or two, if that is more)"},
 		{"local asking_ms = 3000\n", "for 3 s at most"},
 		{"local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000\n", "10 s, then until 2 s after the last one who came back, 2 minutes at most"},
 	} {

@@ -94,7 +94,7 @@ func (n *node) asking() {
 	want(t, "join meanwhile", err, room.ErrRecovering)
 	n.stand("who comes back meanwhile", p, room.Waiting, room.Waiting, room.Waiting)
 	other.Mark = 12
-	if last, asking, err = n.Line.Present(n.ctx, n.Name, other, 0, nil); err != nil || last != 12 {
+	if last, _, err = n.Line.Present(n.ctx, n.Name, other, 0, nil); err != nil || last != 12 {
 		t.Errorf("the other: got %d, %v, want 12", last, err)
 	}
 	n.Pass(heard)

@@ -91,15 +91,18 @@ fill(seen_at(now_ms, tonumber(c[4] or '120000')), first, first + count - 1)
 if asked > count then redis.call('HINCRBY', stats, 'refused', asked - count) end
 
 -- What a loss may take is measured here: joins in a second, and the most of those in
--- the last minute.
+-- this minute and in the one before.
 local second = math.floor(now_ms / 1000)
 local l = redis.call('HMGET', life, 'second', 'now', 'peak', 'peak_at')
 if tonumber(l[1] or '0') == second then
   redis.call('HINCRBY', life, 'now', added)
 else
-  local before, peak = tonumber(l[2] or '0'), tonumber(l[3] or '0')
-  if before > peak or now_ms - tonumber(l[4] or '0') > 60000 then
-    redis.call('HSET', life, 'peak', text(before), 'peak_at', text(now_ms))
+  local joined, peak = tonumber(l[2] or '0'), tonumber(l[3] or '0')
+  local age = now_ms - tonumber(l[4] or '0')
+  if age > 60000 or age < 0 then -- or the clock went back
+    redis.call('HSET', life, 'before', age <= 120000 and text(peak) or '0', 'peak', text(joined), 'peak_at', text(now_ms))
+  elseif joined > peak then
+    redis.call('HSET', life, 'peak', text(joined))
   end
   redis.call('HSET', life, 'second', text(second), 'now', added)
 end

@@ -18,8 +18,9 @@ local conf, seq, queue, gone, back, away, unclaimed, active, outbox, bucket, sta
 --               who come back are not overtaken
 --   latest      ms beyond which the hold is not put off
 --   lapse       ms before which no claim lapses
---   second, now, peak  how many joined in this second, and at most in one of the
---               last minute; peak_at, ms
+--   second, now how many joined in this second
+--   peak, before  how many did at most in one of this minute, since peak_at, ms, and of
+--               the minute before
 --   lost_at, lost, restored, fences  for people who look
 
 local hold_ms, hold_more_ms, hold_most_ms = 10000, 2000, 120000

@@ -83,8 +83,9 @@ local function resolve(last, l)
   redis.call('HDEL', life, 'asking', unpack(silent))
   asking = false
   if #silent > 0 or not known then
-    local peak = redis.call('HMGET', life, 'peak', 'now')
-    local unseen = math.max(unseen_least, unseen_seconds * math.max(tonumber(peak[1] or '0'), tonumber(peak[2] or '0')))
+    local peak = redis.call('HMGET', life, 'peak', 'now', 'before')
+    local most = math.max(tonumber(peak[1] or '0'), tonumber(peak[2] or '0'), tonumber(peak[3] or '0'))
+    local unseen = math.max(unseen_least, unseen_seconds * most)
     local hi = math.min(last + unseen, 1073741824)
     unknown(last, hi)
     return hi
