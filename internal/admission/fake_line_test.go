@@ -232,7 +232,6 @@ func (w *world) Recreate(_ context.Context, name room.Name, by room.Caller, save
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.called("recreate")
-	w.brought = saved
 	l := w.lines[name]
 	switch lost := w.lost[name]; {
 	case w.gone[name]:
@@ -240,6 +239,7 @@ func (w *world) Recreate(_ context.Context, name room.Name, by room.Caller, save
 	case l != nil && l.epoch != saved.Epoch():
 		return room.ErrEpoch
 	case l == nil:
+		w.brought = saved
 		l = newFakeLine(saved.Epoch())
 		if lost != nil { // what a conf tells and is not in saved here
 			l.rate, l.conf, l.created, l.counts.Losses = lost.rate, lost.conf, lost.created, lost.counts.Losses

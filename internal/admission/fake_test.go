@@ -27,7 +27,7 @@ var errLost = fmt.Errorf("%w: connection reset", room.ErrAway)
 type world struct {
 	mu      sync.Mutex
 	lines   map[room.Name]*fakeLine
-	brought room.Saved               // by the last Recreate
+	brought room.Saved               // the last line that was lost and came back
 	log     []events.Record          // what Kafka has acknowledged
 	sent    map[string]bool          // ids of it
 	rooms   []events.Record          // what of it is in the topic of rooms
