@@ -61,7 +61,7 @@ func (c *cluster) killMaster(ctx context.Context, key string) (took string, err 
 	if err != nil {
 		return "", err
 	}
-	return "the master of the room was taken away, and what its replica had not heard", c.kill(ctx, client, master, key, nil)
+	return "the master of the room was taken away, with what its replica had not heard, if anything", c.kill(ctx, client, master, key, nil)
 }
 
 // cutOff breaks the link from the replica of a key's master: with a password, which

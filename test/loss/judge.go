@@ -77,7 +77,7 @@ type Verdict struct {
 
 // Kept reports whether every promise was.
 func (v Verdict) Kept() bool {
-	return v.Twice+v.Lost+v.Overtaken+v.TwoIDs+v.Moved+v.Placeless == 0 && v.Slots == 0
+	return v.Twice+v.Lost+v.Overtaken+v.TwoIDs+v.Moved+v.Placeless+v.Unwritten == 0 && v.Slots == 0
 }
 
 // judge compares what everybody was told with what was written down.

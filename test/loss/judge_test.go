@@ -107,6 +107,11 @@ func TestJudge(t *testing.T) {
 			f.Admissions, f.Recorded = nil, nil
 			return f
 		}(), Verdict{Unrecorded: 1}, "1 passes are in hand"},
+		"no booking": {func() Facts {
+			f := facts(alone(let("a", 1, 90, 95)))
+			f.Recorded = nil
+			return f
+		}(), Verdict{Unwritten: 1}, "1 admissions stand in Kafka"},
 		"moved":      {facts(alone(func() Stay { s := let("a", 1, 90, 95); s.Moves = 1; return s }())), Verdict{Moved: 1}, "changed their number"},
 		"slots":      {func() Facts { f := facts(alone(let("a", 1, 90, 95))); f.Slots = 3; return f }(), Verdict{Slots: 3}, "3 slots"},
 		"placeless":  {facts(Person{End: "stopped", Err: "context canceled"}), Verdict{Placeless: 1}, "never told one"},
@@ -118,7 +123,7 @@ func TestJudge(t *testing.T) {
 			if why := strings.Join(got.Why, "; "); !strings.Contains(why, c.why) {
 				t.Errorf("says %q, want %q in it", why, c.why)
 			}
-			wantKept := c.want.Twice+c.want.Lost+c.want.Overtaken+c.want.TwoIDs+c.want.Moved+c.want.Placeless == 0 && c.want.Slots == 0
+			wantKept := c.want.Twice+c.want.Lost+c.want.Overtaken+c.want.TwoIDs+c.want.Moved+c.want.Placeless+c.want.Unwritten == 0 && c.want.Slots == 0
 			if got.Kept() != wantKept {
 				t.Errorf("kept: got %v, want %v", got.Kept(), wantKept)
 			}
