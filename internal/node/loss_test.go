@@ -102,7 +102,7 @@ func TestTheEventOutlivesTheLine(t *testing.T) {
 		c.hear(wire.Position)
 		knows := func(n *testNode) {
 			t.Helper()
-			for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
+			for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) { // between two looks
 				if e, _ := n.Rooms.Room(h.room); e.Title == title {
 					return
 				}

@@ -10,6 +10,8 @@ import (
 	"waitroom/internal/room"
 )
 
+// What stands around the fake line in a story: each changes one thing of it.
+
 // slowStands holds back the first answer to a look-up.
 type slowStands struct {
 	*fakeLine
