@@ -92,6 +92,9 @@ func (g *Gateway) Handler(jwks []byte, pages http.Handler) http.Handler {
 // upgrade is the handler of the WebSocket. It returns as soon as the connection
 // is ours, so that nothing of the HTTP server stays in memory for it.
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
+	// Counted before the look: whoever Drain does not see here sees it draining.
+	shaking := g.shaking.Add(1)
+	defer g.shaking.Add(-1)
 	if g.draining.Load() {
 		g.turnAway(w, wire.Draining, 0)
 		return
@@ -104,8 +107,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		wire.WriteProblem(w, wire.Origin, 0)
 		return
 	}
-	defer g.shaking.Add(-1)
-	if g.shaking.Add(1)+int64(g.server.Open()) > int64(g.conf.MaxConnections) {
+	if shaking+int64(g.server.Open()) > int64(g.conf.MaxConnections) {
 		g.turnAway(w, wire.Overloaded, 0)
 		return
 	}
@@ -128,7 +130,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	v.conn = conn
 	v.talk = g.desk.Begin(r.PathValue("room"), from, v)
 	conn.Start(v)
-	if g.draining.Load() { // Drain may have looked before it was there
+	if g.draining.Load() { // Drain looked before it was there, and waits for it
 		v.sendAway()
 	}
 }
@@ -212,6 +214,10 @@ func (g *Gateway) Drain(ctx context.Context) {
 	}
 	limit, cancel := context.WithTimeout(ctx, goodbye)
 	defer cancel()
+	for g.shaking.Load() > 0 && limit.Err() == nil { // a server that drains would cut them without a word
+		timer.Reset(time.Millisecond)
+		<-timer.C
+	}
 	// Who waits for the line is cut with its connection.
 	defer context.AfterFunc(limit, g.end)()
 	rest := g.server.Drain(limit)

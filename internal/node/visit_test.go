@@ -1,9 +1,12 @@
 package node
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -474,6 +477,59 @@ func TestDrain(t *testing.T) {
 		}
 		if got := other.back(t, joined.Place).hear(wire.Joined); got.Number != joined.Number {
 			t.Errorf("got number %d on the other node, want %d", got.Number, joined.Number)
+		}
+	})
+}
+
+// slowHands hold a handshake at the point where the connection is taken from the HTTP
+// server.
+type slowHands struct {
+	http.Handler
+	reached chan struct{}
+	goOn    chan struct{}
+}
+
+func (s *slowHands) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.Handler.ServeHTTP(&slowHand{w, s}, r)
+}
+
+type slowHand struct {
+	http.ResponseWriter
+	hands *slowHands
+}
+
+func (w *slowHand) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.hands.reached <- struct{}{}
+	<-w.hands.goOn
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Whose handshake the start of a drain falls into is sent away as everybody is, by
+// the code that pages and bots know.
+func TestDrainInAHandshake(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *hall) {
+		n := h.node(t, nil)
+		hands := &slowHands{n.Handler(), make(chan struct{}, 1), make(chan struct{})}
+		n.server.Close()
+		n.server = httptest.NewServer(hands)
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			<-hands.reached
+			time.AfterFunc(100*time.Millisecond, func() { close(hands.goOn) }) // with nobody else it would have ended
+			n.Drain(context.Background())
+		}()
+		c := n.dial(t, h.room)
+		if m := c.hear(wire.Drain); m.RetryMS < 0 || m.RetryMS > 5000 {
+			t.Errorf("got retry_ms %d", m.RetryMS)
+		}
+		if _, code := c.ends(); code != wire.CloseDrain {
+			t.Errorf("got close code %d, want %d", code, wire.CloseDrain)
+		}
+		select {
+		case <-drained:
+		case <-time.After(wait):
+			t.Fatal("Drain did not return")
 		}
 	})
 }
