@@ -13,35 +13,40 @@ var arrows = map[string]struct {
 	may []string
 	why string
 }{
-	"internal/room":          {nil, "the words of the line"},
-	"internal/seat":          {nil, "the words of the shop"},
-	"internal/rank":          {[]string{"internal/room"}, "pure arithmetic over the line's words"},
-	"internal/wire":          {[]string{"internal/room", "internal/seat", "internal/token"}, "messages are made of words; the error table knows all sentinels"},
-	"internal/events":        {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
-	"internal/token":         {[]string{"internal/room"}, "a token proves a place or an admission"},
-	"internal/hostport":      {nil, "one check of an address; looks nothing up"},
-	"internal/line":          {[]string{"internal/room", "internal/hostport"}, "the only one who speaks Redis"},
-	"internal/line/linetest": {[]string{"internal/room"}, "the contract of the line, for the line's tests and for those of whoever has a fake of it"},
-	"internal/kafkaio":       {[]string{"internal/events", "internal/outage"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
-	"internal/sqldb":         {nil, "connections and retries; knows no table"},
-	"internal/process":       {[]string{"internal/hostport"}, "what binaries share; knows no domain"},
-	"internal/hub":           {[]string{"internal/room", "internal/cadence", "internal/outage", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
-	"internal/conversation":  {[]string{"internal/room", "internal/limit", "internal/wire", "internal/token", "internal/hub"}, "what a visitor may say; no transport"},
-	"internal/gateway":       {[]string{"internal/room", "internal/outage", "internal/socket", "internal/limit", "internal/wire", "internal/conversation"}, "the edge: sockets and who may open one"},
-	"internal/node":          {[]string{"internal/room", "internal/limit", "internal/token", "internal/directory", "internal/hub", "internal/conversation", "internal/gateway", "internal/signs", "web"}, "the one wiring of a node"},
-	"internal/directory":     {[]string{"internal/room", "internal/outage"}, "what a process knows of the rooms; no client, no transport"},
-	"internal/signs":         {[]string{"internal/room", "internal/outage"}, "signs of life and what they say; the line by interface"},
-	"internal/admission":     {[]string{"internal/room", "internal/events", "internal/outage"}, "rounds and relay over interfaces"},
-	"internal/booking":       {[]string{"internal/room", "internal/seat", "internal/wire", "internal/events", "internal/token", "internal/sqldb", "internal/outage", "web"}, "the rule with its SQL; Kafka by interface"},
-	"internal/bot":           {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
-	"internal/embedded":      {nil, "servers inside the demo"},
-	"internal/testenv":       {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
-	"web":                    {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
-	"internal/outage":        {nil, "one way to log what does not work; knows no domain"},
-	"internal/cadence":       {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
-	"internal/limit":         {nil, "counts addresses; knows no protocol, so that every edge may use it"},
-	"internal/socket":        {[]string{"internal/epoll"}, "one connection and its transport; knows no message"},
-	"internal/epoll":         {nil, "descriptors that are waited for; knows no protocol"},
+	"internal/room":                {nil, "the words of the line"},
+	"internal/seat":                {nil, "the words of the shop"},
+	"internal/rank":                {[]string{"internal/room"}, "pure arithmetic over the line's words"},
+	"internal/wire":                {[]string{"internal/room", "internal/seat", "internal/token"}, "messages are made of words; the error table knows all sentinels"},
+	"internal/events":              {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
+	"internal/token":               {[]string{"internal/room"}, "a token proves a place or an admission"},
+	"internal/hostport":            {nil, "one check of an address; looks nothing up"},
+	"internal/line":                {[]string{"internal/room", "internal/hostport"}, "the only one who speaks Redis"},
+	"internal/line/linetest":       {[]string{"internal/room"}, "the contract of the line, for the line's tests and for those of whoever has a fake of it"},
+	"internal/kafkaio":             {[]string{"internal/events", "internal/outage"}, "the only one who speaks Kafka; carries records and knows the name of a topic's dead letters"},
+	"internal/sqldb":               {nil, "connections and retries; knows no table"},
+	"internal/process":             {[]string{"internal/hostport"}, "what binaries share; knows no domain"},
+	"internal/hub":                 {[]string{"internal/room", "internal/cadence", "internal/outage", "internal/rank", "internal/wire"}, "visitors and ticks; no client, no transport"},
+	"internal/conversation":        {[]string{"internal/room", "internal/limit", "internal/wire", "internal/token", "internal/hub"}, "what a visitor may say; no transport"},
+	"internal/gateway":             {[]string{"internal/room", "internal/outage", "internal/socket", "internal/limit", "internal/wire", "internal/conversation"}, "the edge: sockets and who may open one"},
+	"internal/node":                {[]string{"internal/room", "internal/limit", "internal/token", "internal/directory", "internal/hub", "internal/conversation", "internal/gateway", "internal/signs", "web"}, "the one wiring of a node"},
+	"internal/directory":           {[]string{"internal/room", "internal/outage"}, "what a process knows of the rooms; no client, no transport"},
+	"internal/signs":               {[]string{"internal/room", "internal/outage"}, "signs of life and what they say; the line by interface"},
+	"internal/admission":           {[]string{"internal/room", "internal/events", "internal/outage"}, "rounds and relay over interfaces"},
+	"internal/booking":             {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/outbox", "internal/outage"}, "the rule with its SQL; Kafka by interface, no HTTP"},
+	"internal/booking/bookingtest": {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/booking", "internal/testenv"}, "a shop for the tests of what stands around it"},
+	"internal/outbox":              {[]string{"internal/events", "internal/sqldb", "internal/outage"}, "facts in SQL on their way; Kafka by interface"},
+	"internal/seatmap":             {[]string{"internal/room", "internal/seat"}, "what the map of a room looks like; its seats by function"},
+	"internal/boxoffice":           {[]string{"internal/room", "internal/events", "internal/booking", "internal/outbox", "internal/shop", "internal/sqldb"}, "the one wiring of the shop"},
+	"internal/shop":                {[]string{"internal/room", "internal/seat", "internal/wire", "internal/token", "internal/booking", "internal/seatmap", "internal/sqldb", "internal/outage"}, "the edge of the shop: no statement, no Kafka"},
+	"internal/bot":                 {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
+	"internal/embedded":            {nil, "servers inside the demo"},
+	"internal/testenv":             {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
+	"web":                          {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
+	"internal/outage":              {nil, "one way to log what does not work; knows no domain"},
+	"internal/cadence":             {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
+	"internal/limit":               {nil, "counts addresses; knows no protocol, so that every edge may use it"},
+	"internal/socket":              {[]string{"internal/epoll"}, "one connection and its transport; knows no message"},
+	"internal/epoll":               {nil, "descriptors that are waited for; knows no protocol"},
 }
 
 // clients are the drivers that only their adapter may link, directly or not.
@@ -87,11 +92,13 @@ func TestArrows(t *testing.T) {
 }
 
 // What only tests may import; a row above keeps internal and web from it.
-func TestOnlyTestsImportTheContract(t *testing.T) {
+func TestOnlyTestsImportTestPackages(t *testing.T) {
 	for _, row := range list(t, "-f", `{{.ImportPath}}|{{join .Imports " "}}`, "waitroom/...") {
 		path, imports, _ := strings.Cut(row, "|")
-		if slices.Contains(strings.Fields(imports), "waitroom/internal/line/linetest") {
-			t.Errorf("%s imports internal/line/linetest, which is for tests", path)
+		for _, tests := range []string{"internal/line/linetest", "internal/booking/bookingtest"} {
+			if slices.Contains(strings.Fields(imports), "waitroom/"+tests) {
+				t.Errorf("%s imports %s, which is for tests", path, tests)
+			}
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"waitroom/internal/booking"
+	"waitroom/internal/boxoffice"
 	"waitroom/internal/process"
 	"waitroom/internal/token"
 )
@@ -35,9 +35,9 @@ func main() {
 }
 
 type runCmd struct {
-	Servers servers        `embed:""`
-	Public  process.Public `embed:""`
-	Shop    booking.Config `embed:""`
+	Servers servers          `embed:""`
+	Public  process.Public   `embed:""`
+	Shop    boxoffice.Config `embed:""`
 }
 
 // stop is how long a stop takes at most.

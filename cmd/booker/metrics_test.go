@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"waitroom/internal/booking"
+	"waitroom/internal/boxoffice"
 	"waitroom/internal/process"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/testenv"
@@ -21,7 +21,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	if _, err := booking.New(t.Context(), booking.Config{}, booking.Parts{DB: db, Log: zap.NewNop(), Metrics: rec}); err != nil {
+	if _, err := boxoffice.New(t.Context(), boxoffice.Options{DB: db, Log: zap.NewNop(), Metrics: rec}); err != nil {
 		t.Fatal(err)
 	}
 	var behind servers

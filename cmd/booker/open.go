@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"waitroom/internal/booking"
+	"waitroom/internal/boxoffice"
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/process"
@@ -17,7 +18,7 @@ import (
 )
 
 // open opens each server by name and makes the shop.
-func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start, verifier *token.Verifier) (shop *booking.Booker, err error) {
+func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start, verifier *token.Verifier) (shop *boxoffice.BoxOffice, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	var db *sqldb.DB
@@ -41,8 +42,8 @@ func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Star
 	page := web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL,
 		Rooms: func(name room.Name) (room.Event, room.Known) { return shop.Event(name), room.Listed }}) // served once the shop is there
 	err = start.Await("the database's tables", func() error {
-		shop, err = booking.New(ctx, c.Shop, booking.Parts{
-			DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
+		shop, err = boxoffice.New(ctx, boxoffice.Options{
+			Config: c.Shop, DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
 			Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
 				return members.Run(ctx, handle)
 			},

@@ -1,6 +1,7 @@
 package booking
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -8,8 +9,8 @@ import (
 	"testing"
 
 	"waitroom/internal/events"
+	"waitroom/internal/sqldb"
 	"waitroom/internal/testenv"
-	"waitroom/internal/wire"
 )
 
 // proxy stands before a server and can cut it off.
@@ -69,7 +70,7 @@ func (p *proxy) stop() {
 	p.wait.Wait()
 }
 
-// The database goes away and comes back: visitors are told `unavailable`, the
+// The database goes away and comes back: what visitors do is refused as away, the
 // consumer's batch is not lost, nothing has changed, and no restart is needed.
 func TestDatabaseAway(t *testing.T) {
 	u, err := url.Parse(testenv.MySQL(t))
@@ -81,22 +82,19 @@ func TestDatabaseAway(t *testing.T) {
 	t.Cleanup(p.stop)
 	u.Host = p.addr
 	b := newBooker(t, u.String(), 2, nil)
-	c := client{t, b.Handler()}
 	visitor := newPass()
 	record, id := admittedRecord(t)
-	want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", bearer(visitor), `{"seats":["A-1"]}`), 201)
+	mustHold(t, b.store, visitor, "A-1", noon)
 
 	p.stop()
-	w := c.do("POST", "/rooms/gig/holds", bearer(newPass()), `{"seats":["A-2"]}`)
-	if wantProblem(t, "hold", w, wire.Unavailable); w.Header().Get("Retry-After") == "" {
-		t.Error("got no Retry-After, want one")
+	if _, _, err := b.Hold(t.Context(), newPass(), ids("A-2")); !errors.Is(err, sqldb.ErrAway) {
+		t.Errorf("hold: got %v, want %v", err, sqldb.ErrAway)
 	}
-	wantProblem(t, "leave", c.do("DELETE", "/rooms/gig/pass", bearer(visitor), ""), wire.Unavailable)
+	if err := b.Leave(t.Context(), visitor); !errors.Is(err, sqldb.ErrAway) {
+		t.Errorf("leave: got %v, want %v", err, sqldb.ErrAway)
+	}
 	if err := b.Consume(t.Context(), []events.Record{record}); err == nil {
 		t.Error("consume: got no error, want the batch again")
-	}
-	if _, err := b.outbox.step(t.Context()); err == nil {
-		t.Error("publish: got no error, want one")
 	}
 
 	p.start(t)

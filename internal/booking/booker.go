@@ -3,8 +3,6 @@ package booking
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -12,57 +10,45 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
-	"waitroom/internal/outage"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
 )
 
-type passes interface {
-	// ParsePass verifies a pass for room want at now; its errors are token's.
-	ParsePass(ctx context.Context, pass string, want room.Name, now time.Time) (token.Pass, error)
-}
-
 // consume hands batches of records to handle until ctx ends and commits their
 // offsets after nil; after an error the same batch comes again.
 type consume func(ctx context.Context, handle func(context.Context, []events.Record) error) error
 
+type publisher interface {
+	// Publish returns nil when all records are acknowledged by all replicas.
+	Publish(ctx context.Context, records []events.Record) error
+}
+
 // Parts are what a Booker is made of. The caller closes them after Run.
 type Parts struct {
 	DB        *sqldb.DB
-	Passes    passes
-	Publisher publisher
-	Consume   consume // the topics of Reads; nil: admissions come by pass only
+	Publisher publisher // of dead letters
+	Wrote     func()    // called after a commit that put facts in the outbox; it does not block
+	Consume   consume   // the topics of Reads; nil: admissions come by pass only
 	Gateway   Gateway
 	Now       func() time.Time // the seats' clock; nil: time.Now
-	Page      http.Handler     // the seat page and its assets; nil: none
-	Prefix    string           // of every path, "" or "/tickets"
 	Log       *zap.Logger
 	Metrics   prometheus.Registerer
 }
 
-// Booker is the shop: its HTTP side and its loops.
+// Booker is the shop without its edge: what visitors do with a pass, on the seats'
+// clock, and the loops.
 type Booker struct {
 	config  Config
 	store   *Store
 	clock   *seatsClock
-	passes  passes
 	publish publisher
 	consume consume
 	gateway Gateway
-	outbox  *outbox
-	maps    *seatMaps
 	events  *saleEvents
-	page    http.Handler
-	prefix  string
 	log     *zap.Logger
 	met     *metrics
-	refused *outage.Log   // requests answered 503
-	calls   chan struct{} // one token per request in service
-
-	mu   sync.Mutex
-	bare map[room.Name]bool // rooms without seats that were logged, mapRooms at most; guarded by mu
 }
 
 // New migrates the database and checks the clock against it: a skew above 2 s is
@@ -75,6 +61,9 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.Wrote != nil {
+		store.wrote = p.Wrote
+	}
 	met := newMetrics(p.Metrics)
 	clock := newSeatsClock(p.Now, p.DB.Now, p.Log, met)
 	if err := clock.check(ctx); err != nil {
@@ -83,21 +72,49 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	if _, err := clock.time(); err != nil {
 		return nil, err
 	}
-	b := &Booker{
-		config: config, store: store, clock: clock, passes: p.Passes, publish: p.Publisher, consume: p.Consume,
-		gateway: p.Gateway, page: p.Page, prefix: p.Prefix, log: p.Log, met: met,
-		outbox: &outbox{store: store, to: p.Publisher, met: met, now: p.Now, news: make(chan struct{}, 1), away: outage.New(outage.Config{
-			Log: p.Log, Down: "facts of the shop cannot be published; trying again", Up: "facts of the shop are published again"})},
-		maps: newSeatMaps(store.Seats), events: newSaleEvents(store), calls: make(chan struct{}, config.MaxCalls),
-		bare: map[room.Name]bool{},
-		// No end is noted: what one request finds, another one may not need.
-		refused: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
-	}
-	store.wrote = b.outbox.poke
+	b := &Booker{config: config, store: store, clock: clock, publish: p.Publisher, consume: p.Consume, gateway: p.Gateway,
+		events: newSaleEvents(store), log: p.Log, met: met}
 	if _, err := b.events.look(ctx); err != nil { // so that the first page has them
 		return nil, err
 	}
 	return b, nil
+}
+
+// Now is the seats' clock.
+func (b *Booker) Now() time.Time { return b.clock.now() }
+
+// Did counts what a visitor with a pass did, or the code of a refusal.
+func (b *Booker) Did(name room.Name, cause string) {
+	b.met.acts.WithLabelValues(string(name), cause).Inc()
+}
+
+// Hold is Store.Hold on the seats' clock.
+func (b *Booker) Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h seat.Hold, fresh bool, err error) {
+	now, err := b.clock.time()
+	if err != nil {
+		return seat.Hold{}, false, err
+	}
+	return b.store.Hold(ctx, pass, seats, now)
+}
+
+// Release is Store.Release on the seats' clock.
+func (b *Booker) Release(ctx context.Context, pass token.Pass, id seat.HoldID) error {
+	return b.store.Release(ctx, pass, id, b.clock.now())
+}
+
+// Leave is Store.Leave on the seats' clock.
+func (b *Booker) Leave(ctx context.Context, pass token.Pass) error {
+	return b.store.Leave(ctx, pass, b.clock.now())
+}
+
+// Visit is Store.Visit.
+func (b *Booker) Visit(ctx context.Context, pass token.Pass) (Visit, error) {
+	return b.store.Visit(ctx, pass)
+}
+
+// Seats is Store.Seats.
+func (b *Booker) Seats(ctx context.Context, name room.Name) ([]seat.Seat, error) {
+	return b.store.Seats(ctx, name)
 }
 
 // Run runs the loops until ctx ends and returns when all of them have ended. The
@@ -107,7 +124,6 @@ func (b *Booker) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var loops sync.WaitGroup
-	loops.Go(func() { b.outbox.run(ctx) })
 	loops.Go(func() { b.every(ctx, b.config.Sweep, "expiring holds", b.expire) })
 	loops.Go(func() { b.every(ctx, captureEvery, "capturing payments", b.capture) })
 	loops.Go(func() { b.every(ctx, eventsEvery, "reading what the sales are for", b.events.look) })
@@ -202,13 +218,4 @@ func (b *Booker) settle(ctx context.Context, h holdRow, ref string) {
 		b.met.failed.WithLabelValues("capturing a payment").Inc()
 		b.log.Warn("payment is not captured yet; trying again", zap.String("hold", string(h.ID)), zap.Error(err))
 	}
-}
-
-// outward puts the shop's own word before what its database says of itself, for
-// the table of codes, which knows no driver.
-func outward(err error) error {
-	if errors.Is(err, sqldb.ErrAway) || errors.Is(err, sqldb.ErrUnsure) {
-		return fmt.Errorf("%w: %w", seat.ErrAway, err)
-	}
-	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,133 +29,6 @@ func await(t *testing.T, what string, fact func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// Facts are published in order, deleted after the acknowledgement and not before.
-func TestOutbox(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		q, reg := newQueue(), prometheus.NewRegistry()
-		b := newBooker(t, dsn, 3, func(p *Parts) { p.Publisher, p.Metrics = q, reg })
-		b.outbox.now = func() time.Time { return noon.Add(90 * time.Second) }
-		waits := func(depth, oldest float64) {
-			t.Helper()
-			if d, o := gauge(t, reg, "waitroom_booker_outbox_depth"), gauge(t, reg, "waitroom_booker_outbox_oldest_seconds"); d != depth || o != oldest {
-				t.Errorf("outbox: got %v facts, the oldest for %v s, want %v for %v s", d, o, depth, oldest)
-			}
-		}
-		p := newPass()
-		if err := b.store.buy(t.Context(), p, mustHold(t, b.store, p, "A-1", noon).ID, noon); err != nil {
-			t.Fatal(err)
-		}
-		away := errors.New("kafka is away")
-		q.fail(away)
-		if _, err := b.outbox.step(t.Context()); !errors.Is(err, away) {
-			t.Errorf("got %v, want %v", err, away)
-		}
-		wantFacts(t, b.store, "held confirmed finished")
-		waits(3, 90)
-		q.fail(nil)
-		if n, err := b.outbox.step(t.Context()); n != 3 || err != nil {
-			t.Errorf("got %d, %v, want 3 published", n, err)
-		}
-		wantFacts(t, b.store, "")
-		if n, err := b.outbox.step(t.Context()); n != 0 || err != nil {
-			t.Errorf("got %d, %v, want nothing more", n, err)
-		}
-		waits(0, 0)
-		var got []string
-		for _, r := range q.all() {
-			got = append(got, kind(t, r))
-			if string(r.Key) != string(p.Visitor) || r.Topic != events.TopicBookings {
-				t.Errorf("got %s with key %s, want %s with key %s", r.Topic, r.Key, events.TopicBookings, p.Visitor)
-			}
-		}
-		if want := []string{"held", "confirmed", "finished"}; !slices.Equal(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
-	})
-}
-
-// An id that was given early and committed late is published though a higher one
-// has been.
-func TestOutboxLateCommit(t *testing.T) {
-	q := newQueue()
-	b := newBooker(t, sqliteDSN(t), 1, func(p *Parts) { p.Publisher = q })
-	insert := func(id int, fact string) {
-		t.Helper()
-		_, err := b.store.db.Write(t.Context(), "INSERT INTO outbox (id, type, body) VALUES (?, ?, ?)", id, events.TypeSoldOut,
-			`{"id":"`+fact+`","room":"gig","epoch":"`+string(epoch)+`","at_ms":1}`)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, id := range []int{7, 5, 6} {
-		insert(id, string(rune('a'+i)))
-		if n, err := b.outbox.step(t.Context()); n != 1 || err != nil {
-			t.Errorf("id %d: got %d, %v, want 1 published", id, n, err)
-		}
-	}
-	if got := len(q.all()); got != 3 {
-		t.Errorf("got %d facts, want 3", got)
-	}
-}
-
-// Two publishers on one table, with Kafka away now and then: every fact arrives,
-// those of one visitor in order apart from repeats, and the table ends empty.
-func TestOutboxTwoPublishers(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		q := newQueue()
-		one := newBooker(t, dsn, 60, func(p *Parts) { p.Publisher = q })
-		other := newBooker(t, dsn, 0, func(p *Parts) { p.Publisher = q })
-		ctx, stop := context.WithCancel(t.Context())
-		var loops sync.WaitGroup
-		loops.Go(func() { one.outbox.run(ctx) })
-		loops.Go(func() { other.outbox.run(ctx) })
-		seats, err := one.store.Seats(t.Context(), "gig")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at(20, func(i int) {
-			s := []*Store{one.store, other.store}[i%2]
-			for _, one := range seats[3*i : 3*i+3] {
-				p := newPass()
-				if i == 5 {
-					q.fail(errors.New("away"))
-				} else if i == 7 {
-					q.fail(nil)
-				}
-				if err := s.buy(t.Context(), p, mustHold(t, s, p, string(one.ID), noon).ID, noon); err != nil {
-					t.Errorf("buy %s: %v", one.ID, err)
-				}
-			}
-		})
-		q.fail(nil)
-		await(t, "an empty outbox", func() bool { n, err := one.store.depth(t.Context()); return err == nil && n == 0 })
-		stop()
-		loops.Wait()
-		order := map[string]string{}
-		seen := map[string]bool{}
-		for _, r := range q.all() {
-			id := r.Headers["ce_id"]
-			if !seen[id] {
-				seen[id] = true
-				order[string(r.Key)] += kind(t, r) + " "
-			}
-		}
-		soldOut := 0
-		for key, got := range order {
-			if key == "gig" {
-				soldOut++
-				continue
-			}
-			if got != "held confirmed finished " {
-				t.Errorf("visitor %s: got %q, want held confirmed finished", key, got)
-			}
-		}
-		if len(order) != 61 || soldOut != 1 {
-			t.Errorf("got %d keys, %d of them the room, want 60 visitors and the room", len(order), soldOut)
-		}
-	})
 }
 
 func admittedRecord(t *testing.T) (events.Record, string) {
@@ -208,7 +80,7 @@ func TestConsume(t *testing.T) {
 	})
 }
 
-// Run's loops expire holds and publish facts by themselves, take what the
+// Run's loops expire holds by themselves, take what the
 // consumer brings, and all end with the context.
 func TestRun(t *testing.T) {
 	each(t, func(t *testing.T, dsn string) {
@@ -235,14 +107,10 @@ func TestRun(t *testing.T) {
 		go func() { done <- b.Run(ctx) }()
 		await(t, "the admission", func() bool { _, err := b.store.admission(t.Context(), id); return err == nil })
 		mustHold(t, b.store, newPass(), "A-1", noon)
-		await(t, "held to be published", func() bool { return len(q.all()) == 1 })
 		mu.Lock()
 		now = noon.Add(time.Hour)
 		mu.Unlock()
-		await(t, "expired to be published", func() bool { return len(q.all()) == 2 })
-		if got := kind(t, q.all()[1]); got != "expired" {
-			t.Errorf("got %s, want expired", got)
-		}
+		await(t, "the hold to expire", func() bool { return outboxFacts(t, b.store) == "held expired" })
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("run: got %v, want nil after a stop", err)
@@ -337,11 +205,11 @@ func TestConfigCheck(t *testing.T) {
 	if err := config.Check(); err != nil {
 		t.Errorf("got %v, want the tests' flags accepted", err)
 	}
-	err := Config{Grace: time.Hour, MaxSeats: 51, Keep: room.MaxPass}.Check()
+	err := Config{Grace: time.Hour, Keep: room.MaxPass}.Check()
 	if err == nil {
 		t.Fatal("got no error, want all values refused")
 	}
-	for _, flag := range []string{"--hold", "--grace", "--sweep", "--keep", "--max-seats", "--max-calls"} {
+	for _, flag := range []string{"--hold", "--grace", "--sweep", "--keep"} {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("got %q, want %s in it", err, flag)
 		}

@@ -8,8 +8,6 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-
-	"waitroom/internal/wire"
 )
 
 // Each step of the clock away from the database's and back is told, the one where
@@ -44,30 +42,4 @@ func TestClockIsTold(t *testing.T) {
 			t.Errorf("database off by %s: got %q, want %q", c.off, got, c.want)
 		}
 	}
-}
-
-// A request that meets a server out of reach, or a booker with as many as it
-// serves, is told in the log: once, not once per visitor, and not in the answers
-// alone.
-func TestRefusedRequestsAreTold(t *testing.T) {
-	core, logs := observer.New(zap.InfoLevel)
-	b := newBooker(t, sqliteDSN(t), 1, func(p *Parts) { p.Log = zap.New(core) })
-	c := client{t, b.Handler()}
-	get := func(code wire.Code, cause string) {
-		t.Helper()
-		for range 3 {
-			wantProblem(t, cause, c.do("GET", "/rooms/gig/pass", bearer(newPass()), ""), code)
-		}
-		all := logs.TakeAll()
-		if len(all) != 1 || all[0].Level != zap.WarnLevel || !strings.Contains(all[0].ContextMap()["error"].(string), cause) {
-			t.Errorf("%s: got %v logged, want one warning with the cause", code, all)
-		}
-	}
-	b.passes = keysAway{}
-	get(wire.Unavailable, "public keys are out of reach")
-	b.passes = unsigned{}
-	for range cap(b.calls) {
-		b.calls <- struct{}{}
-	}
-	get(wire.Overloaded, "--max-calls")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outbox"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
@@ -156,14 +156,9 @@ func (s *Store) tx(ctx context.Context, work func(*sqlx.Tx) error) error {
 	return err
 }
 
-// fact writes one row of the outbox in tx.
+// fact writes one fact in tx.
 func fact(ctx context.Context, tx *sqlx.Tx, b events.Booking) error {
-	body, err := json.Marshal(b)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO outbox (type, body) VALUES (?, ?)", b.Type, string(body))
-	return err
+	return outbox.Add(ctx, tx, events.EncodeBooking(b))
 }
 
 // holdFact is a fact about a hold. A hold is made once and resolved once, so its

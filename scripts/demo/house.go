@@ -12,6 +12,7 @@ import (
 
 	"waitroom/internal/admission"
 	"waitroom/internal/booking"
+	"waitroom/internal/boxoffice"
 	"waitroom/internal/events"
 	"waitroom/internal/gateway"
 	"waitroom/internal/kafkaio"
@@ -19,6 +20,7 @@ import (
 	"waitroom/internal/node"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
+	"waitroom/internal/shop"
 	"waitroom/internal/signs"
 	"waitroom/internal/token"
 	"waitroom/web"
@@ -52,7 +54,7 @@ type house struct {
 	admitting *signs.Beat        // two roles, so two signs of life: status shows the demo as it shows a fleet
 	facts     *kafkaio.Follower
 
-	shop *booking.Booker // booker
+	shop *boxoffice.BoxOffice // booker
 
 	bots *bots
 }
@@ -102,13 +104,13 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		Metrics: env.Metrics, Subsystem: "booker"})
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	rules := booking.Config{Hold: time.Minute, Grace: 2 * time.Second, MaxSeats: 6, Sweep: 500 * time.Millisecond,
-		Keep: 720 * time.Hour, MaxCalls: 256}
+	rules := boxoffice.Config{Booking: booking.Config{Hold: time.Minute, Grace: 2 * time.Second, Sweep: 500 * time.Millisecond, Keep: 720 * time.Hour},
+		Shop: shop.Config{MaxSeats: 6, MaxCalls: 256}}
 	if err := rules.Check(); err != nil {
 		return nil, err
 	}
-	h.shop, err = booking.New(start, rules, booking.Parts{
-		DB: behind.db, Passes: keys.Verifier(), Publisher: writer, Gateway: booking.FreeGateway{},
+	h.shop, err = boxoffice.New(start, boxoffice.Options{
+		Config: rules, DB: behind.db, Passes: keys.Verifier(), Publisher: writer, Gateway: booking.FreeGateway{},
 		Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
 			return members.Run(ctx, handle)
 		},

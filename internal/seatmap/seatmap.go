@@ -1,4 +1,6 @@
-package booking
+// Package seatmap keeps the map of each room's seats as it is sent, so that a crowd
+// that looks at it costs the database one read.
+package seatmap
 
 import (
 	"context"
@@ -12,14 +14,14 @@ import (
 	"waitroom/internal/seat"
 )
 
-// mapAge is how old a map may be: the database reads each room four times a
+// maxAge is how old a map may be: the database reads each room four times a
 // second and booker at most, however many visitors look. A visitor who asks for a
 // seat that was taken meanwhile is told so by the hold.
-const mapAge = 250 * time.Millisecond
+const maxAge = 250 * time.Millisecond
 
-// mapRooms bounds the rooms remembered; further ones are read each time. A room
+// maxRooms bounds the rooms remembered; further ones are read each time. A room
 // that can't be read is forgotten, so strangers fill nothing.
-const mapRooms = 1000
+const maxRooms = 1000
 
 // seatMap is one room's map as it is sent. A body is never changed.
 type seatMap struct {
@@ -29,26 +31,27 @@ type seatMap struct {
 	read time.Time
 }
 
-// seatMaps keeps the map of each room.
-type seatMaps struct {
+// Maps keeps the map of each room.
+type Maps struct {
 	load func(context.Context, room.Name) ([]seat.Seat, error)
 
 	mu    sync.Mutex
 	rooms map[room.Name]*seatMap // guarded by mu
 }
 
-func newSeatMaps(load func(context.Context, room.Name) ([]seat.Seat, error)) *seatMaps {
-	return &seatMaps{load: load, rooms: map[room.Name]*seatMap{}}
+// New returns maps of the seats that load reads.
+func New(load func(context.Context, room.Name) ([]seat.Seat, error)) *Maps {
+	return &Maps{load: load, rooms: map[room.Name]*seatMap{}}
 }
 
-// of returns the map of a room and its ETag, the same on every booker for the
+// Of returns the map of a room and its ETag, the same on every booker for the
 // same seats. Visitors who come while it is read wait for that read.
-func (m *seatMaps) of(ctx context.Context, name room.Name) (body []byte, etag string, err error) {
+func (m *Maps) Of(ctx context.Context, name room.Name) (body []byte, etag string, err error) {
 	m.mu.Lock()
 	s := m.rooms[name]
 	if s == nil {
 		s = &seatMap{turn: make(chan struct{}, 1)}
-		if len(m.rooms) < mapRooms {
+		if len(m.rooms) < maxRooms {
 			m.rooms[name] = s // now, so that everybody waits for one read
 		}
 	}
@@ -62,9 +65,9 @@ func (m *seatMaps) of(ctx context.Context, name room.Name) (body []byte, etag st
 	defer func() { <-s.turn }()
 	// The age is this process's own, so it runs on the monotonic clock.
 	began := time.Now()
-	// A read that takes longer than mapAge is still the answer for everybody who
+	// A read that takes longer than maxAge is still the answer for everybody who
 	// came before it began; otherwise they would read one after another.
-	if s.body != nil && (began.Sub(s.read) < mapAge || !s.read.Before(arrived)) {
+	if s.body != nil && (began.Sub(s.read) < maxAge || !s.read.Before(arrived)) {
 		return s.body, s.etag, nil
 	}
 	seats, err := m.load(ctx, name)

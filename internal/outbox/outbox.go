@@ -1,4 +1,4 @@
-package booking
+package outbox
 
 import (
 	"context"
@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"waitroom/internal/events"
 	"waitroom/internal/outage"
+	"waitroom/internal/sqldb"
 )
 
 // Bounds of the publisher.
@@ -27,36 +30,53 @@ const (
 	publishMost  = 5 * time.Second
 )
 
-type publisher interface {
+// Publisher is Kafka.
+type Publisher interface {
 	// Publish returns nil when all records are acknowledged by all replicas.
 	Publish(ctx context.Context, records []events.Record) error
 }
 
-// outbox carries facts from the table to Kafka. Every booker runs one: two may
+// Outbox carries facts from the table to Kafka. Every booker runs one: two may
 // publish the same fact, whose id lets the reader absorb the repeat. Facts of
 // one visitor leave in the order in which they were written, since the row of
 // the admission is locked from before the first one's id to its commit.
-type outbox struct {
-	store *Store
-	to    publisher
-	away  *outage.Log
-	met   *metrics
-	now   func() time.Time // the seats' clock, which dates the facts
-	news  chan struct{}    // of one: a fact was committed by this process
+type Outbox struct {
+	db   *sqldb.DB
+	to   Publisher
+	away *outage.Log
+	met  *metrics
+	now  func() time.Time // the seats' clock, which dates the facts
+	news chan struct{}    // of one: a fact was committed by this process
 }
 
-// poke says that there are facts. It never blocks.
-func (o *outbox) poke() {
+// New makes an outbox on a database whose tables are there once it runs.
+func New(db *sqldb.DB, to Publisher, now func() time.Time, log *zap.Logger, reg prometheus.Registerer) *Outbox {
+	return &Outbox{db: db, to: to, met: newMetrics(reg), now: now, news: make(chan struct{}, 1), away: outage.New(outage.Config{
+		Log: log, Down: "facts of the shop cannot be published; trying again", Up: "facts of the shop are published again"})}
+}
+
+// Add writes facts in the transaction of what they tell.
+func Add(ctx context.Context, tx *sqlx.Tx, records ...events.Record) error {
+	for _, r := range records {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO outbox (type, body) VALUES (?, ?)", r.Headers["ce_type"], string(r.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Poke says that there are facts. It never blocks.
+func (o *Outbox) Poke() {
 	select {
 	case o.news <- struct{}{}:
 	default:
 	}
 }
 
-// run publishes until ctx ends. It reads the lowest ids that exist each time and
+// Run publishes until ctx ends. It reads the lowest ids that exist each time and
 // never remembers how far it came: ids are given before they are committed, so a
 // lower one can appear after a higher one was read.
-func (o *outbox) run(ctx context.Context) {
+func (o *Outbox) Run(ctx context.Context) {
 	pause := publishFirst
 	for {
 		n, err := o.step(ctx)
@@ -93,8 +113,8 @@ func (o *outbox) run(ctx context.Context) {
 }
 
 // step publishes one batch and deletes it. A crash in between publishes it again.
-func (o *outbox) step(ctx context.Context) (n int, err error) {
-	ids, records, oldest, err := o.store.facts(ctx, outboxRows)
+func (o *Outbox) step(ctx context.Context) (n int, err error) {
+	ids, records, oldest, err := o.facts(ctx, outboxRows)
 	if err != nil {
 		return 0, err // what is known stays in the gauges
 	}
@@ -108,7 +128,7 @@ func (o *outbox) step(ctx context.Context) (n int, err error) {
 	// batch is full the rest is counted too.
 	depth := int64(len(ids))
 	if len(ids) == outboxRows {
-		if depth, err = o.store.depth(ctx); err != nil {
+		if depth, err = o.depth(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -117,17 +137,17 @@ func (o *outbox) step(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	o.met.published.Add(float64(len(records)))
-	return len(ids), o.store.published(ctx, ids)
+	return len(ids), o.published(ctx, ids)
 }
 
 // facts reads the lowest ids of the outbox, and when the first of them came about.
-func (s *Store) facts(ctx context.Context, limit int) (ids []int64, records []events.Record, oldest time.Time, err error) {
+func (o *Outbox) facts(ctx context.Context, limit int) (ids []int64, records []events.Record, oldest time.Time, err error) {
 	var rows []struct {
 		ID   int64  `db:"id"`
 		Type string `db:"type"`
 		Body string `db:"body"`
 	}
-	if err := s.db.SelectContext(ctx, &rows, "SELECT id, type, body FROM outbox ORDER BY id LIMIT ?", limit); err != nil {
+	if err := o.db.SelectContext(ctx, &rows, "SELECT id, type, body FROM outbox ORDER BY id LIMIT ?", limit); err != nil {
 		return nil, nil, oldest, err
 	}
 	for _, r := range rows {
@@ -145,17 +165,17 @@ func (s *Store) facts(ctx context.Context, limit int) (ids []int64, records []ev
 }
 
 // depth is about how many facts wait; ids have holes.
-func (s *Store) depth(ctx context.Context) (n int64, err error) {
-	err = s.db.GetContext(ctx, &n, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM outbox")
+func (o *Outbox) depth(ctx context.Context) (n int64, err error) {
+	err = o.db.GetContext(ctx, &n, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM outbox")
 	return n, err
 }
 
 // published deletes facts that Kafka has; another booker may have done so.
-func (s *Store) published(ctx context.Context, ids []int64) error {
+func (o *Outbox) published(ctx context.Context, ids []int64) error {
 	query, args, err := sqlx.In("DELETE FROM outbox WHERE id IN (?)", ids)
 	if err != nil {
 		return err
 	}
-	_, err = s.db.Write(ctx, query, args...)
+	_, err = o.db.Write(ctx, query, args...)
 	return err
 }

@@ -1,4 +1,4 @@
-package booking
+package seatmap
 
 import (
 	"context"
@@ -15,15 +15,15 @@ import (
 func TestOneReadOfTheMapServesAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loads := 0
-		maps := newSeatMaps(func(context.Context, room.Name) ([]seat.Seat, error) {
+		maps := New(func(context.Context, room.Name) ([]seat.Seat, error) {
 			loads++ // by whoever has the map's turn
-			time.Sleep(4 * mapAge)
+			time.Sleep(4 * maxAge)
 			return []seat.Seat{{ID: "A-1", State: seat.Free}}, nil
 		})
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				if body, _, err := maps.of(t.Context(), "show"); err != nil || len(body) == 0 {
+				if body, _, err := maps.Of(t.Context(), "show"); err != nil || len(body) == 0 {
 					t.Errorf("got %q, %v, want the map", body, err)
 				}
 			})

@@ -1,4 +1,4 @@
-package booking
+package shop
 
 import (
 	"context"
@@ -9,18 +9,58 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"waitroom/internal/booking"
+	"waitroom/internal/booking/bookingtest"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
+	"waitroom/internal/seatmap"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testShop is an edge over a desk of the test's own.
+type testShop struct {
+	*Shop
+	below *bookingtest.Shop
+	clock *bookingtest.Clock
+	reg   *prometheus.Registry
+}
+
+// newShop is a shop whose room "gig" has count seats. The passes are not signed: their
+// text is the admission.
+func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	below := bookingtest.New(t, dsn, count, func(p *booking.Parts) { p.Metrics = reg })
+	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
+	if change != nil {
+		change(&parts)
+	}
+	return &testShop{Shop: New(Config{MaxSeats: 6, MaxCalls: 64}, parts), below: below, clock: below.Clock, reg: reg}
+}
+
+// skewed is a desk whose clock can't be trusted.
+type skewed struct{ Desk }
+
+func (skewed) Hold(context.Context, token.Pass, []seat.ID) (seat.Hold, bool, error) {
+	return seat.Hold{}, false, seat.ErrSkew
+}
+
+func (skewed) Confirm(context.Context, token.Pass, seat.HoldID) (booking.Booking, error) {
+	return booking.Booking{}, seat.ErrSkew
+}
 
 // client speaks to a booker's handler as a page does.
 type client struct {
@@ -72,10 +112,10 @@ func wantProblem(t *testing.T, what string, w *httptest.ResponseRecorder, code w
 
 // One visit as the page makes it, and a reload after each step.
 func TestVisit(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		b := newBooker(t, dsn, 3, nil)
+	bookingtest.Each(t, func(t *testing.T, dsn string) {
+		b := newShop(t, dsn, 3, nil)
 		c := client{t, b.Handler()}
-		p := newPass()
+		p := bookingtest.Pass()
 		auth := bearer(p)
 		state := func() passAnswer { return want[passAnswer](t, c.do("GET", "/rooms/gig/pass", auth, ""), 200) }
 
@@ -83,8 +123,8 @@ func TestVisit(t *testing.T) {
 			t.Errorf("at first: got %+v, want nothing but the time left", got)
 		}
 		h := want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-2","A-1"],"later":1}`), 201)
-		if h.LeftMS != rules.Hold.Milliseconds() || !slices.Equal(h.Seats, ids("A-1 A-2")) {
-			t.Errorf("hold: got %+v, want A-1 and A-2 for %v", h, rules.Hold)
+		if h.LeftMS != bookingtest.Config.Hold.Milliseconds() || !slices.Equal(h.Seats, bookingtest.IDs("A-1 A-2")) {
+			t.Errorf("hold: got %+v, want A-1 and A-2 for %v", h, bookingtest.Config.Hold)
 		}
 		again := want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-1","A-2"]}`), 200)
 		if again.ID != h.ID {
@@ -93,9 +133,9 @@ func TestVisit(t *testing.T) {
 		if got := state(); got.Hold == nil || got.Hold.ID != h.ID || got.Spent {
 			t.Errorf("holding: got %+v, want hold %s", got, h.ID)
 		}
-		other := newPass()
+		other := bookingtest.Pass()
 		problem := wantProblem(t, "taken", c.do("POST", "/rooms/gig/holds", bearer(other), `{"seats":["A-2","A-3"]}`), wire.SeatTaken)
-		if !slices.Equal(problem.Seats, ids("A-2")) {
+		if !slices.Equal(problem.Seats, bookingtest.IDs("A-2")) {
 			t.Errorf("taken: got %v, want A-2 named", problem.Seats)
 		}
 		want[any](t, c.do("DELETE", "/rooms/gig/holds/"+string(h.ID), auth, ""), 204)
@@ -104,15 +144,15 @@ func TestVisit(t *testing.T) {
 		}
 		h = want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-3"]}`), 201)
 		booked := want[bookingAnswer](t, c.do("POST", "/rooms/gig/holds/"+string(h.ID)+"/confirm", auth, ""), 200)
-		if booked.ID != h.ID || !slices.Equal(booked.Seats, ids("A-3")) {
+		if booked.ID != h.ID || !slices.Equal(booked.Seats, bookingtest.IDs("A-3")) {
 			t.Errorf("confirm: got %+v, want A-3", booked)
 		}
 		want[bookingAnswer](t, c.do("POST", "/rooms/gig/holds/"+string(h.ID)+"/confirm", auth, ""), 200)
-		b.clock.now = func() time.Time { return p.Expires.Add(time.Hour) } // read back later
-		if got := state(); !got.Spent || got.Booking == nil || !slices.Equal(got.Booking.Seats, ids("A-3")) || got.ExpiresMS != 0 {
+		b.clock.Set(p.Expires.Add(time.Hour)) // read back later
+		if got := state(); !got.Spent || got.Booking == nil || !slices.Equal(got.Booking.Seats, bookingtest.IDs("A-3")) || got.ExpiresMS != 0 {
 			t.Errorf("booked: got %+v, want the booking", got)
 		}
-		b.clock.now = func() time.Time { return noon }
+		b.clock.Set(bookingtest.Noon)
 		wantProblem(t, "spent", c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-1"]}`), wire.PassSpent)
 		for range 2 {
 			want[any](t, c.do("DELETE", "/rooms/gig/pass", bearer(other), ""), 204)
@@ -124,10 +164,10 @@ func TestVisit(t *testing.T) {
 // Visitors with a pass for a room without seats: each is told, the operator once.
 func TestRoomWithoutSeats(t *testing.T) {
 	core, logged := observer.New(zap.WarnLevel)
-	b := newBooker(t, sqliteDSN(t), 0, func(p *Parts) { p.Log = zap.New(core) })
+	b := newShop(t, bookingtest.SQLite(t), 0, func(p *Parts) { p.Log = zap.New(core) })
 	c := client{t, b.Handler()}
 	for range 3 {
-		p := newPass()
+		p := bookingtest.Pass()
 		wantProblem(t, "seats", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.NoSeats)
 		wantProblem(t, "hold", c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`), wire.NoSeats)
 		if got := want[passAnswer](t, c.do("GET", "/rooms/gig/pass", bearer(p), ""), 200); got.Spent {
@@ -139,18 +179,17 @@ func TestRoomWithoutSeats(t *testing.T) {
 		t.Errorf("got %d lines that name the room and the command, of %d, want 1", said, logged.Len())
 	}
 	// The shop may be somewhere else, and this booker there to hear who has left.
-	want[any](t, c.do("DELETE", "/rooms/gig/pass", bearer(newPass()), ""), 204)
-	wantFacts(t, b.store, "finished")
-	addSeats(t, b.store, 2)
-	if w := c.do("GET", "/rooms/gig/seats", bearer(newPass()), ""); w.Code != 200 {
+	want[any](t, c.do("DELETE", "/rooms/gig/pass", bearer(bookingtest.Pass()), ""), 204)
+	b.below.AddSeats(t, 2)
+	if w := c.do("GET", "/rooms/gig/seats", bearer(bookingtest.Pass()), ""); w.Code != 200 {
 		t.Errorf("seats were added: got %d %s, want them", w.Code, w.Body)
 	}
 }
 
 func TestSeatMap(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 12, nil)
+	b := newShop(t, bookingtest.SQLite(t), 12, nil)
 	c := client{t, b.Handler()}
-	p := newPass()
+	p := bookingtest.Pass()
 	w := c.do("GET", "/rooms/gig/seats", bearer(p), "")
 	got := want[struct{ Seats []seat.Seat }](t, w, 200)
 	if len(got.Seats) != 12 || got.Seats[9].ID != "A-10" || got.Seats[11] != (seat.Seat{ID: "B-2", State: seat.Free}) {
@@ -165,14 +204,17 @@ func TestSeatMap(t *testing.T) {
 		}
 	}
 	// A change shows as soon as the map is old enough, under another ETag.
-	mustHold(t, b.store, newPass(), "A-1", noon)
-	await(t, "the change", func() bool {
-		return c.do("GET", "/rooms/gig/seats", bearer(p), "", "If-None-Match", etag).Code == 200
-	})
+	b.below.MustHold(t, bookingtest.Pass(), "A-1")
+	for end := time.Now().Add(10 * time.Second); c.do("GET", "/rooms/gig/seats", bearer(p), "", "If-None-Match", etag).Code != 200; {
+		if time.Now().After(end) {
+			t.Fatal("the change does not show")
+		}
+		time.Sleep(time.Millisecond)
+	}
 	// Another booker's ETag is the same for the same seats.
-	first, _, _ := newSeatMaps(b.store.Seats).of(t.Context(), "gig")
-	_, one, _ := newSeatMaps(b.store.Seats).of(t.Context(), "gig")
-	_, two, _ := newSeatMaps(b.store.Seats).of(t.Context(), "gig")
+	first, _, _ := seatmap.New(b.below.Store.Seats).Of(t.Context(), "gig")
+	_, one, _ := seatmap.New(b.below.Store.Seats).Of(t.Context(), "gig")
+	_, two, _ := seatmap.New(b.below.Store.Seats).Of(t.Context(), "gig")
 	if one == "" || one != two || len(first) == 0 {
 		t.Errorf("got ETags %s and %s, want the same", one, two)
 	}
@@ -180,31 +222,35 @@ func TestSeatMap(t *testing.T) {
 
 // A crowd that looks at once costs one read.
 func TestSeatMapIsShared(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 1, nil)
+	b := newShop(t, bookingtest.SQLite(t), 1, nil)
 	reads := 0 // owned by who has the map's turn
-	m := newSeatMaps(func(ctx context.Context, name room.Name) ([]seat.Seat, error) {
+	m := seatmap.New(func(ctx context.Context, name room.Name) ([]seat.Seat, error) {
 		reads++
-		return b.store.Seats(ctx, name)
+		return b.below.Store.Seats(ctx, name)
 	})
-	if _, _, err := m.of(t.Context(), "gig"); err != nil {
+	if _, _, err := m.Of(t.Context(), "gig"); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	at(50, func(int) {
-		if _, _, err := m.of(t.Context(), "gig"); err != nil {
-			t.Error(err)
-		}
-	})
-	if most := 2 + int(time.Since(began)/mapAge); reads > most {
+	var crowd sync.WaitGroup
+	for range 50 {
+		crowd.Go(func() {
+			if _, _, err := m.Of(t.Context(), "gig"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	crowd.Wait()
+	if most := 2 + int(time.Since(began)/250*time.Millisecond); reads > most {
 		t.Errorf("got %d reads, want at most %d", reads, most)
 	}
 }
 
 func TestBadRequests(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 8, nil)
+	b := newShop(t, bookingtest.SQLite(t), 8, nil)
 	c := client{t, b.Handler()}
-	p := newPass()
-	stranger := newPass()
+	p := bookingtest.Pass()
+	stranger := bookingtest.Pass()
 	stranger.Room = "other"
 	unseated := stranger
 	hold := func(body string) *httptest.ResponseRecorder { return c.do("POST", "/rooms/gig/holds", bearer(p), body) }
@@ -244,14 +290,16 @@ func TestBadRequests(t *testing.T) {
 			t.Errorf("%s: got WWW-Authenticate %q with %d", k.what, k.w.Header().Get("WWW-Authenticate"), k.w.Code)
 		}
 	}
-	wantSeats(t, b.store, "A-1 A-2 A-3 A-4 A-5 A-6 A-7 A-8")
-	wantFacts(t, b.store, "")
+	if got := b.below.Seats(t); got != "" {
+		t.Errorf("got %s, want every seat free", got)
+	}
 	if got := c.do("PUT", "/rooms/gig/pass", "", "").Header().Get("Allow"); got != "DELETE, GET" {
 		t.Errorf("got Allow %q, want DELETE, GET", got)
 	}
 
 	// An expired pass still confirms within the grace, reads for a day, and no more.
-	h := mustHold(t, b.store, p, "A-1", p.Expires.Add(-time.Minute))
+	b.clock.Set(p.Expires.Add(-time.Minute))
+	h := b.below.MustHold(t, p, "A-1")
 	for _, k := range []struct {
 		after        time.Duration
 		method, path string
@@ -260,12 +308,12 @@ func TestBadRequests(t *testing.T) {
 		{0, "GET", "/rooms/gig/seats", wire.PassExpired},
 		{0, "DELETE", "/rooms/gig/pass", wire.PassExpired},
 		{0, "POST", "/rooms/gig/holds", wire.PassExpired},
-		{rules.Grace, "POST", "/rooms/gig/holds/" + string(h.ID) + "/confirm", wire.PassExpired},
-		{rules.Grace - time.Millisecond, "POST", "/rooms/gig/holds/" + string(h.ID) + "/confirm", ""},
+		{bookingtest.Config.Grace, "POST", "/rooms/gig/holds/" + string(h.ID) + "/confirm", wire.PassExpired},
+		{bookingtest.Config.Grace - time.Millisecond, "POST", "/rooms/gig/holds/" + string(h.ID) + "/confirm", ""},
 		{readLeeway - time.Millisecond, "GET", "/rooms/gig/pass", ""},
 		{readLeeway, "GET", "/rooms/gig/pass", wire.PassExpired},
 	} {
-		b.clock.now = func() time.Time { return p.Expires.Add(k.after) }
+		b.clock.Set(p.Expires.Add(k.after))
 		what := fmt.Sprintf("%s %s %v after the expiry", k.method, k.path, k.after)
 		if w := c.do(k.method, k.path, bearer(p), ""); k.code != "" {
 			wantProblem(t, what, w, k.code)
@@ -278,13 +326,13 @@ func TestBadRequests(t *testing.T) {
 // Errors of the servers behind are told with a stable code and a time to come
 // back, and nothing of them is shown.
 func TestServersAway(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 1, nil)
+	b := newShop(t, bookingtest.SQLite(t), 1, nil)
 	c := client{t, b.Handler()}
-	p := newPass()
-	b.clock.skewed.Store(true)
+	p := bookingtest.Pass()
+	b.desk = skewed{b.desk}
 	wantProblem(t, "hold, wrong clock", c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`), wire.ClockSkew)
 	wantProblem(t, "confirm, wrong clock", c.do("POST", "/rooms/gig/holds/"+string(seat.NewHoldID())+"/confirm", bearer(p), ""), wire.ClockSkew)
-	b.clock.skewed.Store(false)
+	b.desk = b.below.Booker
 
 	for range cap(b.calls) {
 		b.calls <- struct{}{}
@@ -297,10 +345,10 @@ func TestServersAway(t *testing.T) {
 	for range cap(b.calls) {
 		<-b.calls
 	}
-	b.passes = keysAway{}
+	b.parts.Passes = keysAway{}
 	wantProblem(t, "no keys", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.Unavailable)
-	b.passes = unsigned{}
-	b.store.db.Close()
+	b.parts.Passes = bookingtest.Unsigned{}
+	b.below.DB.Close()
 	for _, w := range []*httptest.ResponseRecorder{
 		c.do("GET", "/rooms/gig/seats", bearer(p), ""),
 		c.do("GET", "/rooms/gig/pass", bearer(p), ""),
@@ -317,7 +365,7 @@ func TestServersAway(t *testing.T) {
 // A database that is away, or did not say what became of a commit, is a reason to
 // come back, not a fault.
 func TestDatabaseAwayIsUnavailable(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 1, nil)
+	b := newShop(t, bookingtest.SQLite(t), 1, nil)
 	for _, err := range []error{sqldb.ErrAway, sqldb.ErrUnsure, context.DeadlineExceeded, fmt.Errorf("hold: %w", sqldb.ErrAway)} {
 		w := httptest.NewRecorder()
 		if got := b.refuse(t.Context(), w, err); got != wire.Unavailable || w.Code != 503 || w.Header().Get("Retry-After") != "1" {
@@ -334,12 +382,12 @@ func (keysAway) ParsePass(context.Context, string, room.Name, time.Time) (token.
 
 // The prefix is in front of every path, and every other path is the page's.
 func TestPrefix(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 1, func(p *Parts) {
+	b := newShop(t, bookingtest.SQLite(t), 1, func(p *Parts) {
 		p.Prefix = "/tickets"
 		p.Page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page "+r.URL.Path) })
 	})
 	c := client{t, b.Handler()}
-	p := newPass()
+	p := bookingtest.Pass()
 	want[any](t, c.do("GET", "/tickets/rooms/gig/seats", bearer(p), ""), 200)
 	for _, path := range []string{"/rooms/gig/seats", "/tickets/rooms/gig/shop", "/"} {
 		if w := c.do("GET", path, bearer(p), ""); w.Body.String() != "page "+path {
@@ -350,16 +398,63 @@ func TestPrefix(t *testing.T) {
 
 // A room becomes a label only when a pass names it, and so does what was done.
 func TestMetricLabels(t *testing.T) {
-	b := newBooker(t, sqliteDSN(t), 1, nil)
+	b := newShop(t, bookingtest.SQLite(t), 1, nil)
 	c := client{t, b.Handler()}
 	c.do("GET", "/rooms/invented/seats", "Bearer x", "")
-	p := newPass()
+	p := bookingtest.Pass()
 	c.do("POST", "/rooms/gig/holds", bearer(p), `{"seats":["A-1"]}`)
-	c.do("POST", "/rooms/gig/holds", bearer(newPass()), `{"seats":["A-1"]}`)
-	if n := b.met.acts.DeletePartialMatch(map[string]string{"room": "invented"}); n != 0 {
-		t.Errorf("got %d series of an invented room, want none", n)
+	c.do("POST", "/rooms/gig/holds", bearer(bookingtest.Pass()), `{"seats":["A-1"]}`)
+	families, err := b.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := b.met.acts.DeletePartialMatch(map[string]string{"room": "gig"}); n != 2 {
-		t.Errorf("got %d series, want held and seat_taken", n)
+	var got []string
+	for _, f := range families {
+		if f.GetName() != "waitroom_booker_acts_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			got = append(got, m.GetLabel()[1].GetValue()+" "+m.GetLabel()[0].GetValue())
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"gig held", "gig seat_taken"}; !slices.Equal(got, want) {
+		t.Errorf("got series %q, want %q", got, want)
+	}
+}
+
+// A request that meets a server out of reach, or a booker with as many as it
+// serves, is told in the log: once, not once per visitor, and not in the answers
+// alone.
+func TestRefusedRequestsAreTold(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	b := newShop(t, bookingtest.SQLite(t), 1, func(p *Parts) { p.Log = zap.New(core) })
+	c := client{t, b.Handler()}
+	get := func(code wire.Code, cause string) {
+		t.Helper()
+		for range 3 {
+			wantProblem(t, cause, c.do("GET", "/rooms/gig/pass", bearer(bookingtest.Pass()), ""), code)
+		}
+		all := logs.TakeAll()
+		if len(all) != 1 || all[0].Level != zap.WarnLevel || !strings.Contains(all[0].ContextMap()["error"].(string), cause) {
+			t.Errorf("%s: got %v logged, want one warning with the cause", code, all)
+		}
+	}
+	b.parts.Passes = keysAway{}
+	get(wire.Unavailable, "public keys are out of reach")
+	b.parts.Passes = bookingtest.Unsigned{}
+	for range cap(b.calls) {
+		b.calls <- struct{}{}
+	}
+	get(wire.Overloaded, "--max-calls")
+}
+
+func TestConfigCheck(t *testing.T) {
+	if err := (Config{MaxSeats: 6, MaxCalls: 64}).Check(); err != nil {
+		t.Errorf("got %v, want the tests' flags accepted", err)
+	}
+	err := Config{MaxSeats: 51}.Check()
+	if err == nil || !strings.Contains(err.Error(), "--max-seats") || !strings.Contains(err.Error(), "--max-calls") {
+		t.Errorf("got %v, want both values refused", err)
 	}
 }

@@ -1,9 +1,10 @@
-package booking
+package shop
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
+	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
@@ -29,6 +31,9 @@ const (
 	// outages: pages come back within seconds.
 	refusedQuiet = time.Minute
 )
+
+// bareRooms bounds the rooms without seats that are logged.
+const bareRooms = 1000
 
 // errTooMany is more requests at once than --max-calls.
 var errTooMany = errors.New("as many requests are served as --max-calls allows")
@@ -49,26 +54,26 @@ type act struct {
 
 // Handler serves the API under {prefix}/rooms/{room}/ and, for every other path,
 // the page.
-func (b *Booker) Handler() http.Handler {
+func (s *Shop) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, acts := range map[string]map[string]act{
-		"/rooms/{room}/seats":                {http.MethodGet: {serve: b.showSeats}},
-		"/rooms/{room}/pass":                 {http.MethodGet: {serve: b.showPass, leeway: readLeeway}, http.MethodDelete: {serve: b.leave}},
-		"/rooms/{room}/holds":                {http.MethodPost: {serve: b.hold}},
-		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {serve: b.release}},
-		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {serve: b.confirm, leeway: b.config.Grace}},
+		"/rooms/{room}/seats":                {http.MethodGet: {serve: s.showSeats}},
+		"/rooms/{room}/pass":                 {http.MethodGet: {serve: s.showPass, leeway: readLeeway}, http.MethodDelete: {serve: s.leave}},
+		"/rooms/{room}/holds":                {http.MethodPost: {serve: s.hold}},
+		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {serve: s.release}},
+		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {serve: s.confirm, leeway: s.parts.Grace}},
 	} {
-		mux.Handle(b.prefix+path, b.route(acts))
+		mux.Handle(s.parts.Prefix+path, s.route(acts))
 	}
-	if b.page != nil {
-		mux.Handle("/", b.page)
+	if s.parts.Page != nil {
+		mux.Handle("/", s.parts.Page)
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { wire.WriteProblem(w, wire.NotFound, 0) })
 	}
 	return mux
 }
 
-func (b *Booker) route(acts map[string]act) http.Handler {
+func (s *Shop) route(acts map[string]act) http.Handler {
 	var allowed []string
 	for method := range acts {
 		allowed = append(allowed, method)
@@ -84,50 +89,50 @@ func (b *Booker) route(acts map[string]act) http.Handler {
 			return
 		}
 		select {
-		case b.calls <- struct{}{}:
-			defer func() { <-b.calls }()
+		case s.calls <- struct{}{}:
+			defer func() { <-s.calls }()
 		default: // more at once than the database could serve in time
-			b.refused.Note(r.Context(), errTooMany)
+			s.refused.Note(r.Context(), errTooMany)
 			wire.WriteProblem(w, wire.Overloaded, 1)
 			return
 		}
 		began := time.Now()
-		b.serve(w, r, act)
-		b.met.calls.Observe(time.Since(began).Seconds())
+		s.serve(w, r, act)
+		s.took.Observe(time.Since(began).Seconds())
 	})
 }
 
-func (b *Booker) serve(w http.ResponseWriter, r *http.Request, act act) {
+func (s *Shop) serve(w http.ResponseWriter, r *http.Request, act act) {
 	ctx, cancel := context.WithTimeout(r.Context(), callLimit)
 	defer cancel()
-	pass, err := b.authenticate(ctx, r, act.leeway)
+	pass, err := s.authenticate(ctx, r, act.leeway)
 	if err != nil {
-		b.refuse(ctx, w, err)
+		s.refuse(ctx, w, err)
 		return
 	}
 	cause, err := act.serve(visit{w, r.WithContext(ctx), pass})
 	if err != nil {
 		if errors.Is(err, seat.ErrNoRoom) {
-			b.noteBare(pass.Room)
+			s.noteBare(pass.Room)
 		}
-		cause = string(b.refuse(ctx, w, err))
+		cause = string(s.refuse(ctx, w, err))
 	}
 	if cause != "" {
-		b.met.acts.WithLabelValues(string(pass.Room), cause).Inc()
+		s.desk.Did(pass.Room, cause)
 	}
 }
 
 // noteBare logs a room whose visitors find no seats, once per process: the pass is
-// verified, so the line lets people into it. Rooms beyond mapRooms are not logged.
-func (b *Booker) noteBare(name room.Name) {
-	b.mu.Lock()
-	said := b.bare[name] || len(b.bare) >= mapRooms
+// verified, so the line lets people into it. Rooms beyond bareRooms are not logged.
+func (s *Shop) noteBare(name room.Name) {
+	s.mu.Lock()
+	said := s.bare[name] || len(s.bare) >= bareRooms
 	if !said {
-		b.bare[name] = true
+		s.bare[name] = true
 	}
-	b.mu.Unlock()
+	s.mu.Unlock()
 	if !said {
-		b.log.Warn("visitors with a pass find no seats in this room: make them with booker seats --new, or close the room",
+		s.parts.Log.Warn("visitors with a pass find no seats in this room: make them with booker seats --new, or close the room",
 			zap.String("room", string(name)))
 	}
 }
@@ -138,7 +143,7 @@ type coded struct{ wire.Code }
 func (c coded) Error() string { return string(c.Code) }
 
 // authenticate reads the pass out of the Authorization header.
-func (b *Booker) authenticate(ctx context.Context, r *http.Request, leeway time.Duration) (token.Pass, error) {
+func (s *Shop) authenticate(ctx context.Context, r *http.Request, leeway time.Duration) (token.Pass, error) {
 	name, err := room.ParseName(r.PathValue("room"))
 	if err != nil {
 		return token.Pass{}, err
@@ -151,13 +156,13 @@ func (b *Booker) authenticate(ctx context.Context, r *http.Request, leeway time.
 	if !strings.EqualFold(scheme, "Bearer") {
 		return token.Pass{}, coded{wire.NoPass}
 	}
-	return b.passes.ParsePass(ctx, strings.TrimSpace(pass), name, b.clock.now().Add(-leeway))
+	return s.parts.Passes.ParsePass(ctx, strings.TrimSpace(pass), name, s.desk.Now().Add(-leeway))
 }
 
 // refuse answers with the row of wire's table, and says which. What the table
 // does not know is logged each time, since it is ours to mend; what a server behind
 // this one does not answer, once in a while.
-func (b *Booker) refuse(ctx context.Context, w http.ResponseWriter, err error) wire.Code {
+func (s *Shop) refuse(ctx context.Context, w http.ResponseWriter, err error) wire.Code {
 	var c coded
 	if !errors.As(err, &c) {
 		c.Code = wire.PassCode(outward(err))
@@ -165,9 +170,9 @@ func (b *Booker) refuse(ctx context.Context, w http.ResponseWriter, err error) w
 	retryAfter := 0
 	switch {
 	case c.Code == wire.Internal:
-		b.log.Error("request failed", zap.Error(err))
+		s.parts.Log.Error("request failed", zap.Error(err))
 	case wire.Codes[c.Code].HTTP == http.StatusServiceUnavailable:
-		b.refused.Note(ctx, err)
+		s.refused.Note(ctx, err)
 		retryAfter = 1
 	case wire.Codes[c.Code].HTTP == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="waitroom"`) // RFC 9110, 15.5.2
@@ -189,8 +194,8 @@ func answer(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-func (b *Booker) showSeats(v visit) (string, error) {
-	body, etag, err := b.maps.of(v.r.Context(), v.pass.Room)
+func (s *Shop) showSeats(v visit) (string, error) {
+	body, etag, err := s.maps.Of(v.r.Context(), v.pass.Room)
 	if err != nil {
 		return "", err
 	}
@@ -236,21 +241,21 @@ type passAnswer struct {
 	Booking   *bookingAnswer `json:"booking,omitempty"`
 }
 
-func (b *Booker) held(h seat.Hold) *holdAnswer {
-	return &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, b.clock.now())}
+func (s *Shop) held(h seat.Hold) *holdAnswer {
+	return &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now())}
 }
 
 // left is the time until a moment in ms, never below 0.
 func left(until, now time.Time) int64 { return max(0, until.Sub(now).Milliseconds()) }
 
-func (b *Booker) showPass(v visit) (string, error) {
-	was, err := b.store.Visit(v.r.Context(), v.pass)
+func (s *Shop) showPass(v visit) (string, error) {
+	was, err := s.desk.Visit(v.r.Context(), v.pass)
 	if err != nil {
 		return "", err
 	}
-	a := passAnswer{ExpiresMS: left(v.pass.Expires, b.clock.now()), MaxSeats: b.config.MaxSeats, Spent: was.Spent}
+	a := passAnswer{ExpiresMS: left(v.pass.Expires, s.desk.Now()), MaxSeats: s.config.MaxSeats, Spent: was.Spent}
 	if was.Hold != nil {
-		a.Hold = b.held(*was.Hold)
+		a.Hold = s.held(*was.Hold)
 	}
 	if was.Booking != nil {
 		a.Booking = &bookingAnswer{ID: was.Booking.Hold, Seats: was.Booking.Seats}
@@ -259,29 +264,25 @@ func (b *Booker) showPass(v visit) (string, error) {
 	return "", nil
 }
 
-func (b *Booker) hold(v visit) (string, error) {
-	now, err := b.clock.time()
+func (s *Shop) hold(v visit) (string, error) {
+	seats, err := s.asked(v)
 	if err != nil {
 		return "", err
 	}
-	seats, err := b.asked(v)
-	if err != nil {
-		return "", err
-	}
-	h, fresh, err := b.store.Hold(v.r.Context(), v.pass, seats, now)
+	h, fresh, err := s.desk.Hold(v.r.Context(), v.pass, seats)
 	if err != nil {
 		return "", err
 	}
 	if !fresh {
-		answer(v.w, http.StatusOK, b.held(h))
+		answer(v.w, http.StatusOK, s.held(h))
 		return "repeated", nil
 	}
-	answer(v.w, http.StatusCreated, b.held(h))
+	answer(v.w, http.StatusCreated, s.held(h))
 	return "held", nil
 }
 
 // asked reads {"seats":["A-1",…]}. Unknown fields are ignored, as everywhere.
-func (b *Booker) asked(v visit) ([]seat.ID, error) {
+func (s *Shop) asked(v visit) ([]seat.ID, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
 	var long *http.MaxBytesError
 	if errors.As(err, &long) {
@@ -293,38 +294,47 @@ func (b *Booker) asked(v visit) ([]seat.ID, error) {
 	if err != nil || json.Unmarshal(body, &request) != nil {
 		return nil, coded{wire.BadRequest}
 	}
-	return seat.Ask(request.Seats, b.config.MaxSeats)
+	return seat.Ask(request.Seats, s.config.MaxSeats)
 }
 
-func (b *Booker) release(v visit) (string, error) {
+func (s *Shop) release(v visit) (string, error) {
 	id, err := seat.ParseHoldID(v.r.PathValue("hold"))
 	if err != nil {
 		return "", err
 	}
-	if err := b.store.Release(v.r.Context(), v.pass, id, b.clock.now()); err != nil {
+	if err := s.desk.Release(v.r.Context(), v.pass, id); err != nil {
 		return "", err
 	}
 	v.w.WriteHeader(http.StatusNoContent)
-	return released, nil
+	return "released", nil
 }
 
-func (b *Booker) confirm(v visit) (string, error) {
+func (s *Shop) confirm(v visit) (string, error) {
 	id, err := seat.ParseHoldID(v.r.PathValue("hold"))
 	if err != nil {
 		return "", err
 	}
-	booking, err := b.Confirm(v.r.Context(), v.pass, id)
+	booking, err := s.desk.Confirm(v.r.Context(), v.pass, id)
 	if err != nil {
 		return "", err
 	}
 	answer(v.w, http.StatusOK, bookingAnswer{ID: booking.Hold, Seats: booking.Seats})
-	return confirmed, nil
+	return "confirmed", nil
 }
 
-func (b *Booker) leave(v visit) (string, error) {
-	if err := b.store.Leave(v.r.Context(), v.pass, b.clock.now()); err != nil {
+func (s *Shop) leave(v visit) (string, error) {
+	if err := s.desk.Leave(v.r.Context(), v.pass); err != nil {
 		return "", err
 	}
 	v.w.WriteHeader(http.StatusNoContent)
 	return "left", nil
+}
+
+// outward puts the shop's own word before what its database says of itself, for
+// the table of codes, which knows no driver.
+func outward(err error) error {
+	if errors.Is(err, sqldb.ErrAway) || errors.Is(err, sqldb.ErrUnsure) {
+		return fmt.Errorf("%w: %w", seat.ErrAway, err)
+	}
+	return err
 }

@@ -1,0 +1,227 @@
+// Package bookingtest is a shop for the tests of what stands around it: a database
+// of the test's own with a room "gig", a clock that the test moves, and a Kafka that
+// can be away.
+package bookingtest
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+	"waitroom/internal/sqldb"
+	"waitroom/internal/testenv"
+	"waitroom/internal/token"
+)
+
+// Noon is when the clock of the tests stands still.
+var Noon = time.UnixMilli(1_800_000_000_000)
+
+// Config is the shop's, with holds of 5 minutes.
+var Config = booking.Config{Hold: 5 * time.Minute, Grace: 2 * time.Second, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour}
+
+// SQLite names a new database of the test.
+func SQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "shop.db") }
+
+// Each runs a test on SQLite, and on MySQL or MariaDB when there is one.
+func Each(t *testing.T, test func(t *testing.T, dsn string)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("mysql", func(t *testing.T) { test(t, testenv.MySQL(t)) })
+}
+
+// Open opens a database and closes it with the test.
+func Open(t testing.TB, dsn string) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// Shop is a desk on a database of its own, and the store below it.
+type Shop struct {
+	*booking.Booker
+	DB    *sqldb.DB
+	Store *booking.Store
+	Clock *Clock
+}
+
+// New is a shop whose room "gig" has count seats, in rows of 10. Its clock stands at
+// Noon. change may be nil.
+func New(t testing.TB, dsn string, count int, change func(*booking.Parts)) *Shop {
+	t.Helper()
+	s := &Shop{DB: Open(t, dsn), Clock: &Clock{}}
+	parts := booking.Parts{DB: s.DB, Publisher: NewQueue(), Gateway: booking.FreeGateway{}, Now: s.Clock.Now,
+		Log: zap.NewNop(), Metrics: prometheus.NewRegistry()}
+	if change != nil {
+		change(&parts)
+	}
+	var err error
+	if s.Booker, err = booking.New(t.Context(), Config, parts); err != nil {
+		t.Fatal(err)
+	}
+	s.Clock.Set(Noon) // the start has checked the machine's
+	if s.Store, err = booking.NewStore(t.Context(), s.DB, Config.Rules()); err != nil {
+		t.Fatal(err)
+	}
+	if count > 0 {
+		s.AddSeats(t, count)
+	}
+	return s
+}
+
+// AddSeats gives "gig" count seats.
+func (s *Shop) AddSeats(t testing.TB, count int) {
+	t.Helper()
+	ids, err := seat.Generate(count, 10)
+	if err == nil {
+		_, err = s.Store.AddSeats(t.Context(), "gig", ids)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// MustHold holds "A-1 A-2".
+func (s *Shop) MustHold(t testing.TB, p token.Pass, seats string) seat.Hold {
+	t.Helper()
+	h, _, err := s.Hold(t.Context(), p, IDs(seats))
+	if err != nil {
+		t.Fatalf("hold %s: %v", seats, err)
+	}
+	return h
+}
+
+// Seats says what is not free: "A-2:held A-3:booked".
+func (s *Shop) Seats(t testing.TB) string {
+	t.Helper()
+	seats, err := s.Store.Seats(t.Context(), "gig")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, one := range seats {
+		if one.State != seat.Free {
+			list = append(list, string(one.ID)+":"+string(one.State))
+		}
+	}
+	return strings.Join(list, " ")
+}
+
+// Clock is a seats' clock that the test moves. Until it is set it is the machine's.
+type Clock struct {
+	mu sync.Mutex
+	at time.Time // guarded by mu; zero: the machine's
+}
+
+// Now is the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at.IsZero() {
+		return time.Now()
+	}
+	return c.at
+}
+
+// Set moves the clock to a moment, where it stands.
+func (c *Clock) Set(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+}
+
+// Epoch is the line's of every pass.
+var Epoch = room.NewEpoch()
+
+// Pass is a pass for "gig" that no one has used, good for ten minutes.
+func Pass() token.Pass {
+	return token.Pass{
+		Admission: room.Admission{Room: "gig", Epoch: Epoch, Number: 1, Visitor: room.NewVisitorID()},
+		Expires:   Noon.Add(10 * time.Minute),
+	}
+}
+
+// IDs splits "A-1 A-2".
+func IDs(s string) (list []seat.ID) {
+	for f := range strings.FieldsSeq(s) {
+		list = append(list, seat.ID(f))
+	}
+	return list
+}
+
+// Unsigned takes an admission id for a pass that expires at Noon + 10 minutes.
+type Unsigned struct{}
+
+// ParsePass implements shop.Passes.
+func (Unsigned) ParsePass(_ context.Context, pass string, want room.Name, now time.Time) (token.Pass, error) {
+	a, err := room.ParseAdmission(pass)
+	if err != nil {
+		return token.Pass{}, token.ErrMalformed
+	}
+	p := token.Pass{Admission: a, Expires: Noon.Add(10 * time.Minute)}
+	if a.Room != want {
+		return p, token.ErrOtherRoom
+	}
+	if !now.Before(p.Expires) {
+		return p, token.ErrExpired
+	}
+	return p, nil
+}
+
+// Queue stands for Kafka: it keeps what is published, and can be away.
+type Queue struct {
+	mu      sync.Mutex
+	records []events.Record
+	err     error
+}
+
+// NewQueue is one that takes everything.
+func NewQueue() *Queue { return &Queue{} }
+
+// Publish implements outbox.Publisher.
+func (q *Queue) Publish(_ context.Context, records []events.Record) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err == nil {
+		q.records = append(q.records, records...)
+	}
+	return q.err
+}
+
+// Fail has every publish answer err; nil: it works.
+func (q *Queue) Fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err = err
+}
+
+// All is what was published.
+func (q *Queue) All() []events.Record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.records)
+}
+
+// Kind is "held" of waitroom.bookings.held.v1; it fails when the record is not one
+// that the admitter would understand.
+func Kind(t testing.TB, r events.Record) string {
+	t.Helper()
+	b, err := events.DecodeBooking(r.Headers, r.Value)
+	if err != nil {
+		t.Fatalf("fact %s: %v", r.Value, err)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(b.Type, "waitroom.bookings."), ".v1")
+}

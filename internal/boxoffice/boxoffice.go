@@ -1,0 +1,84 @@
+// Package boxoffice is the one wiring of the shop: the seats and their loops, the
+// facts on their way to Kafka, and the edge, on one database that several bookers
+// may share.
+package boxoffice
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/events"
+	"waitroom/internal/outbox"
+	"waitroom/internal/room"
+	"waitroom/internal/shop"
+	"waitroom/internal/sqldb"
+)
+
+// Config is the shop's flags.
+type Config struct {
+	Booking booking.Config `embed:""`
+	Shop    shop.Config    `embed:""`
+}
+
+// Check reports every value out of bounds, joined.
+func (c Config) Check() error { return errors.Join(c.Booking.Check(), c.Shop.Check()) }
+
+// Options are what a BoxOffice is made of. The caller closes them after Run.
+type Options struct {
+	Config    Config
+	DB        *sqldb.DB
+	Passes    shop.Passes
+	Publisher outbox.Publisher
+	Consume   func(ctx context.Context, handle func(context.Context, []events.Record) error) error // see booking.Parts
+	Gateway   booking.Gateway
+	Now       func() time.Time // the seats' clock; nil: time.Now
+	Page      http.Handler     // the seat page and its assets; nil: none
+	Prefix    string           // of every path, "" or "/tickets"
+	Log       *zap.Logger
+	Metrics   prometheus.Registerer
+}
+
+// BoxOffice is one booker.
+type BoxOffice struct {
+	desk  *booking.Booker
+	facts *outbox.Outbox
+	edge  *shop.Shop
+}
+
+// New migrates the database and checks the clock against it.
+func New(ctx context.Context, o Options) (*BoxOffice, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	facts := outbox.New(o.DB, o.Publisher, o.Now, o.Log, o.Metrics)
+	desk, err := booking.New(ctx, o.Config.Booking, booking.Parts{DB: o.DB, Publisher: o.Publisher, Wrote: facts.Poke,
+		Consume: o.Consume, Gateway: o.Gateway, Now: o.Now, Log: o.Log, Metrics: o.Metrics})
+	if err != nil {
+		return nil, err
+	}
+	edge := shop.New(o.Config.Shop, shop.Parts{Desk: desk, Passes: o.Passes, Grace: o.Config.Booking.Grace, Page: o.Page,
+		Prefix: o.Prefix, Log: o.Log, Metrics: o.Metrics})
+	return &BoxOffice{desk: desk, facts: facts, edge: edge}, nil
+}
+
+// Handler is what visitors reach.
+func (b *BoxOffice) Handler() http.Handler { return b.edge.Handler() }
+
+// Event is what a room's sale is for; see booking.Booker.
+func (b *BoxOffice) Event(name room.Name) room.Event { return b.desk.Event(name) }
+
+// Run runs the loops until ctx ends and returns when all of them have ended. A
+// part that cannot run at all ends it early, with its error.
+func (b *BoxOffice) Run(ctx context.Context) error {
+	loops, ctx := errgroup.WithContext(ctx)
+	loops.Go(func() error { return b.desk.Run(ctx) })
+	loops.Go(func() error { b.facts.Run(ctx); return nil })
+	return loops.Wait()
+}

@@ -1,0 +1,77 @@
+// Package shop is the public edge of the shop: it verifies passes, bounds what one
+// visitor may ask, and answers in the words of the protocol. What a visitor does is
+// the desk's.
+package shop
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/outage"
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+	"waitroom/internal/seatmap"
+	"waitroom/internal/token"
+)
+
+// Passes are what a visitor shows.
+type Passes interface {
+	// ParsePass verifies a pass for room want at now; its errors are token's.
+	ParsePass(ctx context.Context, pass string, want room.Name, now time.Time) (token.Pass, error)
+}
+
+// Desk is what visitors with a pass do; booking.Booker is one.
+type Desk interface {
+	Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h seat.Hold, fresh bool, err error)
+	Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
+	Release(ctx context.Context, pass token.Pass, id seat.HoldID) error
+	Leave(ctx context.Context, pass token.Pass) error
+	Visit(ctx context.Context, pass token.Pass) (booking.Visit, error)
+	Seats(ctx context.Context, name room.Name) ([]seat.Seat, error)
+	Now() time.Time                  // the seats' clock
+	Did(name room.Name, code string) // counts what was done, or the code of a refusal
+}
+
+// Parts are what a Shop is made of.
+type Parts struct {
+	Desk    Desk
+	Passes  Passes
+	Grace   time.Duration // for which an expired pass still confirms
+	Page    http.Handler  // the seat page and its assets; nil: none
+	Prefix  string        // of every path, "" or "/tickets"
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+}
+
+// Shop is the edge of one booker. It is safe for concurrent use.
+type Shop struct {
+	config  Config
+	parts   Parts
+	desk    Desk
+	maps    *seatmap.Maps
+	took    prometheus.Histogram
+	refused *outage.Log   // requests answered 503
+	calls   chan struct{} // one token per request in service
+
+	mu   sync.Mutex
+	bare map[room.Name]bool // rooms without seats that were logged, bareRooms at most; guarded by mu
+}
+
+// New makes the edge of a booker.
+func New(config Config, p Parts) *Shop {
+	s := &Shop{config: config, parts: p, desk: p.Desk, maps: seatmap.New(p.Desk.Seats), calls: make(chan struct{}, config.MaxCalls),
+		bare: map[room.Name]bool{},
+		// No end is noted: what one request finds, another one may not need.
+		refused: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "waitroom", Subsystem: "booker", Name: "request_seconds",
+			Help: "How long requests with a pass took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}),
+	}
+	p.Metrics.MustRegister(s.took)
+	return s
+}
