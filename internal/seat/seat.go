@@ -29,6 +29,9 @@ var (
 	ErrNoRoom    = errors.New("room has no seats")
 	ErrSkew      = errors.New("clock differs from the database's by more than 2 s")
 	ErrDeclined  = errors.New("payment was declined")
+	ErrEpoch     = errors.New("pass is of an earlier line of this room")
+	ErrExtended  = errors.New("hold was extended already")
+	ErrBusy      = errors.New("more is asked of the seats than they can take now")
 	ErrAway      = errors.New("seats are out of reach") // or it is not known what became of the call
 )
 

@@ -40,6 +40,7 @@ const (
 	PassExpired  Code = "pass_expired"
 	PassRoom     Code = "pass_other_room"
 	PassSpent    Code = "pass_spent"
+	PassOld      Code = "pass_old"
 	SeatBad      Code = "seat_malformed"
 	SeatUnknown  Code = "seat_unknown"
 	SeatTaken    Code = "seat_taken"
@@ -50,6 +51,7 @@ const (
 	HoldUnknown  Code = "hold_unknown"
 	HoldEnded    Code = "hold_ended"
 	HoldOpen     Code = "hold_open"
+	HoldExtended Code = "hold_extended"
 	Declined     Code = "payment_declined"
 	ClockSkew    Code = "clock_skew"
 	Unavailable  Code = "unavailable"
@@ -115,6 +117,7 @@ var Codes = map[Code]Meaning{
 	PassForeign:  {403, 0, false, "the pass is not signed by this waiting room"},
 	PassExpired:  {403, 0, false, "the pass has expired"},
 	PassRoom:     {403, 0, false, "the pass is for another room"},
+	PassOld:      {409, 0, false, "the pass is of an earlier line of this room"},
 	PassSpent:    {410, 0, false, "the pass is spent"},
 	SeatBad:      {400, 0, false, "a seat name is malformed"},
 	SeatUnknown:  {404, 0, false, "a seat does not exist"},
@@ -125,6 +128,7 @@ var Codes = map[Code]Meaning{
 	NoSeats:      {404, 0, true, "the room has no seats yet"},
 	HoldUnknown:  {404, 0, false, "there is no such hold for this pass"},
 	HoldEnded:    {410, 0, false, "the hold has ended"},
+	HoldExtended: {409, 0, false, "the hold was extended already"},
 	HoldOpen:     {409, 0, false, "this pass has another live hold"},
 	Declined:     {402, 0, true, "the payment was declined"},
 	ClockSkew:    {503, 0, true, "this server's clock is wrong"},

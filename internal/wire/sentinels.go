@@ -26,7 +26,8 @@ var visitors = []row{
 	{seat.ErrID, SeatBad}, {seat.ErrHoldID, HoldUnknown}, {seat.ErrNone, SeatsNone},
 	{seat.ErrTwice, SeatsTwice}, {seat.ErrTooMany, SeatsTooMany}, {seat.ErrUnknown, SeatUnknown},
 	{seat.ErrTaken, SeatTaken}, {seat.ErrNoHold, HoldUnknown}, {seat.ErrHoldEnded, HoldEnded},
-	{seat.ErrHoldOpen, HoldOpen}, {seat.ErrPassSpent, PassSpent}, {seat.ErrNoRoom, NoSeats},
+	{seat.ErrHoldOpen, HoldOpen}, {seat.ErrExtended, HoldExtended}, {seat.ErrEpoch, PassOld}, {seat.ErrBusy, Overloaded},
+	{seat.ErrPassSpent, PassSpent}, {seat.ErrNoRoom, NoSeats},
 	{seat.ErrSkew, ClockSkew}, {seat.ErrDeclined, Declined}, {seat.ErrAway, Unavailable},
 	{context.DeadlineExceeded, Unavailable},
 	{context.Canceled, Unavailable}, // by a process that stops: the visitor, if it was not he, comes back
