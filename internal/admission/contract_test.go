@@ -80,9 +80,12 @@ func (w *world) hands(t *testing.T, conf room.Conf) linetest.Hands {
 			_, err := w.Set(t.Context(), sale, ch)
 			must("set", err)
 		},
-		SoldOut: func() { must("sold out", w.SoldOut(t.Context(), sale, l.epoch, 0)) },
-		Delete:  func() { w.remove(sale) },
-		Lose:    func() { w.lose(sale) },
+		SoldOut: func() {
+			_, err := w.Stock(t.Context(), sale, l.epoch, room.Stock{})
+			must("sold out", err)
+		},
+		Delete: func() { w.remove(sale) },
+		Lose:   func() { w.lose(sale) },
 		Join: func(n int) []room.Place {
 			w.join(sale, n)
 			places := make([]room.Place, n)

@@ -16,7 +16,7 @@ import (
 // slots is what booking facts need of the line. Both are idempotent.
 type slots interface {
 	FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (freed int, err error)
-	SoldOut(context.Context, room.Name, room.Epoch, int64) error
+	Stock(context.Context, room.Name, room.Epoch, room.Stock) (newer bool, err error)
 }
 
 // Facts applies booking facts of any room to the line: finished gives the slot
@@ -46,7 +46,7 @@ func (s *Service) Facts(ctx context.Context, records []events.Record) []events.V
 		case events.TypeFinished:
 			finished = note(finished, fact, &verdicts[i])
 		case events.TypeSoldOut:
-			err := s.line.SoldOut(ctx, fact.Room, fact.Epoch, fact.StockRev)
+			_, err := s.line.Stock(ctx, fact.Room, fact.Epoch, room.Stock{Rev: fact.StockRev, At: made(fact)})
 			if errors.Is(err, room.ErrUnknown) {
 				_ = unknown.judge(ctx, fact.Room, "sold_out", soldOutKept, []time.Time{made(fact)}, []*events.Verdict{&verdicts[i]})
 				continue // the next fact is another room's, which may lie on another server

@@ -150,18 +150,18 @@ func TestFactsRecovering(t *testing.T) {
 	}
 }
 
-// fencedLine is recovering for sold_out, and counts what it is asked.
+// fencedLine is recovering for facts of the stock, and counts what it is asked.
 type fencedLine struct {
 	*world
 	fenced bool
 	asked  int
 }
 
-func (f *fencedLine) SoldOut(ctx context.Context, name room.Name, epoch room.Epoch, stock int64) error {
+func (f *fencedLine) Stock(ctx context.Context, name room.Name, epoch room.Epoch, stock room.Stock) (bool, error) {
 	if f.fenced {
-		return room.ErrRecovering
+		return false, room.ErrRecovering
 	}
-	return f.world.SoldOut(ctx, name, epoch, stock)
+	return f.world.Stock(ctx, name, epoch, stock)
 }
 
 func (f *fencedLine) FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (int, error) {

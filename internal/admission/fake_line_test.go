@@ -36,6 +36,7 @@ type fakeLine struct {
 	soonest  time.Time // no deadline is before it
 	soldOut  bool
 	stockRev int64
+	stockAt  time.Time // of the newest fact with a rev
 	conf     room.Conf // what of it has no field of its own
 	flags    map[string]string
 	sets     []room.Change
@@ -785,22 +786,36 @@ func (w *world) FinishAll(_ context.Context, name room.Name, by room.Caller, pla
 	return freed, nil
 }
 
-func (w *world) SoldOut(_ context.Context, name room.Name, epoch room.Epoch, stock int64) error {
+func (w *world) Stock(_ context.Context, name room.Name, epoch room.Epoch, stock room.Stock) (newer bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.called("stock")
+	if err := stock.Valid(); err != nil {
+		return false, err
+	}
 	l, err := w.guard(name, room.Caller{Epoch: epoch}, 0)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if l.settling() {
-		return room.ErrRecovering
+		return false, room.ErrRecovering
 	}
-	if stock > 0 && stock <= l.stockRev || stock == 0 && l.soldOut {
-		return nil
+	old := stock.Rev == 0 && stock.At.UnixMilli() > 0 && !stock.At.After(l.stockAt)
+	if stock.Rev > 0 && stock.Rev <= l.stockRev || old {
+		return false, nil
 	}
-	l.soldOut, l.stockRev = true, max(l.stockRev, stock)
-	l.rev++
-	return nil
+	soldOut := stock.Left == 0
+	if stock.Rev == 0 && soldOut == l.soldOut {
+		return false, nil
+	}
+	if stock.Rev > 0 {
+		l.stockRev, l.stockAt = stock.Rev, stock.At
+	}
+	if soldOut != l.soldOut {
+		l.soldOut = soldOut
+		l.rev++
+	}
+	return true, nil
 }
 
 func (w *world) EventRevs(_ context.Context, names []room.Name) (map[room.Name]room.EventRev, error) {

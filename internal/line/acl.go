@@ -22,7 +22,7 @@ const (
 var scriptRoles = map[string][]Role{
 	"create":    {RoleOperator},
 	"set":       {RoleAdmitter, RoleOperator},
-	"sold_out":  {RoleAdmitter},
+	"stock":     {RoleAdmitter},
 	"expire":    {RoleAdmitter},
 	"list":      {RoleOperator},
 	"closing":   {RoleAdmitter, RoleOperator},

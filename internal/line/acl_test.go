@@ -125,7 +125,7 @@ func TestRoles(t *testing.T) {
 			}
 			_, done["finish"] = l.Finish(ctx, name, by, places[0])
 			_, done["oldest"] = l.Oldest(ctx, name)
-			done["sold out"] = l.SoldOut(ctx, name, conf.Epoch, 1)
+			done["sold out"] = l.soldOut(ctx, name, conf.Epoch, 1)
 			done["sign"] = l.Sign(ctx, room.Sign{ID: "a"})
 			_, _, done["signs"] = l.Signs(ctx)
 			_, done["lanes"] = l.Lanes(ctx, name)

@@ -83,7 +83,7 @@ func (s *stage) hands() linetest.Hands {
 			_, err := s.lines.Set(ctx, s.name, ch)
 			s.must("set", err)
 		},
-		SoldOut: func() { s.must("sold out", s.lines.SoldOut(ctx, s.name, s.conf.Epoch, 0)) },
+		SoldOut: func() { s.must("sold out", s.lines.soldOut(ctx, s.name, s.conf.Epoch, 0)) },
 		Delete:  func() { s.must("delete", s.lines.Delete(ctx, s.name, true, "ann")) },
 		Lose: func() {
 			s.rdb.Del(ctx, presenceKeysOf(s.name)...)

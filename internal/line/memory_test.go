@@ -132,7 +132,7 @@ func actsOnFullMemory(t *testing.T, rdb redis.UniversalClient, server *redis.Cli
 	} {
 		err := error(nil)
 		if act.name == "sold out" {
-			err = l.SoldOut(ctx, name, conf.Epoch, 7)
+			err = l.soldOut(ctx, name, conf.Epoch, 7)
 		} else {
 			act.change.Actor = "test"
 			_, err = l.Set(ctx, name, act.change)

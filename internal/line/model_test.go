@@ -550,7 +550,7 @@ func (m *model) reclaim(t *rapid.T) {
 
 func (m *model) set(t *rapid.T) {
 	ch := room.Change{Actor: "model"}
-	switch rapid.SampledFrom([]string{"rate", "burst", "cap", "waiting", "state", "opens", "sold out", "reopen", "event"}).Draw(t, "field") {
+	switch rapid.SampledFrom([]string{"rate", "burst", "cap", "waiting", "state", "opens", "stock", "stock", "reopen", "event"}).Draw(t, "field") {
 	case "rate":
 		ch.Rate = ptr(room.Rate(rapid.SampledFrom([]int64{100, 7_333, 50_000, 2_000_000}).Draw(t, "rate")))
 	case "burst":
@@ -572,14 +572,8 @@ func (m *model) set(t *rapid.T) {
 		}
 	case "reopen":
 		ch.Reopen = true
-	case "sold out":
-		if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
-			return
-		}
-		if err := m.lines.SoldOut(background(), m.name, m.conf.Epoch, 0); err != nil {
-			t.Fatalf("sold out: %v", err)
-		}
-		m.conf.SoldOut = true
+	case "stock":
+		m.stock(t)
 		return
 	}
 	effect := func() {
@@ -606,6 +600,23 @@ func (m *model) set(t *rapid.T) {
 	}
 	if done && err != nil {
 		t.Fatalf("set %+v: %v", ch, err)
+	}
+}
+
+// stock is the shop's word, by a revision or by none. Seats are left mostly, or nobody
+// moves.
+func (m *model) stock(t *rapid.T) {
+	stock := room.Stock{Rev: max(1, m.conf.StockRev+rapid.Int64Range(-2, 2).Draw(t, "rev")),
+		Left: rapid.SampledFrom([]int64{0, 1, 7, 500}).Draw(t, "left")}
+	if rapid.IntRange(0, 19).Draw(t, "counts") == 0 {
+		stock = room.Stock{}
+	}
+	newer := stock.Rev > m.conf.StockRev || stock.Rev == 0 && !m.conf.SoldOut
+	if got, err := m.lines.Stock(background(), m.name, m.conf.Epoch, stock); err != nil || got != newer {
+		t.Fatalf("stock %+v: got newer %v, %v, want %v", stock, got, err, newer)
+	}
+	if newer {
+		m.conf.SoldOut, m.conf.StockRev = stock.Left == 0, max(m.conf.StockRev, stock.Rev)
 	}
 }
 

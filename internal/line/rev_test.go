@@ -23,7 +23,7 @@ func TestActOnARevThatHasPassed(t *testing.T) {
 		if _, err := l.Set(ctx, name, room.Change{Actor: "bob", Rev: 1, Rate: ptr(room.Rate(20_000))}); err != nil {
 			t.Fatalf("set on the rev there is: %v", err)
 		}
-		if err := l.SoldOut(ctx, name, l.epoch(t, name), 0); err != nil {
+		if err := l.soldOut(ctx, name, l.epoch(t, name), 0); err != nil {
 			t.Fatal(err)
 		}
 		acts := []room.Change{{Rate: ptr(room.Rate(5_000))}, {Pause: true}, {Resume: true}, {Reopen: true, StockRev: 7},
@@ -147,11 +147,11 @@ func TestRevInStats(t *testing.T) {
 		set("set of the event", 3, room.Change{Event: room.EventChange{Title: ptr("Gala")}})
 		set("set from a flag", 4, room.Change{FromFlags: true, Rate: ptr(room.Rate(30_000))})
 		set("pause", 5, room.Change{Pause: true})
-		if err := l.SoldOut(ctx, name, conf.Epoch, 7); err != nil {
+		if err := l.soldOut(ctx, name, conf.Epoch, 7); err != nil {
 			t.Error(err)
 		}
 		same("sold out", 6)
-		if err := l.SoldOut(ctx, name, conf.Epoch, 7); err != nil {
+		if err := l.soldOut(ctx, name, conf.Epoch, 7); err != nil {
 			t.Error(err)
 		}
 		same("sold out again", 6)

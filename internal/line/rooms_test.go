@@ -110,7 +110,7 @@ func TestLostLine(t *testing.T) {
 		_, err9 := l.Stands(ctx, name, []room.Place{place})
 		_, err10 := l.Status(ctx, name)
 		_, err11 := l.Set(ctx, name, room.Change{Actor: "test"})
-		err12 := l.SoldOut(ctx, name, conf.Epoch, 0)
+		err12 := l.soldOut(ctx, name, conf.Epoch, 0)
 		for i, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11, err12} {
 			if err != room.ErrRecovering {
 				t.Errorf("call %d: got %v, want %v", i+1, err, room.ErrRecovering)
@@ -224,11 +224,11 @@ func TestSetAndActs(t *testing.T) {
 		if err != nil || same.Rev != 2 || len(same.Fields) != 0 {
 			t.Errorf("set of the same: got %+v, %v, want rev 2 and no field", same, err)
 		}
-		if err := l.SoldOut(ctx, name, room.NewEpoch(), 0); err != room.ErrEpoch {
+		if err := l.soldOut(ctx, name, room.NewEpoch(), 0); err != room.ErrEpoch {
 			t.Errorf("sold out in another epoch: got %v, want %v", err, room.ErrEpoch)
 		}
 		for range 2 {
-			if err := l.SoldOut(ctx, name, conf.Epoch, 0); err != nil {
+			if err := l.soldOut(ctx, name, conf.Epoch, 0); err != nil {
 				t.Errorf("sold out: %v", err)
 			}
 		}

@@ -35,7 +35,7 @@ var parts = map[string][]string{
 	"claim":     {"clock", "prelude", "guard"},
 	"leave":     {"clock", "prelude", "guard"},
 	"finish":    {"clock", "prelude", "guard"},
-	"sold_out":  {"clock", "prelude", "guard"},
+	"stock":     {"clock", "prelude", "guard"},
 	"relayed":   {"clock", "prelude", "guard"},
 	"give_back": {"clock", "prelude", "presence", "guard"},
 	"recreate":  {"clock", "prelude", "guard"},
@@ -64,7 +64,7 @@ var (
 	claimScript    = load("claim")
 	leaveScript    = load("leave")
 	finishScript   = load("finish")
-	soldOutScript  = load("sold_out")
+	stockScript    = load("stock")
 	relayedScript  = load("relayed")
 	giveBackScript = load("give_back")
 	recreateScript = load("recreate")

@@ -90,18 +90,6 @@ func readField(r reply, i int) room.Field {
 	return room.Field{Name: r.text(i), Old: r.text(i + 1), New: r.text(i + 2)}
 }
 
-// SoldOut says that every seat of this epoch's sale is booked, as of a revision of
-// the shop's stock. A repeat changes nothing, nor does what is older than something
-// the line was told of that stock: seats were added since. A shop that does not count
-// its stock says 0, and is believed each time. A fact of another epoch is ErrEpoch.
-func (l *Lines) SoldOut(ctx context.Context, name room.Name, epoch room.Epoch, stockRev int64) error {
-	if stockRev < 0 || stockRev > room.MaxStockRev {
-		return fmt.Errorf("stock_rev %d: want 0 to %d", stockRev, int64(room.MaxStockRev))
-	}
-	_, err := l.act(ctx, soldOutScript, name, room.Caller{Epoch: epoch}, "booker", room.MaxActs, stockRev)
-	return err
-}
-
 // Acts returns the last n entries of the audit stream, the newest first.
 func (l *Lines) Acts(ctx context.Context, name room.Name, n int) ([]room.Act, error) {
 	entries, err := l.rdb.XRevRangeN(ctx, actsKey(name), "+", "-", int64(max(1, min(n, room.MaxActs)))).Result()

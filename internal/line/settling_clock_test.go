@@ -38,7 +38,7 @@ func TestActAfterALossAndAClockThatStepsBack(t *testing.T) {
 		if err := act("at once"); !errors.Is(err, room.ErrRecovering) {
 			t.Errorf("the clock is back by an hour: got %v, want %v", err, room.ErrRecovering)
 		}
-		if err := l.SoldOut(ctx, name, conf.Epoch, 7); !errors.Is(err, room.ErrRecovering) {
+		if err := l.soldOut(ctx, name, conf.Epoch, 7); !errors.Is(err, room.ErrRecovering) {
 			t.Errorf("sold out then: got %v, want %v", err, room.ErrRecovering)
 		}
 		clock.pass(time.Second)

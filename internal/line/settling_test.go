@@ -21,7 +21,7 @@ func TestActAfterALoss(t *testing.T) {
 				return err
 			},
 			"sold out": func(l *Lines, name room.Name, epoch room.Epoch) error {
-				return l.SoldOut(background(), name, epoch, 7)
+				return l.soldOut(background(), name, epoch, 7)
 			},
 		}
 		for what, act := range acts {

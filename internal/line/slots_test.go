@@ -26,7 +26,7 @@ func TestRoundsOfAStoppedRoom(t *testing.T) {
 				return err
 			}, room.StopPaused, idle},
 			{"sold out", func(l *Lines, name room.Name, conf room.Conf, _ *hand) error {
-				return l.SoldOut(background(), name, conf.Epoch, 1)
+				return l.soldOut(background(), name, conf.Epoch, 1)
 			}, room.StopSoldOut, idle},
 			{"closed", func(l *Lines, name room.Name, _ room.Conf, _ *hand) error {
 				_, err := l.Set(background(), name, room.Change{Actor: "ann", State: ptr(room.Closed)})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"waitroom/internal/room"
 	"waitroom/test/internal/child"
 )
 
@@ -102,7 +103,7 @@ func TestSoldOutBehindNginx(t *testing.T) {
 // sellOut is what the booker says when the last seat is booked.
 func (h *hall) sellOut() {
 	h.t.Helper()
-	if err := h.lines.SoldOut(h.t.Context(), h.room, h.epoch, 0); err != nil {
+	if _, err := h.lines.Stock(h.t.Context(), h.room, h.epoch, room.Stock{}); err != nil {
 		h.t.Fatal(err)
 	}
 }

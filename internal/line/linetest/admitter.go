@@ -22,7 +22,7 @@ type Admitter interface {
 	Relayed(ctx context.Context, name room.Name, caller room.Caller, entries []room.Entry) error
 	Keep(ctx context.Context, name room.Name, ids []string) error
 	FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (freed int, err error)
-	SoldOut(context.Context, room.Name, room.Epoch, int64) error
+	Stock(context.Context, room.Name, room.Epoch, room.Stock) (newer bool, err error)
 	Signs(context.Context) (now time.Time, signs []room.Sign, err error)
 	Lanes(context.Context, room.Name) ([]room.LaneState, error)
 	GiveBack(ctx context.Context, name room.Name, caller room.Caller, lane room.Lane, told bool) (given int, err error)
@@ -72,6 +72,8 @@ func Admitters(t *testing.T, on func(t *testing.T, conf room.Conf, play func(*te
 		{"a closed room", nil, (*admitter).closed},
 		{"a room that opens", func(c *room.Conf) { c.State = room.Opening }, (*admitter).opens},
 		{"a room that is sold out", nil, (*admitter).soldOut},
+		{"seats that are left", nil, (*admitter).stock},
+		{"seats left of a room that an operator stopped", nil, (*admitter).stockOfStopped},
 		{"a full outbox", func(c *room.Conf) { c.Rate, c.Burst = 1_000, 50_000 }, (*admitter).fullOutbox},
 		{"the outbox", nil, (*admitter).outbox},
 		{"entries in somebody's hands", nil, (*admitter).hands},
@@ -263,32 +265,6 @@ func (a *admitter) opens() {
 	if r := a.round("now", 10, 2, room.StopEmpty); r.State != room.Opening {
 		a.t.Errorf("got %s, want opening still, which nobody has to write", r.State)
 	}
-}
-
-func (a *admitter) soldOut() {
-	t := a.t
-	a.Join(3)
-	tell := func(stock int64) { t.Helper(); must(t, "sold out", a.Line.SoldOut(a.ctx, a.Name, a.Conf.Epoch, stock)) }
-	tell(7)
-	if r := a.round("sold out", 10, 0, room.StopSoldOut); !r.SoldOut || r.State != room.Open {
-		t.Errorf("got %+v, want it sold out", r)
-	}
-	rev := a.rev()
-	tell(7)
-	tell(6)
-	tell(0)
-	if got := a.rev(); got != rev {
-		t.Errorf("what was known before: got rev %d, want %d still", got, rev)
-	}
-	a.Set(room.Change{Actor: "ann", Reopen: true, StockRev: 9})
-	a.round("seats were added", 1, 1, room.StopMore)
-	tell(8)
-	tell(9)
-	a.round("a fact older than the seats", 1, 1, room.StopMore)
-	tell(10)
-	a.round("a fact of now", 10, 0, room.StopSoldOut)
-	a.Set(room.Change{Actor: "ann", State: ptr(room.Paused)})
-	a.round("before a pause", 10, 0, room.StopSoldOut)
 }
 
 func (a *admitter) rev() int64 {
