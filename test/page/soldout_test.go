@@ -13,9 +13,19 @@ import (
 	"waitroom/test/internal/child"
 )
 
-// Who comes to a sold-out room stays on one connection and hears the reopening.
+// Who comes to a sold-out room stays on one connection and hears that it is no longer,
+// whoever says so.
 func TestReopened(t *testing.T) {
 	sideBySide(t)
+	reopened(t, func(h *hall) { h.operate("room", "reopen") })
+}
+
+func TestSeatsAreLeftAgain(t *testing.T) {
+	sideBySide(t)
+	reopened(t, func(h *hall) { h.stock(room.Stock{Rev: 1, Left: 3, At: time.Now()}) })
+}
+
+func reopened(t *testing.T, reopen func(*hall)) {
 	h := newHall(t, 1)
 	held := h.joined()
 	was := stands(held)
@@ -23,7 +33,7 @@ func TestReopened(t *testing.T) {
 	held.see(setup, "sold out")
 	late := open(t, h.url())
 	late.see(setup, "sold out")
-	h.operate("room", "reopen")
+	reopen(h)
 	reopened := time.Now()
 	late.heard(10*time.Second, reopened, 1, "joined")
 	late.heard(setup, reopened, 1, "position")
@@ -103,8 +113,14 @@ func TestSoldOutBehindNginx(t *testing.T) {
 // sellOut is what the booker says when the last seat is booked.
 func (h *hall) sellOut() {
 	h.t.Helper()
-	if _, err := h.lines.Stock(h.t.Context(), h.room, h.epoch, room.Stock{}); err != nil {
-		h.t.Fatal(err)
+	h.stock(room.Stock{})
+}
+
+// stock is what the booker says of the seats that are left.
+func (h *hall) stock(stock room.Stock) {
+	h.t.Helper()
+	if newer, err := h.lines.Stock(h.t.Context(), h.room, h.epoch, stock); err != nil || !newer {
+		h.t.Fatalf("stock %+v: got newer %v, %v, want it taken", stock, newer, err)
 	}
 }
 
