@@ -13,48 +13,52 @@ import (
 	"waitroom/internal/room"
 )
 
-// slots is what booking facts need of the line. Both are idempotent.
+// slots is what booking facts need of the line. All of it is idempotent.
 type slots interface {
+	// Shards groups rooms by the server that holds them.
+	Shards(ctx context.Context, names []room.Name) [][]room.Name
 	FinishAll(ctx context.Context, name room.Name, caller room.Caller, places []room.Place) (freed int, err error)
 	Stock(context.Context, room.Name, room.Epoch, room.Stock) (newer bool, err error)
 }
 
 // Facts applies booking facts of any room to the line: finished gives the slot
-// back, sold_out marks the room. It is safe for concurrent use and for repeats,
+// back, stock and sold_out say whether the room is sold out. It is safe for concurrent use and for repeats,
 // and every admitter of a fleet may apply all of them.
 //
 // Its verdicts, one per record: later is a fact of a room that is recovering, of one
 // that Redis does not know though nobody has ended it, and every one while the line
 // is out of reach. Never is a record that can't be read.
 // All else is done: a fact of another epoch, of a room that was deleted, or of one that
-// was waited for in vain, is counted and passed over.
+// was waited for in vain, is counted and passed over; so is one about the stock of which
+// a newer one is there or waits.
 func (s *Service) Facts(ctx context.Context, records []events.Record) []events.Verdict {
 	verdicts := make([]events.Verdict, len(records))
 	unknown := &unknown{service: s, looks: map[room.Name]tombstone{}}
 	var finished []*finishing
+	stocks := stocks{service: s}
 	for i, record := range records {
+		if record.Headers["ce_type"] == events.TypeStock {
+			if fact, err := events.DecodeStock(record.Headers, record.Value); err != nil {
+				verdicts[i] = s.unreadable(record, err)
+			} else {
+				stocks.note(stockTold(fact, &verdicts[i]))
+			}
+			continue
+		}
 		fact, err := events.DecodeBooking(record.Headers, record.Value)
 		if err != nil {
-			s.log.Error("booking record can't be read, it goes to the dead letter topic",
-				zap.String("topic", record.Topic), zap.Int("partition", record.Partition),
-				zap.Int64("offset", record.Offset), zap.Error(err))
-			s.metrics.dead.Inc()
-			verdicts[i] = events.Verdict{Fate: events.Never, Err: err}
+			verdicts[i] = s.unreadable(record, err)
 			continue
 		}
 		switch fact.Type {
 		case events.TypeFinished:
 			finished = note(finished, fact, &verdicts[i])
 		case events.TypeSoldOut:
-			_, err := s.line.Stock(ctx, fact.Room, fact.Epoch, room.Stock{Rev: fact.StockRev, At: made(fact)})
-			if errors.Is(err, room.ErrUnknown) {
-				_ = unknown.judge(ctx, fact.Room, "sold_out", soldOutKept, []time.Time{made(fact)}, []*events.Verdict{&verdicts[i]})
-				continue // the next fact is another room's, which may lie on another server
-			}
-			verdicts[i] = s.verdict(fact.Room, fact.Type, "sold_out", err)
+			stocks.note(soldOutTold(fact, &verdicts[i]))
 		}
 		// held, confirmed, released, expired: the shop's own affair
 	}
+	stocks.tell(ctx, unknown)
 	for i, f := range finished {
 		if err := s.finish(ctx, unknown, f); err != nil {
 			for _, rest := range finished[i+1:] {
@@ -64,6 +68,15 @@ func (s *Service) Facts(ctx context.Context, records []events.Record) []events.V
 		}
 	}
 	return verdicts
+}
+
+// unreadable is the verdict about a record that nobody can ever read.
+func (s *Service) unreadable(record events.Record, err error) events.Verdict {
+	s.log.Error("booking record can't be read, it goes to the dead letter topic",
+		zap.String("topic", record.Topic), zap.Int("partition", record.Partition),
+		zap.Int64("offset", record.Offset), zap.Error(err))
+	s.metrics.dead.Inc()
+	return events.Verdict{Fate: events.Never, Err: err}
 }
 
 // finishing is the finished facts of one room and epoch.
@@ -83,7 +96,7 @@ func note(all []*finishing, fact events.Booking, verdict *events.Verdict) []*fin
 	}
 	id, _ := room.ParseAdmission(fact.Admission) // DecodeBooking has checked it
 	all[at].who = append(all[at].who, room.Place{Visitor: id.Visitor, Number: id.Number})
-	all[at].made = append(all[at].made, made(fact))
+	all[at].made = append(all[at].made, made(fact.AtMS))
 	all[at].verdicts = append(all[at].verdicts, verdict)
 	return all
 }

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// soldOutKept is how long after it was made a sold_out waits for a room that Redis
-	// lost. Where no process remembers the room a person creates it again, and within
-	// an hour somebody was called, has read docs/recovery.md and has done it. There is
-	// one for each room as a rule, so those that wait crowd nobody out.
-	soldOutKept = time.Hour
+	// stockKept is how long after it was made a fact about the stock waits for a room
+	// that Redis lost. Where no process remembers the room a person creates it again,
+	// and within an hour somebody was called, has read docs/recovery.md and has done it.
+	// Of one sale the newest alone waits, so those that do crowd nobody out.
+	stockKept = time.Hour
 	// finishedKept is the same of a slot that is to come back. Processes that remember
 	// the room bring it back within seconds. Later there is little to free: the line
 	// that comes back has lost who was inside. And 2,000 that wait hold up their
@@ -37,7 +37,7 @@ type tombstone struct {
 }
 
 // made is when the shop made a fact, by its clock.
-func made(fact events.Booking) time.Time { return time.UnixMilli(fact.AtMS) }
+func made(ms int64) time.Time { return time.UnixMilli(ms) }
 
 // judge gives the facts of one room, all of a kind, their verdicts: done where a
 // tombstone says that the room was ended, later where none does, until a fact is older

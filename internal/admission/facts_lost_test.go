@@ -83,7 +83,7 @@ func TestFactsOfALostRoomDoNotWaitForEver(t *testing.T) {
 		records[2] = at(records[2])
 		fates(events.Later, events.Done, events.Later)
 		wantSaid(t, logs, "booking facts of a room that redis lost have waited in vain and are passed over", 1)
-		time.Sleep(soldOutKept - finishedKept - time.Second)
+		time.Sleep(stockKept - finishedKept - time.Second)
 		fates(events.Later, events.Done, events.Done)
 		time.Sleep(time.Second)
 		fates(events.Done, events.Done, events.Done)
@@ -116,7 +116,7 @@ func (g *graveless) Deleted(context.Context, room.Name) (bool, error) {
 func TestFactsLookForOneTombstone(t *testing.T) {
 	l := &graveless{world: newWorld()}
 	s := factsService(t, l, l)
-	records := []events.Record{soldOut(sale, "aaaaaaaa"), soldOut(sale, "aaaaaaaa"), finished(sale, "aaaaaaaa", 1), finished(sale, "bbbbbbbb", 2)}
+	records := []events.Record{soldOut(sale, "aaaaaaaa"), soldOut(sale, "bbbbbbbb"), finished(sale, "aaaaaaaa", 1), finished(sale, "bbbbbbbb", 2)}
 	for i, v := range s.Facts(t.Context(), records) {
 		if v.Fate != events.Later || !errors.Is(v.Err, room.ErrAway) {
 			t.Errorf("record %d: got %+v, want it later: redis is away", i, v)

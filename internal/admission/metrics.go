@@ -66,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		state:     gauge("state", "1 for the room's state: opening, open, paused or closed as set by operators, or sold_out.", "room", "state"),
 		publish:   histogram("publish_seconds", "How long Kafka took to acknowledge a batch of admissions."),
 		acked:     histogram("acked_seconds", "From an admission, on the line's clock, to Kafka's acknowledgement, on this machine's."),
-		facts:     counter("facts_total", "Booking facts, by what they did; each replica applies all of them, so one of them counts finished, the others finished_before.", "room", "cause"),
+		facts:     counter("facts_total", "Booking facts, by what they did; each replica applies all of them, so one of them counts finished or stock, the others finished_before or stock_before.", "room", "cause"),
 		served: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "waitroom", Subsystem: "admitter", Name: "rooms_served", Help: "Rooms this replica runs rounds for."}),
 		resting: prometheus.NewGauge(prometheus.GaugeOpts{

@@ -64,6 +64,7 @@ type Service struct {
 	watch     *watch
 	reaper    *reaper
 	held      atomic.Int64   // admissions in the hands of all relays
+	waiting   waiting        // facts about the stock
 	serving   sync.WaitGroup // every goroutine but the batcher's; Run waits
 
 	// owned by Run

@@ -69,8 +69,8 @@ type Change struct {
 
 	// Reopen ends sold_out, in whatever state the room is: an operator has added
 	// seats. StockRev is the shop's revision of the stock with them, 0 when it is not
-	// known; the line keeps the greatest it hears, and no fact at or below it sells the
-	// room out again. A reopen of stock that the shop called sold out, then or later,
+	// known; the line keeps the greatest it hears, and no fact at or below it changes
+	// anything. A reopen of stock that the shop called sold out, then or later,
 	// is ErrSoldOut.
 	Reopen   bool
 	StockRev int64

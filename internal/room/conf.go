@@ -123,8 +123,8 @@ type Conf struct {
 	Grace      time.Duration // whole ms: how long a waiting visitor whom nobody sees keeps the place
 	State      State
 	OpensAt    time.Time // zero: only an operator opens
-	SoldOut    bool      // written from booking facts, ended by an operator's reopen
-	StockRev   int64     // of the shop's stock, the greatest that a sold_out fact or a reopen told; 0: none did
+	SoldOut    bool      // said by booking facts, ended by newer ones or an operator's reopen
+	StockRev   int64     // of the shop's stock, the greatest that a fact or a reopen told; 0: none did. Rev does not rise with it
 	Notice     string
 	ShopURL    string
 	Rev        int64 // +1 per change

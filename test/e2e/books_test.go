@@ -192,6 +192,7 @@ type ledger struct {
 	admitted []events.Admitted         // each once, as it was first, by the line's time
 	records  int                       // of admissions, with those that came twice
 	facts    map[string]events.Booking // of the shop, each once
+	stock    events.Stock              // the newest
 }
 
 // ledgers reads what Kafka holds of this sale, room by room. An admission that comes
@@ -233,6 +234,17 @@ func (b *books) ledgers(lost func(room.Name) bool) map[room.Name]*ledger {
 		})
 	}
 	b.partitions(events.TopicBookings, b.from[events.TopicBookings], func(m kafka.Message) {
+		if headers(m)["ce_type"] == events.TypeStock {
+			stock, err := events.DecodeStock(headers(m), m.Value)
+			if err != nil {
+				b.t.Errorf("a record of %s: %v", events.TopicBookings, err)
+			} else if l := of(stock.Room); stock.Rev > l.stock.Rev {
+				l.stock = stock
+			} else if stock.Rev == l.stock.Rev && (stock.Left != l.stock.Left || stock.Seats != l.stock.Seats) {
+				b.t.Errorf("stock of one rev: got %+v and %+v, want the same twice", l.stock, stock)
+			}
+			return
+		}
 		fact, err := events.DecodeBooking(headers(m), m.Value)
 		if err != nil {
 			b.t.Errorf("a record of %s: %v", events.TopicBookings, err)
@@ -301,6 +313,8 @@ func (b *books) facts(l *ledger, want int) {
 	}
 	if all := b.count("SELECT COUNT(*) FROM seats WHERE room = ?", b.room); (soldOut > 0) != (want == all) {
 		t.Errorf("facts that the room is sold out: got %d with %d of %d seats booked", soldOut, want, all)
+	} else if l.stock.Rev > 0 && (l.stock.Left == 0) != (want == all) { // 0: an older booker sold
+		t.Errorf("the newest stock: got %+v with %d of %d seats booked", l.stock, want, all)
 	}
 	for _, f := range l.facts {
 		if f.Type == events.TypeConfirmed && !finished[f.Admission] {
