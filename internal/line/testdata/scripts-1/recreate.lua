@@ -1,7 +1,8 @@
 -- recreate: a line that Redis lost whole comes back, as one of its processes
 -- remembers it: with its epoch and conf, and with every number up to the process's
 -- mark given to somebody who has yet to come back. Then others tell what they know:
--- of two the newer line counts, of one line the newer conf, whatever else it lost.
+-- of two the newer line counts, of one line the newer conf, whatever else it lost; of
+-- the shop's stock the newer one by itself, since no act goes with it.
 --
 -- KEYS  as presence has them, then the tombstone
 -- ARGV  1 to 4 as guard has them  5 acts kept  6 actor  7 how many fields of conf
@@ -34,6 +35,7 @@ if has[1] and has[1] ~= ARGV[1] then
   has = {false}
 end
 local made = 0
+local stock = {told.sold_out, told.stock_rev, told.stock_ms} -- what the conf that gives way says
 if not has[1] then
   redis.call('UNLINK', KEYS[#KEYS]) -- of a line before this one
   redis.call('HSET', conf, unpack(fields))
@@ -49,10 +51,22 @@ elseif tonumber(told.rev or '0') > tonumber(has[2] or '0') or by_hand and made_m
   -- A later act; or the line's own conf, of one that was brought back by hand and not
   -- changed since.
   redis.call('HDEL', life, 'by_hand')
+  stock = redis.call('HMGET', conf, 'sold_out', 'stock_rev', 'stock_ms')
   redis.call('DEL', conf)
   redis.call('HSET', conf, unpack(fields))
   redis.call('HSET', stats, 'rev', told.rev)
   made = 1
+end
+local known = redis.call('HMGET', conf, 'sold_out', 'stock_rev')
+if tonumber(stock[2] or '0') > tonumber(known[2] or '0') then
+  redis.call('HSET', conf, 'stock_rev', stock[2], 'stock_ms', stock[3] or '0')
+  local was, is = known[1] or '0', stock[1] or '0'
+  if is ~= was then -- that is an act, and of a rev that nobody has read
+    redis.call('HSET', conf, 'sold_out', is)
+    redis.call('HSET', stats, 'rev', redis.call('HINCRBY', conf, 'rev', 1))
+    redis.call('XADD', acts, 'MAXLEN', ARGV[5], '*', 'at', now, 'actor', ARGV[6], 'act', 'set', 'old:sold_out', was,
+      'new:sold_out', is, 'old:stock_rev', known[2] or '0', 'new:stock_rev', stock[2])
+  end
 end
 -- The event is a key of its own: of one line the newer one counts too.
 if #of_event > 0 and tonumber(ARGV[9]) > tonumber(redis.call('HGET', event, 'rev') or '0') then
