@@ -1,0 +1,246 @@
+package testenv
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// The users of a [MariaDB]: the shop's, who may not write while the server is read
+// only, and the operator's, who may do all.
+const (
+	mariaShop  = "shop"
+	mariaAdmin = "admin"
+	mariaWord  = "s3cret" // of both
+)
+
+// MariaDB is a database server of one test, which may stop, kill, freeze and
+// reconfigure it to see what the code does meanwhile. What it has committed outlives a
+// kill, as in production. Not for use by several goroutines at once.
+type MariaDB struct {
+	// Set once.
+	t    testing.TB
+	dir  string
+	port int
+	args []string
+
+	// The process that runs now; nil after Stop and Kill.
+	process *os.Process
+	exited  chan struct{} // closed by the goroutine that waits for process
+}
+
+// StartMariaDB starts a MariaDB for this test alone, with an empty database "shop", with
+// further arguments if need be, and stops it when the test ends: about a second on an
+// idle machine. The server has this process's environment: its time zone is TZ. The test
+// is skipped where WAITROOM_TEST_DB is not set, and fails where it is and mariadbd is
+// not on the PATH.
+func StartMariaDB(t testing.TB, args ...string) *MariaDB {
+	t.Helper()
+	address(t, "db", "WAITROOM_TEST_DB")
+	s := &MariaDB{t: t, dir: t.TempDir(), args: args}
+	t.Cleanup(s.Stop)
+	if err := s.install(); err != nil {
+		t.Fatalf("a test with a MariaDB of its own: %v", err)
+	}
+	// Another process may take the port between the look and the bind.
+	var err error
+	for range 3 {
+		if s.port, err = freePort(); err != nil {
+			continue
+		}
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	t.Fatalf("start a MariaDB for the test: %v", err)
+	return nil
+}
+
+// install makes the server's own tables and says whom it lets in.
+func (s *MariaDB) install() error {
+	// The script splits a path at its spaces, so it gets one that has none. Redo logs
+	// of 8 MB, since a test writes little and the default is 96.
+	cmd := exec.Command("mariadb-install-db", "--no-defaults", "--datadir=./data", "--skip-test-db",
+		"--auth-root-authentication-method=normal", "--innodb-log-file-size=8M")
+	cmd.Dir = s.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
+	}
+	// A nameless user of localhost would be preferred to '%'.
+	text := fmt.Sprintf(`DELETE FROM mysql.global_priv WHERE User = '';
+FLUSH PRIVILEGES;
+CREATE DATABASE IF NOT EXISTS shop CHARACTER SET utf8mb4;
+CREATE USER IF NOT EXISTS '%[1]s'@'%%' IDENTIFIED BY '%[3]s';
+GRANT ALL PRIVILEGES ON shop.* TO '%[1]s'@'%%';
+CREATE USER IF NOT EXISTS '%[2]s'@'%%' IDENTIFIED BY '%[3]s';
+GRANT ALL PRIVILEGES ON *.* TO '%[2]s'@'%%';
+`, mariaShop, mariaAdmin, mariaWord)
+	return os.WriteFile(filepath.Join(s.dir, "init.sql"), []byte(text), 0o600)
+}
+
+// Addr is "127.0.0.1:port", the same over restarts.
+func (s *MariaDB) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
+
+// DSN is the database as the shop's user reaches it, as WAITROOM_TEST_DB has it.
+func (s *MariaDB) DSN() string { return s.At(s.Addr()) }
+
+// At is DSN over another address, such as a [Relay]'s.
+func (s *MariaDB) At(addr string) string {
+	u := url.URL{Scheme: "mysql", User: url.UserPassword(mariaShop, mariaWord), Host: addr, Path: "/shop"}
+	return u.String()
+}
+
+// Exec runs statements as the operator, each in a session of its own.
+func (s *MariaDB) Exec(statements ...string) {
+	s.t.Helper()
+	for _, statement := range statements {
+		if err := s.admin(func(ctx context.Context, db *sql.DB) error {
+			_, err := db.ExecContext(ctx, statement)
+			return err
+		}); err != nil {
+			s.t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+func (s *MariaDB) admin(do func(context.Context, *sql.DB) error) error {
+	config := mysql.NewConfig()
+	config.Net, config.Addr, config.User, config.Passwd = "tcp", s.Addr(), mariaAdmin, mariaWord
+	config.Logger = &mysql.NopLogger{} // a server that starts refuses connections
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	return do(ctx, db)
+}
+
+// Stop ends the server as an operator would and returns when it has ended. It does
+// nothing where none runs.
+func (s *MariaDB) Stop() { s.t.Helper(); s.end(syscall.SIGTERM) }
+
+// Kill ends the server by kill -9 and returns when it has ended.
+func (s *MariaDB) Kill() { s.t.Helper(); s.end(syscall.SIGKILL) }
+
+// Restart stops the server if it runs, and starts it again with its data on the same
+// port; it returns when the server answers.
+func (s *MariaDB) Restart() {
+	s.t.Helper()
+	s.Stop()
+	if err := s.start(); err != nil {
+		s.t.Fatalf("restart MariaDB: %v", err)
+	}
+}
+
+// Pause freezes the server: connections stay open, new ones are accepted by the kernel,
+// and nobody answers. Resume, Stop and Kill end it.
+func (s *MariaDB) Pause() { s.t.Helper(); s.signal(syscall.SIGSTOP) }
+
+// Resume wakes a paused server, which then answers what was asked meanwhile.
+func (s *MariaDB) Resume() { s.t.Helper(); s.signal(syscall.SIGCONT) }
+
+func (s *MariaDB) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if s.process == nil {
+		s.t.Fatalf("%v for a MariaDB that does not run", sig)
+	}
+	if err := s.process.Signal(sig); err != nil {
+		s.t.Fatalf("%v: %v", sig, err)
+	}
+}
+
+func (s *MariaDB) end(sig syscall.Signal) {
+	s.t.Helper()
+	if s.process == nil {
+		return
+	}
+	// Errors mean that it has ended already, which exited then tells.
+	_ = s.process.Signal(sig)
+	_ = s.process.Signal(syscall.SIGCONT) // a paused one hears nothing else but SIGKILL
+	select {
+	case <-s.exited:
+	case <-time.After(wait):
+		_ = s.process.Kill()
+		<-s.exited
+		s.t.Errorf("MariaDB did not end on %v within %v", sig, wait)
+	}
+	s.process = nil
+}
+
+// start returns when the server answers, and its error holds the end of the log
+// otherwise.
+func (s *MariaDB) start() error {
+	data, log := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "log")
+	cmd := exec.Command("mariadbd", append([]string{"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1",
+		"--port=" + strconv.Itoa(s.port), "--socket=mariadb.sock", "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--init-file=" + filepath.Join(s.dir, "init.sql"), "--log-error=" + log, "--skip-name-resolve",
+		"--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--user=" + strconv.Itoa(os.Getuid())}, s.args...)...)
+	dieWithParent(cmd)
+
+	started, exited := make(chan error), make(chan struct{})
+	// Ends with the process; end waits for it. The parent of dieWithParent is the
+	// thread that started the process, so this goroutine keeps one for itself.
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is of no interest, the log tells
+		}
+		close(exited)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.process, s.exited = cmd.Process, exited
+
+	err := s.await()
+	if err != nil {
+		s.end(syscall.SIGKILL)
+		lines, _ := os.ReadFile(log)
+		return fmt.Errorf("%w; its log ends with:\n%s", err, lines[max(0, len(lines)-2000):])
+	}
+	return nil
+}
+
+// await asks until our server answers: the file in the reply tells it from another that
+// took the port. It runs init.sql before it accepts the first connection.
+func (s *MariaDB) await() error {
+	end := time.After(wait)
+	tick := time.NewTicker(20 * time.Millisecond) // a start takes about 300
+	defer tick.Stop()
+	for {
+		var pid string
+		err := s.admin(func(ctx context.Context, db *sql.DB) error {
+			return db.QueryRowContext(ctx, "SELECT @@pid_file").Scan(&pid)
+		})
+		if err == nil {
+			if want := filepath.Join(s.dir, "pid"); pid != want {
+				return fmt.Errorf("port %d is served by the process of %s, not by ours", s.port, pid)
+			}
+			return nil
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("mariadbd ended")
+		case <-end:
+			return fmt.Errorf("mariadbd on port %d did not answer within %v: %w", s.port, wait, err)
+		case <-tick.C:
+		}
+	}
+}
