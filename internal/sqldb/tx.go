@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -104,17 +103,4 @@ func (db *DB) alone(ctx context.Context, once func() error) error {
 		defer func() { <-db.writer }()
 	}
 	return once()
-}
-
-// Now is the database's clock. For SQLite that is this machine's.
-func (db *DB) Now(ctx context.Context) (time.Time, error) {
-	query := "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"
-	if db.Dialect == SQLite {
-		query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
-	}
-	var us sql.NullInt64
-	if err := db.GetContext(ctx, &us, query); err != nil {
-		return time.Time{}, err
-	}
-	return time.UnixMicro(us.Int64), nil
 }
