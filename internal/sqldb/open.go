@@ -57,6 +57,9 @@ type DB struct {
 	// served in order, where SQLite's own busy handler would let some starve.
 	// Nil for MySQL, which has its own.
 	writer chan struct{}
+	// patient opens connections whose statements have no limit of their own, for
+	// migrations. Nil for SQLite, which has none anyway.
+	patient driver.Connector
 }
 
 // Open connects to the database that dsn names and returns when it has answered.
@@ -151,23 +154,40 @@ func openMySQL(dsn string) (*DB, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	inner, err := mysql.NewConnector(config)
+	shop, err := newConnector(config)
 	if err != nil {
-		return nil, "", ErrDSN
+		return nil, "", err
 	}
-	pool := sqlx.NewDb(sql.OpenDB(readCommitted{inner}), "mysql")
+	config.ReadTimeout = 0 // the kernel's probes, after 3 minutes, notice a host that vanished
+	patient, err := newConnector(config)
+	if err != nil {
+		return nil, "", err
+	}
+	pool := sqlx.NewDb(sql.OpenDB(shop), "mysql")
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(idleFor)
-	return &DB{DB: pool, Dialect: MySQL}, config.Addr + "/" + config.DBName, nil
+	return &DB{DB: pool, Dialect: MySQL, patient: patient}, config.Addr + "/" + config.DBName, nil
 }
 
-// readCommitted sets the isolation once per connection, in the one statement
-// that every MySQL and MariaDB knows; a level asked of BeginTx would cost a
+// connector opens connections. The isolation is set once per connection, in the one
+// statement that every MySQL and MariaDB knows; a level asked of BeginTx would cost a
 // round trip per transaction.
-type readCommitted struct{ driver.Connector }
+type connector struct {
+	driver.Connector
+	config *mysql.Config
+}
 
-func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+func newConnector(config *mysql.Config) (connector, error) {
+	config = config.Clone()
+	inner, err := mysql.NewConnector(config)
+	if err != nil {
+		return connector{}, ErrDSN
+	}
+	return connector{inner, config}, nil
+}
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err

@@ -9,17 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"go.uber.org/goleak"
 
 	"waitroom/internal/sqldb"
 	"waitroom/internal/testenv"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // each runs a test on SQLite, and on MySQL or MariaDB when there is one.
 func each(t *testing.T, test func(t *testing.T, dsn string)) {
@@ -214,32 +210,6 @@ func TestRollback(t *testing.T) {
 		if get := db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM a"); err != mine || n != 0 || get != nil {
 			t.Errorf("got %v, %d rows, %v, want %v and no row", err, n, get, mine)
 		}
-	})
-}
-
-func TestMigrateAtOnce(t *testing.T) {
-	step := func(n string) *fstest.MapFile {
-		return &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE t" + n + " (id INT NOT NULL PRIMARY KEY);\n")}
-	}
-	files := fstest.MapFS{}
-	for _, d := range []string{"mysql", "sqlite"} {
-		files[d+"/00001_a.sql"], files[d+"/00002_b.sql"] = step("1"), step("2")
-	}
-	each(t, func(t *testing.T, dsn string) {
-		var wait sync.WaitGroup
-		start := make(chan struct{})
-		for range 4 {
-			db := open(t, dsn) // a pool of its own, as a process has
-			wait.Go(func() {
-				<-start
-				if err := sqldb.Migrate(t.Context(), db, files); err != nil {
-					t.Errorf("migrate: %v", err)
-				}
-			})
-		}
-		close(start)
-		wait.Wait()
-		exec(t, open(t, dsn), "INSERT INTO t1 VALUES (1)", "INSERT INTO t2 VALUES (1)")
 	})
 }
 
