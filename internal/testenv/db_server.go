@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -147,8 +148,33 @@ func (s *MariaDB) Restart() {
 }
 
 // Pause freezes the server: connections stay open, new ones are accepted by the kernel,
-// and nobody answers. Resume, Stop and Kill end it.
-func (s *MariaDB) Pause() { s.t.Helper(); s.signal(syscall.SIGSTOP) }
+// and nobody answers. It returns when none of the server's threads runs any more. Resume,
+// Stop and Kill end it.
+func (s *MariaDB) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	end := time.Now().Add(wait)
+	for !s.stopped() {
+		if time.Now().After(end) {
+			s.t.Fatalf("MariaDB runs on after SIGSTOP for %v", wait)
+		}
+		time.Sleep(time.Millisecond) // threads stop one after the other
+	}
+}
+
+// stopped reports whether the kernel has stopped all threads. Where there is no /proc, it
+// is believed.
+func (s *MariaDB) stopped() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.process.Pid))
+	for _, path := range threads {
+		text, err := os.ReadFile(path)
+		// The state stands behind the name, which may hold spaces.
+		if _, state, ok := strings.Cut(string(text), ") "); err == nil && ok && state[0] != 'T' {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume wakes a paused server, which then answers what was asked meanwhile.
 func (s *MariaDB) Resume() { s.t.Helper(); s.signal(syscall.SIGCONT) }
