@@ -93,3 +93,12 @@ func translate(err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrAway, err)
 }
+
+// ended is the error of a caller whose context ended. One whose time was up hears that
+// the database did not answer within it; one who went away hears nothing.
+func ended(ctx context.Context, when string) error {
+	if err := ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w %s", ErrAway, err, when)
+	}
+	return ctx.Err()
+}

@@ -53,10 +53,13 @@ var ErrDSN = errors.New("database: want mysql://user:password@host:port/name or 
 type DB struct {
 	*sqlx.DB
 	Dialect Dialect
-	// writer is SQLite's one writer: who holds its token may begin. Waiters are
-	// served in order, where SQLite's own busy handler would let some starve.
-	// Nil for MySQL, which has its own.
-	writer chan struct{}
+	// conns is in front of the pool: as many as it has connections get through, in the
+	// order in which they came.
+	conns *gate
+	// writer is SQLite's one writer: who is inside may begin, and then asks conns.
+	// Waiters are served in order, where SQLite's own busy handler would let some
+	// starve. Nil for MySQL, which has its own.
+	writer *gate
 	// patient opens connections whose statements have no limit of their own, for
 	// migrations. Nil for SQLite, which has none anyway.
 	patient driver.Connector
@@ -167,7 +170,7 @@ func openMySQL(dsn string) (*DB, string, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(idleFor)
-	return &DB{DB: pool, Dialect: MySQL, patient: patient}, config.Addr + "/" + config.DBName, nil
+	return &DB{DB: pool, Dialect: MySQL, conns: newGate(conns), patient: patient}, config.Addr + "/" + config.DBName, nil
 }
 
 // connector opens connections. The isolation is set once per connection, in the one
@@ -233,5 +236,5 @@ func openSQLite(rest string) (*DB, string, error) {
 	}
 	pool.SetMaxOpenConns(sqliteConns)
 	pool.SetMaxIdleConns(sqliteConns)
-	return &DB{DB: pool, Dialect: SQLite, writer: make(chan struct{}, 1)}, path, nil
+	return &DB{DB: pool, Dialect: SQLite, conns: newGate(sqliteConns), writer: newGate(1)}, path, nil
 }

@@ -23,7 +23,8 @@ const (
 // "away", which become ErrAway. work may run several times and must not change
 // anything outside of the transaction before Tx has returned nil.
 //
-// An error of the commit itself is an ErrUnsure: a caller for whom that matters
+// Who waits for a connection waits in the order of the calls, until ctx ends. An error
+// of the commit itself is an ErrUnsure: a caller for whom that matters
 // reads the row again.
 func (db *DB) Tx(ctx context.Context, work func(tx *sqlx.Tx) error) error {
 	return db.retry(ctx, func() error {
@@ -60,13 +61,22 @@ func (db *DB) Write(ctx context.Context, query string, args ...any) (rows int64,
 // GetContext reads one row outside of a transaction, as sqlx does, with errors
 // translated.
 func (db *DB) GetContext(ctx context.Context, dest any, query string, args ...any) error {
-	return translate(db.DB.GetContext(ctx, dest, query, args...))
+	return translate(db.connected(ctx, func() error { return db.DB.GetContext(ctx, dest, query, args...) }))
 }
 
 // SelectContext reads rows outside of a transaction, as sqlx does, with errors
 // translated.
 func (db *DB) SelectContext(ctx context.Context, dest any, query string, args ...any) error {
-	return translate(db.DB.SelectContext(ctx, dest, query, args...))
+	return translate(db.connected(ctx, func() error { return db.DB.SelectContext(ctx, dest, query, args...) }))
+}
+
+// connected runs once when it is this call's turn for a connection.
+func (db *DB) connected(ctx context.Context, once func() error) error {
+	if err := db.conns.enter(ctx); err != nil {
+		return err
+	}
+	defer db.conns.leave()
+	return once()
 }
 
 func (db *DB) retry(ctx context.Context, once func() error) error {
@@ -84,23 +94,21 @@ func (db *DB) retry(ctx context.Context, once func() error) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return ended(ctx, "between two attempts")
 		case <-timer.C:
 		}
 		pause = min(2*pause, lastPause)
 	}
 }
 
-// alone runs once as SQLite's only writer of this process. The token is given
-// back between attempts, since who is in the way may be another process.
+// alone runs once as SQLite's only writer of this process. The turn is given back
+// between attempts, since who is in the way may be another process.
 func (db *DB) alone(ctx context.Context, once func() error) error {
 	if db.writer != nil {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case db.writer <- struct{}{}:
+		if err := db.writer.enter(ctx); err != nil {
+			return err
 		}
-		defer func() { <-db.writer }()
+		defer db.writer.leave()
 	}
-	return once()
+	return db.connected(ctx, once)
 }
