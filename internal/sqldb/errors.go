@@ -80,12 +80,11 @@ func translate(err error) error {
 		switch my.Number {
 		case 1040, 1203, // too many connections
 			1053, 1927, // the server is stopping, or an operator ended the connection
-			1290, 1792, 1836, // read only, as during a failover
 			1021, 1114, 3100: // its disk or table is full
 			away = true
 		}
 	}
-	if again(err) {
+	if again(err) || isReadOnly(err) {
 		away = true
 	}
 	if !away {

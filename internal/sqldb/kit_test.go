@@ -29,5 +29,23 @@ func opened(t *testing.T, dsn string) *DB {
 	return db
 }
 
-// replaceAddr is a DSN by way of another address, such as a relay's.
-func replaceAddr(dsn, old, now string) string { return strings.Replace(dsn, old, now, 1) }
+func write(t *testing.T, db *DB, statements ...string) {
+	t.Helper()
+	for _, s := range statements {
+		if _, err := db.Write(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// relayed is the shared server by way of a relay.
+func relayed(t *testing.T) (dsn string, relay *testenv.Relay) {
+	t.Helper()
+	dsn = testenv.MySQL(t)
+	config, err := mysqlConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay = testenv.NewRelay(t, config.Addr)
+	return strings.Replace(dsn, config.Addr, relay.Addr, 1), relay
+}

@@ -78,13 +78,8 @@ func TestMigrateCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at := range statements + 1 {
-		dsn := testenv.MySQL(t)
-		config, err := mysqlConfig(dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		relay := testenv.NewRelay(t, config.Addr)
-		db := opened(t, replaceAddr(dsn, config.Addr, relay.Addr))
+		dsn, relay := relayed(t)
+		db := opened(t, dsn)
 		count := 0
 		err = migrateMySQL(t.Context(), db, list, func(string, time.Duration) {}, func(string) {
 			if count == at {

@@ -6,13 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite" // the driver named "sqlite"
 )
@@ -26,7 +23,7 @@ const (
 	SQLite Dialect = "sqlite"
 )
 
-// Bounds of a pool and of a wait.
+// Bounds of a pool. Times of its connections: session.go.
 const (
 	// conns is open and idle at most alike, so that a burst does not open and
 	// close connections: 32 keep a server of some cores busy, and three bookers
@@ -34,20 +31,9 @@ const (
 	conns = 32
 	// sqliteConns are readers beside the one writer; each maps the same file.
 	sqliteConns = 8
-	// idleFor ends connections before a server's or a firewall's usual limits.
-	idleFor = 5 * time.Minute
-	// lockWait is how long a statement waits for another's row lock. The
-	// transactions of the shop take milliseconds; MySQL's default of 50 s would
-	// outlive every request.
-	lockWait = 5 * time.Second
-	// openWait bounds one dial and one ping.
-	openWait = 5 * time.Second
 	// openPause lies between two attempts at a server that is away.
 	openPause = 200 * time.Millisecond
 )
-
-// ErrDSN is a database URL of no known form.
-var ErrDSN = errors.New("database: want mysql://user:password@host:port/name or sqlite:path/to/file.db")
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
@@ -110,48 +96,6 @@ func (db *DB) ping(ctx context.Context) error {
 	return db.PingContext(ctx)
 }
 
-// CheckDSN reports whether Open would understand dsn, without connecting.
-func CheckDSN(dsn string) error {
-	scheme, rest, _ := strings.Cut(dsn, ":")
-	switch Dialect(scheme) {
-	case MySQL:
-		_, err := mysqlConfig(dsn)
-		return err
-	case SQLite:
-		_, err := sqlitePath(rest)
-		return err
-	}
-	return ErrDSN
-}
-
-// mysqlConfig never returns the parser's own error: it would print the password.
-func mysqlConfig(dsn string) (*mysql.Config, error) {
-	u, err := url.Parse(dsn)
-	if err != nil || u.Host == "" || len(u.Path) < 2 || u.RawQuery != "" || u.Fragment != "" {
-		return nil, ErrDSN
-	}
-	config := mysql.NewConfig()
-	config.Net, config.Addr, config.DBName = "tcp", u.Host, u.Path[1:]
-	if u.Port() == "" {
-		config.Addr = net.JoinHostPort(u.Hostname(), "3306")
-	}
-	config.User = u.User.Username()
-	config.Passwd, _ = u.User.Password()
-	config.Timeout = openWait
-	// A statement that runs longer than this has lost its server; lock waits
-	// end far earlier.
-	config.ReadTimeout, config.WriteTimeout = 30*time.Second, 10*time.Second
-	config.InterpolateParams = true // one round trip per statement
-	config.ClientFoundRows = true   // rows matched, as SQLite counts them
-	config.Logger = &mysql.NopLogger{}
-	config.Params = map[string]string{
-		// Strict, whatever the server's default: a cut text is an error.
-		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-		"innodb_lock_wait_timeout": fmt.Sprint(int(lockWait.Seconds())),
-	}
-	return config, nil
-}
-
 func openMySQL(dsn string) (*DB, string, error) {
 	config, err := mysqlConfig(dsn)
 	if err != nil {
@@ -170,53 +114,8 @@ func openMySQL(dsn string) (*DB, string, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(idleFor)
+	pool.SetConnMaxLifetime(connLife)
 	return &DB{DB: pool, Dialect: MySQL, conns: newGate(conns), patient: patient}, config.Addr + "/" + config.DBName, nil
-}
-
-// connector opens connections. The isolation is set once per connection, in the one
-// statement that every MySQL and MariaDB knows; a level asked of BeginTx would cost a
-// round trip per transaction.
-type connector struct {
-	driver.Connector
-	config *mysql.Config
-}
-
-func newConnector(config *mysql.Config) (connector, error) {
-	config = config.Clone()
-	inner, err := mysql.NewConnector(config)
-	if err != nil {
-		return connector{}, ErrDSN
-	}
-	return connector{inner, config}, nil
-}
-
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	_, err = conn.(driver.ExecerContext).ExecContext(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", nil)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-// sqlitePath reads what follows "sqlite:": a path, or "//" and an absolute one.
-// A database in memory is refused: each connection would see one of its own.
-func sqlitePath(rest string) (string, error) {
-	path := rest
-	if after, ok := strings.CutPrefix(rest, "//"); ok {
-		path = after
-		if !filepath.IsAbs(path) {
-			return "", ErrDSN
-		}
-	}
-	if path == "" || strings.HasPrefix(path, ":") || strings.ContainsAny(path, "?#") {
-		return "", ErrDSN
-	}
-	return path, nil
 }
 
 func openSQLite(rest string) (*DB, string, error) {

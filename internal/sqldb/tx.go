@@ -2,6 +2,8 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -23,9 +25,10 @@ const (
 // "away", which become ErrAway. work may run several times and must not change
 // anything outside of the transaction before Tx has returned nil.
 //
-// Who waits for a connection waits in the order of the calls, until ctx ends. An error
-// of the commit itself is an ErrUnsure: a caller for whom that matters
-// reads the row again.
+// Who waits for a connection waits in the order of the calls, until ctx ends. A
+// statement that has begun is not ended by ctx, or at most a second later; between two
+// statements the end of ctx rolls back. An error of the commit itself is an ErrUnsure,
+// after 8 s at most: a caller for whom that matters reads the row again.
 func (db *DB) Tx(ctx context.Context, work func(tx *sqlx.Tx) error) error {
 	return db.retry(ctx, func() error {
 		tx, err := db.BeginTxx(ctx, nil)
@@ -37,10 +40,17 @@ func (db *DB) Tx(ctx context.Context, work func(tx *sqlx.Tx) error) error {
 			_ = tx.Rollback()
 			return err
 		}
-		if err := tx.Commit(); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnsure, err)
+		err = tx.Commit()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil && (errors.Is(err, sql.ErrTxDone) || err == ctx.Err()):
+			// ctx ended before the COMMIT was sent, which has rolled back.
+			return ended(ctx, "before the commit")
+		case isReadOnly(err):
+			return err // an answer: the server has rolled back
 		}
-		return nil
+		return fmt.Errorf("%w: %w", ErrUnsure, err)
 	})
 }
 
