@@ -53,8 +53,8 @@ type DB struct {
 
 // Open connects to the database that dsn names and returns when it has answered.
 // A server that is away is asked again until ctx ends, so that a binary may start
-// before its database; one that refuses is an error at once. The caller closes
-// the DB.
+// before its database; one that refuses, or that is older than MariaDB 10.6 or MySQL
+// 8.0, is an error at once. The caller closes the DB.
 func Open(ctx context.Context, dsn string) (*DB, error) {
 	scheme, rest, _ := strings.Cut(dsn, ":")
 	var (
@@ -90,10 +90,18 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	}
 }
 
+// ping asks the server for its version, which has to be new enough.
 func (db *DB) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
-	return db.PingContext(ctx)
+	if db.Dialect == SQLite {
+		return db.PingContext(ctx)
+	}
+	var version string
+	if err := db.GetContext(ctx, &version, "SELECT VERSION()"); err != nil {
+		return err
+	}
+	return checkVersion(version)
 }
 
 func openMySQL(dsn string) (*DB, string, error) {
