@@ -18,22 +18,24 @@ import (
 	"waitroom/internal/sqldb"
 )
 
-// database is the flag that both commands know.
+// database are the flags that both commands know.
 type database struct {
-	DB string `help:"Database: mysql://user:password@host:port/name, or sqlite:path/to/file.db for one booker on one machine." default:"sqlite:waitroom.db" env:"WAITROOM_DB"`
+	DB           string `help:"Database: mysql://user:password@host:port/name, mysqls:// for TLS, or sqlite:path/to/file.db for one booker on one machine." default:"sqlite:waitroom.db" env:"WAITROOM_DB"`
+	PasswordFile string `name:"db-password-file" help:"File with the password of the database; read again for each new connection." placeholder:"FILE" env:"WAITROOM_DB_PASSWORD_FILE"`
+	CA           string `name:"db-ca" help:"PEM file of the authorities that may sign the database's certificate, instead of the system's." placeholder:"FILE" env:"WAITROOM_DB_CA"`
 }
 
-// Check reports a URL that no driver would understand.
-func (d database) Check() error {
-	if err := sqldb.CheckDSN(d.DB); err != nil {
-		return fmt.Errorf("--db: %w", err) // without its value, which may hold a password
-	}
-	return nil
+func (d database) config() sqldb.Config {
+	return sqldb.Config{DSN: d.DB, PasswordFile: d.PasswordFile, CA: d.CA}
 }
+
+// Check reports what no driver would understand, without the URL, which may hold a
+// password.
+func (d database) Check() error { return d.config().Check() }
 
 // open waits for the database until ctx ends.
 func (d database) open(ctx context.Context) (*sqldb.DB, error) {
-	db, err := sqldb.Open(ctx, d.DB)
+	db, err := d.config().Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("--db: %w", err)
 	}

@@ -63,6 +63,13 @@ func again(err error) bool {
 	return false
 }
 
+// isDenied reports that user or password were refused: while a server runs, because its
+// password was changed and is not in our file yet.
+func isDenied(err error) bool {
+	var my *mysql.MySQLError
+	return errors.As(err, &my) && (my.Number == 1045 || my.Number == 1698)
+}
+
 // translate wraps driver errors that mean "away" in ErrAway. A context's end
 // stays what it is.
 func translate(err error) error {
@@ -84,7 +91,7 @@ func translate(err error) error {
 			away = true
 		}
 	}
-	if again(err) || isReadOnly(err) {
+	if again(err) || isReadOnly(err) || isDenied(err) {
 		away = true
 	}
 	if !away {

@@ -42,7 +42,7 @@ func write(t *testing.T, db *DB, statements ...string) {
 func relayed(t *testing.T) (dsn string, relay *testenv.Relay) {
 	t.Helper()
 	dsn = testenv.MySQL(t)
-	config, err := mysqlConfig(dsn)
+	config, err := mysqlConfig(Config{DSN: dsn})
 	if err != nil {
 		t.Fatal(err)
 	}

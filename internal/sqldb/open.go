@@ -51,21 +51,24 @@ type DB struct {
 	patient driver.Connector
 }
 
-// Open connects to the database that dsn names and returns when it has answered.
-// A server that is away is asked again until ctx ends, so that a binary may start
-// before its database; one that refuses, or that is older than MariaDB 10.6 or MySQL
-// 8.0, is an error at once. The caller closes the DB.
-func Open(ctx context.Context, dsn string) (*DB, error) {
-	scheme, rest, _ := strings.Cut(dsn, ":")
+// Open is [Config.Open] of a DSN alone.
+func Open(ctx context.Context, dsn string) (*DB, error) { return Config{DSN: dsn}.Open(ctx) }
+
+// Open connects to the database and returns when it has answered. A server that is
+// away is asked again until ctx ends, so that a binary may start before its database; one
+// that refuses, whose certificate is not good, or that is older than MariaDB 10.6 or
+// MySQL 8.0, is an error at once. The caller closes the DB.
+func (c Config) Open(ctx context.Context) (*DB, error) {
+	scheme, rest, _ := strings.Cut(c.DSN, ":")
 	var (
 		db    *DB
 		where string
 		err   error
 	)
-	switch Dialect(scheme) {
-	case MySQL:
-		db, where, err = openMySQL(dsn)
-	case SQLite:
+	switch scheme {
+	case string(MySQL), overTLS:
+		db, where, err = openMySQL(c)
+	case string(SQLite):
 		db, where, err = openSQLite(rest)
 	default:
 		return nil, ErrDSN
@@ -78,7 +81,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		if err == nil {
 			return db, nil
 		}
-		if errors.Is(err, ErrAway) || (errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) {
+		if !isDenied(err) && (errors.Is(err, ErrAway) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(openPause):
@@ -104,8 +107,8 @@ func (db *DB) ping(ctx context.Context) error {
 	return checkVersion(version)
 }
 
-func openMySQL(dsn string) (*DB, string, error) {
-	config, err := mysqlConfig(dsn)
+func openMySQL(c Config) (*DB, string, error) {
+	config, err := mysqlConfig(c)
 	if err != nil {
 		return nil, "", err
 	}

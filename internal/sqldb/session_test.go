@@ -22,7 +22,7 @@ func variable(t *testing.T, pool *sql.DB, name string) string {
 // A session has every variable that its server knows, on servers that know all of them
 // and on those that don't, where each is set by itself.
 func TestSession(t *testing.T) {
-	config, err := mysqlConfig(testenv.MySQL(t))
+	config, err := mysqlConfig(Config{DSN: testenv.MySQL(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
