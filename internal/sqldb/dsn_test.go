@@ -63,10 +63,8 @@ func authority(t *testing.T) (ca, cert, key string) {
 
 // A connection by mysqls:// is encrypted, to the host that the certificate names, signed
 // by whom we trust; and else there is none.
-func TestTLS(t *testing.T) {
-	ca, cert, key := authority(t)
+func testTLS(t *testing.T, server *testenv.MariaDB, ca string) {
 	stranger, _, _ := authority(t)
-	server := testenv.StartMariaDB(t, "--ssl-cert="+cert, "--ssl-key="+key)
 	secured := strings.Replace(server.DSN(), "mysql://", "mysqls://", 1)
 	for _, c := range []struct {
 		what   string
@@ -104,11 +102,10 @@ func TestTLS(t *testing.T) {
 
 // A password is read for each new connection: one that is changed is used without a
 // restart, and meanwhile the database is away. It is never told.
-func TestPasswordFile(t *testing.T) {
-	server := testenv.StartMariaDB(t)
-	server.Exec("ALTER USER shop@'%' IDENTIFIED BY 'the first word'")
+func testPasswordFile(t *testing.T, server *testenv.MariaDB) {
+	server.Exec("CREATE USER other@'%' IDENTIFIED BY 'the first word'", "GRANT ALL ON shop.* TO other@'%'")
 	secret := file(t, "password", "the first word\n")
-	config := Config{DSN: "mysql://shop@" + server.Addr() + "/shop", PasswordFile: secret}
+	config := Config{DSN: "mysql://other@" + server.Addr() + "/shop", PasswordFile: secret}
 	db, err := config.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +123,7 @@ func TestPasswordFile(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrAway without a password", what, err)
 		}
 	}
-	server.Exec("ALTER USER shop@'%' IDENTIFIED BY 'word, the second'")
+	server.Exec("ALTER USER other@'%' IDENTIFIED BY 'word, the second'")
 	away("the old password", fresh())
 	if err := os.Remove(secret); err != nil {
 		t.Fatal(err)

@@ -171,11 +171,9 @@ func TestFrozenServer(t *testing.T) {
 
 // A server that is killed and comes back is in use as soon as it answers; who asked it
 // meanwhile heard ErrAway and lost nothing that was committed.
-func TestRestartedServer(t *testing.T) {
-	t.Parallel()
-	server := testenv.StartMariaDB(t)
+func testRestartedServer(t *testing.T, server *testenv.MariaDB) {
 	db := opened(t, server.DSN())
-	write(t, db, "CREATE TABLE a (id INT NOT NULL PRIMARY KEY AUTO_INCREMENT)")
+	write(t, db, "CREATE TABLE restarted (id INT NOT NULL PRIMARY KEY AUTO_INCREMENT)")
 	var (
 		wait  sync.WaitGroup
 		mu    sync.Mutex
@@ -192,7 +190,7 @@ func TestRestartedServer(t *testing.T) {
 				default:
 				}
 				err := db.Tx(t.Context(), func(tx *sqlx.Tx) error {
-					_, err := tx.Exec("INSERT INTO a VALUES ()")
+					_, err := tx.Exec("INSERT INTO restarted VALUES ()")
 					return err
 				})
 				mu.Lock()
@@ -230,7 +228,7 @@ func TestRestartedServer(t *testing.T) {
 	close(stop)
 	wait.Wait()
 	var n int
-	if err := db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM a"); err != nil || n < wrote || n > wrote+after {
+	if err := db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM restarted"); err != nil || n < wrote || n > wrote+after {
 		t.Errorf("got %d rows, %v, want from %d to %d", n, err, wrote, wrote+after)
 	}
 }
@@ -238,14 +236,12 @@ func TestRestartedServer(t *testing.T) {
 // A server that became read only, as after a failover, is left for a new connection,
 // which a name or a balancer leads to the one that writes. Reads go on, a refused COMMIT
 // is no unsure one, and nothing has to be restarted when it writes again.
-func TestReadOnlyServer(t *testing.T) {
-	t.Parallel()
-	server := testenv.StartMariaDB(t)
+func testReadOnlyServer(t *testing.T, server *testenv.MariaDB) {
 	relay := testenv.NewRelay(t, server.Addr())
 	db := opened(t, server.At(relay.Addr))
-	write(t, db, "CREATE TABLE a (id INT NOT NULL PRIMARY KEY)")
+	write(t, db, "CREATE TABLE refused (id INT NOT NULL PRIMARY KEY)")
 	err := db.Tx(t.Context(), func(tx *sqlx.Tx) error {
-		_, err := tx.Exec("INSERT INTO a VALUES (1)")
+		_, err := tx.Exec("INSERT INTO refused VALUES (1)")
 		if err == nil {
 			server.Exec("SET GLOBAL read_only = 1")
 		}
@@ -259,7 +255,7 @@ func TestReadOnlyServer(t *testing.T) {
 		t.Fatalf("got %d connections, want one", opened)
 	}
 	for i := range 2 {
-		if _, err := db.Write(t.Context(), "INSERT INTO a VALUES (2)"); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "read-only") {
+		if _, err := db.Write(t.Context(), "INSERT INTO refused VALUES (2)"); !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "read-only") {
 			t.Errorf("a write: got %v, want ErrAway that says read-only", err)
 		}
 		if got := relay.Opened(); got != opened+1+i {
@@ -267,11 +263,11 @@ func TestReadOnlyServer(t *testing.T) {
 		}
 	}
 	var n int
-	if err := db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM a"); err != nil || n != 0 {
+	if err := db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM refused"); err != nil || n != 0 {
 		t.Errorf("a read: got %d rows, %v, want none", n, err)
 	}
 	server.Exec("SET GLOBAL read_only = 0")
-	write(t, db, "INSERT INTO a VALUES (3)")
+	write(t, db, "INSERT INTO refused VALUES (3)")
 }
 
 // A thousand callers that go away in the middle of a statement, of a transaction or of

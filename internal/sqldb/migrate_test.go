@@ -71,15 +71,16 @@ func row(t *testing.T, db *DB) {
 
 // A start whose connection ends before any one of the statements leaves a database that
 // the next start brings to the end.
-func TestMigrateCut(t *testing.T) {
+func testMigrateCut(t *testing.T, server *testenv.MariaDB) {
 	const statements = 17 // two of the versions' table, eight of the files, their seven versions
 	list, err := readMigrations(steps(), "mysql")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for at := range statements + 1 {
-		dsn, relay := relayed(t)
-		db := opened(t, dsn)
+		server.Exec("DROP DATABASE shop", "CREATE DATABASE shop")
+		relay := testenv.NewRelay(t, server.Addr())
+		db := opened(t, server.At(relay.Addr))
 		count := 0
 		err = migrateMySQL(t.Context(), db, list, func(string, time.Duration) {}, func(string) {
 			if count == at {

@@ -9,9 +9,7 @@ import (
 
 // The clock goes on in the hour that comes twice, on a server whose zone has summer time:
 // each moment is told as itself.
-func TestNowWhenSummerTimeEnds(t *testing.T) {
-	t.Setenv("TZ", "Europe/Berlin") // of the server that follows
-	server := testenv.StartMariaDB(t)
+func testNowWhenSummerTimeEnds(t *testing.T, server *testenv.MariaDB) {
 	db, err := Open(t.Context(), server.DSN())
 	if err != nil {
 		t.Fatal(err)

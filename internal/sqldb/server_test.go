@@ -67,9 +67,30 @@ func TestForUpdate(t *testing.T) {
 	})
 }
 
+// What needs a server of its own shares this one, since a start takes a second.
+func TestServer(t *testing.T) {
+	t.Setenv("TZ", "Europe/Berlin") // the server's
+	ca, cert, key := authority(t)
+	server := testenv.StartMariaDB(t, "--ssl-cert="+cert, "--ssl-key="+key,
+		"--log-bin="+t.TempDir()+"/log", "--server-id=1", "--sync-binlog=0")
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *testenv.MariaDB)
+	}{
+		{"now when summer time ends", testNowWhenSummerTimeEnds},
+		{"warnings", testWarnings},
+		{"TLS", func(t *testing.T, server *testenv.MariaDB) { testTLS(t, server, ca) }},
+		{"password file", testPasswordFile},
+		{"read only", testReadOnlyServer},
+		{"migrations cut off", testMigrateCut},
+		{"restarted", testRestartedServer},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, server) })
+	}
+}
+
 // Each bad setting is said with what to set, and a good server is left in peace.
-func TestWarnings(t *testing.T) {
-	server := testenv.StartMariaDB(t, "--log-bin="+t.TempDir()+"/log", "--server-id=1", "--sync-binlog=1")
+func testWarnings(t *testing.T, server *testenv.MariaDB) {
 	db := opened(t, server.DSN())
 	says := func(what string, words ...string) {
 		t.Helper()
@@ -84,11 +105,17 @@ func TestWarnings(t *testing.T) {
 			}
 		}
 	}
+	server.Exec("SET GLOBAL sync_binlog = 1")
 	says("good")
 	server.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 2", "SET GLOBAL sync_binlog = 0", "SET GLOBAL read_only = 1")
 	says("three bad ones", "read_only is on", "innodb_flush_log_at_trx_commit is 2", "sync_binlog is 0")
 	server.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 1", "SET GLOBAL sync_binlog = 1", "SET GLOBAL read_only = 0")
 	says("good again")
+	server.Exec("SET GLOBAL sync_binlog = 0") // quicker for the others
+}
+
+// Variables that no server here has are judged as well.
+func TestWarnings(t *testing.T) {
 	for name, c := range map[string]struct {
 		values map[string]string
 		want   int
