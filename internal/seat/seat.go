@@ -3,6 +3,7 @@
 package seat
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -15,7 +16,7 @@ import (
 
 // Sentinels of the shop.
 var (
-	ErrID        = errors.New("seat id must match [A-Z]{1,3}-[0-9]{1,4}")
+	ErrID        = errors.New("seat id must be [section-]row-number, of [A-Z0-9]{1,8} and [1-9][0-9]{0,3}")
 	ErrHoldID    = errors.New("hold id must be 16 base64url characters")
 	ErrNone      = errors.New("no seat asked for")
 	ErrTwice     = errors.New("the same seat asked for twice")
@@ -49,10 +50,11 @@ func (e *TakenError) Error() string {
 // Is makes errors.Is(err, ErrTaken) true.
 func (e *TakenError) Is(target error) bool { return target == ErrTaken }
 
-// ID names a seat of one room: a row of letters, a dash, a number from 1: "A-12".
+// ID names a seat of one room: a row, a dash, a number from 1: "A-12", with a section
+// before it where the house has some: "N2-A-12". It has at most 22 characters.
 type ID string
 
-var idPattern = regexp.MustCompile(`^[A-Z]{1,3}-[1-9][0-9]{0,3}$`)
+var idPattern = regexp.MustCompile(`^([A-Z0-9]{1,8}-)?[A-Z0-9]{1,8}-[1-9][0-9]{0,3}$`)
 
 // ParseID returns s as an ID, or ErrID.
 func ParseID(s string) (ID, error) {
@@ -60,6 +62,35 @@ func ParseID(s string) (ID, error) {
 		return "", ErrID
 	}
 	return ID(s), nil
+}
+
+// Compare sorts as people count: A-1, A-2, A-10, B-1, …, AA-1, and sections among
+// themselves before that. The shorter name comes first, then by letters.
+func Compare(a, b ID) int {
+	sectionA, rowA, numberA := a.parts()
+	sectionB, rowB, numberB := b.parts()
+	return cmp.Or(
+		cmp.Compare(len(sectionA), len(sectionB)), cmp.Compare(sectionA, sectionB),
+		cmp.Compare(len(rowA), len(rowB)), cmp.Compare(rowA, rowB),
+		cmp.Compare(len(numberA), len(numberB)), cmp.Compare(numberA, numberB))
+}
+
+// parts takes a seat's name apart; no section is "".
+func (id ID) parts() (section, row, number string) {
+	rest, number, _ := cutLast(string(id))
+	section, row, found := cutLast(rest)
+	if !found {
+		return "", rest, number
+	}
+	return section, row, number
+}
+
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, '-')
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 // MaxPerRoom bounds the seats of a room: the page draws them all.
@@ -129,9 +160,12 @@ func ParseHoldID(s string) (HoldID, error) {
 
 // Hold keeps seats for one pass until a moment of the seats' clock.
 type Hold struct {
-	ID    HoldID
-	Seats []ID // sorted
-	Until time.Time
+	ID       HoldID
+	Seats    []ID // sorted
+	Until    time.Time
+	Extended bool   // it had more time already
+	Amount   int64  // what the seats cost together, in the currency's minor units
+	Currency string // ISO 4217, "" with an amount of 0
 }
 
 // Ask checks and sorts the seats of one request: 1 to most of them, no repeats.

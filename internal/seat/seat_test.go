@@ -3,6 +3,7 @@ package seat
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -50,5 +51,46 @@ func TestAsk(t *testing.T) {
 	}
 	if _, err := ParseHoldID(string(NewHoldID())); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	want := []ID{"A-1", "A-2", "A-10", "B-1", "Z-3", "AA-1", "AA-2", "AB-1", "AAA-1", "N-A-1", "N-A-10", "N-B-2", "N2-A-1"}
+	got := slices.Clone(want)
+	slices.Sort(got) // by letters: A-10 before A-2
+	slices.SortFunc(got, Compare)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// What a person writes is found; one wrong character or two the wrong way round is not.
+func TestReference(t *testing.T) {
+	for range 200 {
+		r := NewReference()
+		for _, written := range []string{r, strings.ToLower(r), r[:4] + "-" + r[4:], " " + r[:3] + " " + r[3:], strings.NewReplacer("1", "l", "0", "O").Replace(r)} {
+			if got, err := ParseReference(written); err != nil || got != r {
+				t.Errorf("%q: got %q, %v, want %s", written, got, err, r)
+			}
+		}
+		for i := range r {
+			for _, c := range referenceAlphabet {
+				wrong := r[:i] + string(c) + r[i+1:]
+				if _, err := ParseReference(wrong); (err == nil) != (wrong == r) {
+					t.Fatalf("%s for %s: got %v", wrong, r, err)
+				}
+			}
+			if i > 0 && r[i] != r[i-1] {
+				wrong := r[:i-1] + string(r[i]) + string(r[i-1]) + r[i+1:]
+				if _, err := ParseReference(wrong); err == nil {
+					t.Fatalf("%s for %s: two changed places and nobody saw", wrong, r)
+				}
+			}
+		}
+	}
+	for _, bad := range []string{"", "1234567", "123456789", "UUUUUUUU", "ÄÄÄÄ"} {
+		if _, err := ParseReference(bad); err == nil {
+			t.Errorf("%q: got no error", bad)
+		}
 	}
 }

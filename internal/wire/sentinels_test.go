@@ -103,6 +103,8 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"seat.ErrDeclined":  {err: seat.ErrDeclined, place: Declined, pass: Declined, typed: Declined},
 		"seat.ErrAway":      {err: seat.ErrAway, place: Unavailable, pass: Unavailable, typed: Unavailable},
 
+		"seat.ErrReference": {err: seat.ErrReference, why: "no request carries a reference"},
+
 		"token.ErrMalformed": {err: token.ErrMalformed, place: PlaceBad, pass: PassBad, why: "no command takes a token"},
 		"token.ErrForeign":   {err: token.ErrForeign, place: PlaceForeign, pass: PassForeign, why: "no command takes a token"},
 		"token.ErrOtherRoom": {err: token.ErrOtherRoom, place: PlaceRoom, pass: PassRoom, why: "no command takes a token"},
