@@ -32,7 +32,7 @@ var arrows = map[string]struct {
 	"internal/directory":           {[]string{"internal/room", "internal/outage"}, "what a process knows of the rooms; no client, no transport"},
 	"internal/signs":               {[]string{"internal/room", "internal/outage"}, "signs of life and what they say; the line by interface"},
 	"internal/admission":           {[]string{"internal/room", "internal/events", "internal/outage"}, "rounds and relay over interfaces"},
-	"internal/booking":             {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/outbox", "internal/outage"}, "the rule with its SQL; Kafka by interface, no HTTP"},
+	"internal/booking":             {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/outbox", "internal/seatmap", "internal/outage"}, "the rule with its SQL; Kafka by interface, no HTTP; its changes go into the map's log"},
 	"internal/booking/bookingtest": {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/booking", "internal/testenv"}, "a shop for the tests of what stands around it"},
 	"internal/outbox":              {[]string{"internal/events", "internal/sqldb", "internal/outage"}, "facts in SQL on their way; Kafka by interface"},
 	"internal/seatmap":             {[]string{"internal/room", "internal/seat"}, "what the map of a room looks like; its seats by function"},

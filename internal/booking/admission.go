@@ -7,7 +7,6 @@ import (
 
 	"waitroom/internal/events"
 	"waitroom/internal/sqldb"
-	"waitroom/internal/token"
 )
 
 // admitRows is how many rows one INSERT holds at most: about 20 KB of SQL.
@@ -47,10 +46,4 @@ func (s *Store) admit(ctx context.Context, admitted []events.Admitted, now time.
 		}
 	}
 	return nil
-}
-
-// begin records the admission of a pass whose event has not come yet: the
-// signature is permission enough.
-func (s *Store) begin(ctx context.Context, pass token.Pass, now time.Time) error {
-	return s.admit(ctx, []events.Admitted{{ID: pass.Admission.String()}}, now)
 }

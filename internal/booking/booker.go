@@ -54,9 +54,6 @@ type Booker struct {
 // New migrates the database and checks the clock against it: a skew above 2 s is
 // seat.ErrSkew.
 func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
-	if p.Now == nil {
-		p.Now = time.Now
-	}
 	store, err := NewStore(ctx, p.DB, config.Rules())
 	if err != nil {
 		return nil, err
@@ -74,6 +71,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	}
 	b := &Booker{config: config, store: store, clock: clock, publish: p.Publisher, consume: p.Consume, gateway: p.Gateway,
 		events: newSaleEvents(store), log: p.Log, met: met}
+	store.rules.Line = b.events.line
 	if _, err := b.events.look(ctx); err != nil { // so that the first page has them
 		return nil, err
 	}
@@ -81,7 +79,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 }
 
 // Now is the seats' clock.
-func (b *Booker) Now() time.Time { return b.clock.now() }
+func (b *Booker) Now() time.Time { return b.clock.at() }
 
 // Did counts what a visitor with a pass did, or the code of a refusal.
 func (b *Booker) Did(name room.Name, cause string) {
@@ -97,14 +95,23 @@ func (b *Booker) Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h 
 	return b.store.Hold(ctx, pass, seats, now)
 }
 
+// Extend is Store.Extend on the seats' clock.
+func (b *Booker) Extend(ctx context.Context, pass token.Pass, id seat.HoldID) (seat.Hold, error) {
+	now, err := b.clock.time()
+	if err != nil {
+		return seat.Hold{}, err
+	}
+	return b.store.Extend(ctx, pass, id, now)
+}
+
 // Release is Store.Release on the seats' clock.
 func (b *Booker) Release(ctx context.Context, pass token.Pass, id seat.HoldID) error {
-	return b.store.Release(ctx, pass, id, b.clock.now())
+	return b.store.Release(ctx, pass, id, b.clock.at())
 }
 
 // Leave is Store.Leave on the seats' clock.
 func (b *Booker) Leave(ctx context.Context, pass token.Pass) error {
-	return b.store.Leave(ctx, pass, b.clock.now())
+	return b.store.Leave(ctx, pass, b.clock.at())
 }
 
 // Visit is Store.Visit.
@@ -125,6 +132,7 @@ func (b *Booker) Run(ctx context.Context) error {
 	defer stop(nil)
 	var loops sync.WaitGroup
 	loops.Go(func() { b.every(ctx, b.config.Sweep, "expiring holds", b.expire) })
+	loops.Go(func() { b.every(ctx, stockEvery, "telling what is left of the seats", b.tellStock) })
 	loops.Go(func() { b.every(ctx, captureEvery, "capturing payments", b.capture) })
 	loops.Go(func() { b.every(ctx, eventsEvery, "reading what the sales are for", b.events.look) })
 	loops.Go(func() { b.every(ctx, purgeEvery, "forgetting old rows", b.purge) })
@@ -143,79 +151,4 @@ func (b *Booker) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// settleLimit bounds what follows a confirm whose visitor may be gone already.
-const settleLimit = 10 * time.Second
-
-// Confirm buys the seats of a hold: authorise the money, book the seats, capture
-// the money; void it if the seats were lost meanwhile. Confirming again what is
-// confirmed answers the same booking.
-func (b *Booker) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (Booking, error) {
-	now, err := b.clock.time()
-	if err != nil {
-		return Booking{}, err
-	}
-	h, err := b.store.hold(ctx, pass, id)
-	switch {
-	case err != nil:
-		return Booking{}, err
-	case h.State == confirmed:
-		return Booking{Hold: h.ID, Seats: h.seats()}, nil
-	case h.State != live || b.store.lapsed(h, now):
-		return Booking{}, seat.ErrHoldEnded
-	}
-	ref, err := b.gateway.Authorise(ctx, Charge{ID: string(seat.NewHoldID()), Pass: pass.Admission, Hold: h.ID, Seats: h.seats()})
-	if err != nil {
-		return Booking{}, err
-	}
-	now, err = b.clock.time() // authorising takes its time
-	if err == nil {
-		err = b.store.confirm(ctx, pass, h, ref, now)
-	}
-	// From here on the visitor's patience is not asked: the money is reserved.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
-	defer cancel()
-	if err == nil {
-		b.settle(ctx, h, ref)
-		return Booking{Hold: h.ID, Seats: h.seats()}, nil
-	}
-	return b.lost(ctx, h, ref, err)
-}
-
-// lost settles a confirm that did not succeed. An unsure commit is looked up; if
-// it is not there now it may still be on its way, so its money is neither taken
-// nor given back: the sweeper captures it, or it lapses.
-func (b *Booker) lost(ctx context.Context, h holdRow, ref string, cause error) (Booking, error) {
-	booking, found, err := b.store.booking(ctx, h)
-	switch {
-	case err == nil && found && booking.payment == ref:
-		b.settle(ctx, h, ref)
-		return booking, nil
-	case errors.Is(cause, sqldb.ErrUnsure) && (err != nil || !found):
-		return Booking{}, cause
-	}
-	if err := b.gateway.Void(ctx, ref); err != nil {
-		b.met.failed.WithLabelValues("voiding a payment").Inc()
-		b.log.Warn("payment was not voided and will lapse", zap.String("hold", string(h.ID)), zap.Error(err))
-	}
-	switch {
-	case err == nil && found: // another confirm of the same hold was first
-		return booking, nil
-	case errors.Is(cause, errLost):
-		return Booking{}, seat.ErrHoldEnded
-	}
-	return Booking{}, cause
-}
-
-// settle takes the money of a booking. When it can't, the sweeper will.
-func (b *Booker) settle(ctx context.Context, h holdRow, ref string) {
-	err := b.gateway.Capture(ctx, ref)
-	if err == nil {
-		err = b.store.captured(ctx, h.ID, b.clock.now())
-	}
-	if err != nil {
-		b.met.failed.WithLabelValues("capturing a payment").Inc()
-		b.log.Warn("payment is not captured yet; trying again", zap.String("hold", string(h.ID)), zap.Error(err))
-	}
 }

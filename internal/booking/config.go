@@ -10,10 +10,11 @@ import (
 
 // Config is the shop's flags.
 type Config struct {
-	Hold  time.Duration `help:"How long a visitor holds seats before buying them; never longer than the pass." default:"5m" env:"WAITROOM_HOLD"`
-	Grace time.Duration `help:"How long after that a purchase already under way is still accepted." default:"2s" env:"WAITROOM_GRACE"`
-	Sweep time.Duration `help:"How often holds whose time is over are looked for." default:"500ms" env:"WAITROOM_SWEEP"`
-	Keep  time.Duration `help:"How long admissions and ended holds stay in the database; bookings stay for good." default:"720h" env:"WAITROOM_KEEP"`
+	Hold   time.Duration `help:"How long a visitor holds seats before buying them; never longer than the pass." default:"5m" env:"WAITROOM_HOLD"`
+	Grace  time.Duration `help:"How long after that a purchase already under way is still accepted." default:"2s" env:"WAITROOM_GRACE"`
+	Extend time.Duration `help:"How much longer a visitor may ask to hold seats, once per hold; 0: not at all." default:"2m" env:"WAITROOM_EXTEND"`
+	Sweep  time.Duration `help:"How often holds whose time is over are looked for." default:"500ms" env:"WAITROOM_SWEEP"`
+	Keep   time.Duration `help:"How long admissions and ended holds stay in the database; bookings stay for good." default:"720h" env:"WAITROOM_KEEP"`
 }
 
 // minKeep is longer than any pass lasts: a spent pass whose admission is
@@ -29,6 +30,7 @@ func (c Config) Check() error {
 		}
 	}
 	bound("hold", c.Hold, time.Second, room.MaxPass)
+	bound("extend", c.Extend, 0, room.MaxPass)
 	bound("grace", c.Grace, 0, time.Minute)
 	bound("sweep", c.Sweep, 10*time.Millisecond, time.Minute)
 	bound("keep", c.Keep, minKeep, 10*365*24*time.Hour)
@@ -36,4 +38,4 @@ func (c Config) Check() error {
 }
 
 // Rules are what of it the store enforces.
-func (c Config) Rules() Rules { return Rules{Hold: c.Hold, Grace: c.Grace} }
+func (c Config) Rules() Rules { return Rules{Hold: c.Hold, Grace: c.Grace, Extend: c.Extend} }

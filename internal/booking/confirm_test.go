@@ -207,7 +207,8 @@ func TestCaptureLater(t *testing.T) {
 			t.Error("gateway still away: got no error, want one")
 		}
 		g.capture = nil
-		for range 2 { // the second finds nothing left to do
+		b.clock.now = func() time.Time { return noon.Add(2*captureAfter + captureMost) } // it was put behind the others
+		for range 2 {                                                                    // the second finds nothing left to do
 			if _, err := b.capture(t.Context()); err != nil {
 				t.Errorf("capture: %v", err)
 			}
@@ -234,7 +235,7 @@ func TestConfirmUnsure(t *testing.T) {
 	}
 	wantTill(t, g, map[string]int{"authorised": 1})
 	// It arrives after all.
-	if err := b.store.confirm(t.Context(), p, row, ref, noon); err != nil {
+	if _, err := b.store.confirm(t.Context(), p, row, ref, false, noon); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := b.lost(t.Context(), row, ref, unsure); err != nil || got.Hold != row.ID {

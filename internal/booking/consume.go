@@ -58,7 +58,7 @@ func (b *Booker) Consume(ctx context.Context, records []events.Record) error {
 		b.log.Warn("messages that cannot be understood were set aside",
 			zap.String("topic", dead[0].Topic), zap.Int("count", len(dead)), zap.String("first", dead[0].Headers["dlq_error"]))
 	}
-	if err := b.store.Admit(ctx, admitted, b.clock.now()); err != nil {
+	if err := b.store.Admit(ctx, admitted, b.clock.at()); err != nil {
 		return err
 	}
 	for _, a := range admitted {
@@ -74,7 +74,7 @@ func (b *Booker) describe(ctx context.Context, r events.Record) error {
 	case err != nil:
 		return err
 	case deleted:
-		return b.store.Gone(ctx, d.Room, b.clock.now())
+		return b.store.Gone(ctx, d.Room, b.clock.at())
 	}
 	return b.store.Describe(ctx, d)
 }

@@ -6,11 +6,16 @@
 // for a seat not booked; and that a fact for Kafka is written in the same
 // transaction as what it tells, so that it is never lost and never invented.
 //
-// Every change is a conditional statement on a primary key, whose count of rows
-// says whether it won; nothing is read first in order to decide a write. All
-// transactions lock in one order: the admission, its hold, the seats by name,
-// the counter of the room. What the order leaves (an index, a gap) ends as a
-// deadlock that sqldb runs again.
+// What visitors ask is gathered (gather.go): acts that wait while a transaction runs are
+// decided together in the next one, in order of arrival. A transaction locks the rows
+// that its acts need (table.go), decides each of them by the rule (purchase.go), which
+// knows no SQL, and writes what changed. Every statement that writes says what it expects
+// to find, so a rule that is wrong changes nothing.
+//
+// All transactions lock in one order: admissions by id, free seats by name, the counter of
+// the room. A batch takes only rows that nobody has locked; an act that needs another one
+// is run by itself and waits. So one that loses, or in whose way a stranger stands, costs
+// nobody else.
 //
 // The seats' clock is the booker's, handed to each call, and checked against the
 // database's.

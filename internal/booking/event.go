@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +24,9 @@ const (
 	// logo. Rooms that are gone are the first to be left out; a page of a room that
 	// is left out shows its name.
 	eventRooms = room.MaxRooms
+	// pastLines is how many earlier lines of a room are known: a pass of one before those
+	// ran out long ago.
+	pastLines = 8
 )
 
 // Describe keeps what a room's sale is for, unless what is there is newer: of a line
@@ -45,9 +50,9 @@ func (s *Store) Describe(ctx context.Context, d events.Described) error {
 		if !sqldb.IsDuplicate(err) {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE room_events SET epoch = ?, created_ms = ?, rev = ?, gone_ms = 0, told = told + 1, title = ?, venue = ?, starts_ms = ?, accent = ?, logo = ?
+		_, err = tx.ExecContext(ctx, `UPDATE room_events SET past = CASE WHEN epoch <> ? THEN SUBSTR(CONCAT(epoch, ',', past), 1, ?) ELSE past END, epoch = ?, created_ms = ?, rev = ?, gone_ms = 0, told = told + 1, title = ?, venue = ?, starts_ms = ?, accent = ?, logo = ?
 			WHERE room = ? AND (created_ms < ? OR (created_ms = ? AND rev <= ?))`,
-			d.Epoch, d.CreatedMS, d.Rev, e.Title, e.Venue, startsMS, e.Brand.Accent, logo, d.Room, d.CreatedMS, d.CreatedMS, d.Rev)
+			d.Epoch, pastLines*(len(d.Epoch)+1), d.Epoch, d.CreatedMS, d.Rev, e.Title, e.Venue, startsMS, e.Brand.Accent, logo, d.Room, d.CreatedMS, d.CreatedMS, d.Rev)
 		return err
 	})
 }
@@ -66,11 +71,12 @@ type eventVersion struct {
 	CreatedMS int64      `db:"created_ms"`
 	Rev       int64      `db:"rev"`
 	Told      int64      `db:"told"`
+	Past      string     `db:"past"` // the epochs of the room's earlier lines, pastLines at most, the last one first
 }
 
 // eventVersions reads those of eventRooms rooms, the ones that are gone last.
 func (s *Store) eventVersions(ctx context.Context) (versions []eventVersion, err error) {
-	err = s.db.SelectContext(ctx, &versions, "SELECT room, epoch, created_ms, rev, told FROM room_events ORDER BY gone_ms, room LIMIT ?", eventRooms)
+	err = s.db.SelectContext(ctx, &versions, "SELECT room, epoch, created_ms, rev, told, past FROM room_events ORDER BY gone_ms, room LIMIT ?", eventRooms)
 	return versions, err
 }
 
@@ -84,7 +90,7 @@ func (s *Store) event(ctx context.Context, name room.Name) (room.Event, eventVer
 		Accent   string `db:"accent"`
 		Logo     []byte `db:"logo"`
 	}
-	err := s.db.GetContext(ctx, &row, "SELECT room, epoch, created_ms, rev, told, title, venue, starts_ms, accent, logo FROM room_events WHERE room = ?", name)
+	err := s.db.GetContext(ctx, &row, "SELECT room, epoch, created_ms, rev, told, past, title, venue, starts_ms, accent, logo FROM room_events WHERE room = ?", name)
 	if err != nil {
 		return room.Event{}, eventVersion{}, err
 	}
@@ -158,3 +164,10 @@ func (s *saleEvents) look(ctx context.Context) (more bool, err error) {
 // told of it. It reads no database. The logo's bytes are shared: nobody changes
 // them.
 func (b *Booker) Event(name room.Name) room.Event { return (*b.events.rooms.Load())[name].event }
+
+// line says which line of a room is the newest that is known, and whether epoch is of an
+// earlier one. An epoch that was never told of may be of a line that is newer still.
+func (s *saleEvents) line(name room.Name, epoch room.Epoch) (newest room.Epoch, old bool) {
+	v := (*s.rooms.Load())[name].version
+	return v.Epoch, v.Epoch != epoch && slices.Contains(strings.Split(v.Past, ","), string(epoch))
+}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"waitroom/internal/events"
 	"waitroom/internal/room"
@@ -213,5 +215,50 @@ func TestConfigCheck(t *testing.T) {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("got %q, want %s in it", err, flag)
 		}
+	}
+}
+
+// A clock that is set while the booker runs, this machine's or the database's or both,
+// moves no hold's end, and is told; one that was wrong at the start, or drifts away, stops
+// the sale.
+func TestClockIsSet(t *testing.T) {
+	for name, c := range map[string]struct {
+		here, there time.Duration // by which the clocks are set, at the third check
+		drift       time.Duration // of the database's, at each check
+		skewed      bool
+		said        string
+	}{
+		"neither":      {},
+		"this one":     {here: time.Hour, said: "this machine's clock was set"},
+		"the database": {there: -time.Hour, said: "the database's clock was set"},
+		"both":         {here: time.Hour, there: time.Hour, said: "the database's clock was set"},
+		"drift":        {drift: 200 * time.Millisecond, skewed: true, said: "clock differs from the database's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, logs := observer.New(zap.DebugLevel)
+			var run, here, there time.Duration
+			clock := newSeatsClock(func() time.Time { return noon.Add(run + here) },
+				func(context.Context) (time.Time, error) { return noon.Add(run + there), nil }, zap.New(core), newMetrics(prometheus.NewRegistry()))
+			clock.since = func() time.Duration { return run }
+			for i := range 12 {
+				if i == 3 {
+					here, there = here+c.here, there+c.there
+				}
+				there += c.drift
+				if err := clock.check(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got, want := clock.at(), noon.Add(run); !got.Equal(want) {
+					t.Errorf("check %d: got %v, want %v", i, got, want)
+				}
+				run += clockEvery
+			}
+			if _, err := clock.time(); (err != nil) != c.skewed {
+				t.Errorf("got %v, want stopped %v", err, c.skewed)
+			}
+			if n := logs.FilterMessageSnippet(c.said).Len(); (c.said == "") != (logs.Len() == 0) || (c.said != "" && n == 0) {
+				t.Errorf("got %v, want %q", logs.All(), c.said)
+			}
+		})
 	}
 }

@@ -12,6 +12,7 @@ type metrics struct {
 	dead       prometheus.Counter
 	skew       prometheus.Gauge
 	failed     *prometheus.CounterVec
+	aside      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -24,9 +25,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Messages that could not be understood."}),
 		skew: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "waitroom", Subsystem: "booker", Name: "clock_ahead_seconds",
 			Help: "How far this clock is ahead of the database's."}),
+		aside: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "holds_set_aside_total",
+			Help: "Times that holds were set aside because their rows contradict each other: an operator must look."}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "failures_total",
 			Help: "Failed steps of the loops, and failed calls of the payment gateway."}, []string{"cause"}),
 	}
-	reg.MustRegister(m.acts, m.admissions, m.dead, m.skew, m.failed)
+	reg.MustRegister(m.acts, m.admissions, m.dead, m.skew, m.failed, m.aside)
 	return m
 }

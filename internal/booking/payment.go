@@ -14,6 +14,9 @@ type Charge struct {
 	Pass  room.Admission
 	Hold  seat.HoldID
 	Seats []seat.ID
+
+	Amount   int64 // in the currency's minor units
+	Currency string
 }
 
 // Gateway takes money in two steps, so that none is taken for a seat that is

@@ -213,6 +213,7 @@ func TestCancelled(t *testing.T) {
 			}
 		})
 		// Every hold that was committed is in the outbox, and resolves.
+		s.quiet(t)
 		held := strings.Count(outboxFacts(t, s), "held")
 		for {
 			ended, err := s.Expire(t.Context(), noon.Add(time.Hour), 10)

@@ -25,8 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The shop of the tests: holds of 5 minutes, and a clock that tests move.
 var (
-	rules  = Rules{Hold: 5 * time.Minute, Grace: 2 * time.Second}
-	config = Config{Hold: rules.Hold, Grace: rules.Grace, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour}
+	rules  = Rules{Hold: 5 * time.Minute, Grace: 2 * time.Second, Extend: 2 * time.Minute}
+	config = Config{Hold: rules.Hold, Grace: rules.Grace, Extend: rules.Extend, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour}
 	noon   = time.UnixMilli(1_800_000_000_000)
 )
 
@@ -103,7 +103,18 @@ func (s *Store) buy(ctx context.Context, p token.Pass, id seat.HoldID, now time.
 	if err != nil {
 		return err
 	}
-	return s.confirm(ctx, p, h, "paid", now)
+	_, err = s.confirm(ctx, p, h, "paid", false, now)
+	return err
+}
+
+// quiet returns when no act is under way any more, of visitors who went away either.
+func (s *Store) quiet(t *testing.T) {
+	t.Helper()
+	await(t, "the acts to end", func() bool {
+		s.acts.mu.Lock()
+		defer s.acts.mu.Unlock()
+		return s.acts.workers == 0 && len(s.acts.single) == 0
+	})
 }
 
 // wantSeats compares the map of "gig": "A-1 A-2:held A-3:booked", where free goes
@@ -127,16 +138,28 @@ func wantSeats(t *testing.T, s *Store, want string) {
 	}
 }
 
-// outboxFacts are the kinds of facts in the outbox, in order: "held confirmed …".
-func outboxFacts(t *testing.T, s *Store) string {
+// outboxRecords is what is in the outbox.
+func outboxRecords(t *testing.T, s *Store) (records []events.Record) {
 	t.Helper()
 	var rows []struct{ Type, Body string }
 	if err := s.db.SelectContext(t.Context(), &rows, "SELECT type, body FROM outbox ORDER BY id"); err != nil {
 		t.Fatal(err)
 	}
-	var kinds []string
 	for _, r := range rows {
-		kinds = append(kinds, kind(t, events.Record{Headers: map[string]string{"ce_type": r.Type}, Value: []byte(r.Body)}))
+		records = append(records, events.Record{Headers: map[string]string{"ce_type": r.Type}, Value: []byte(r.Body)})
+	}
+	return records
+}
+
+// outboxFacts are the kinds of facts in the outbox, in order: "held confirmed …", without
+// those of the stock.
+func outboxFacts(t *testing.T, s *Store) string {
+	t.Helper()
+	var kinds []string
+	for _, r := range outboxRecords(t, s) {
+		if r.Headers["ce_type"] != events.TypeStock {
+			kinds = append(kinds, kind(t, r))
+		}
 	}
 	return strings.Join(kinds, " ")
 }
@@ -211,7 +234,7 @@ func newBooker(t *testing.T, dsn string, count int, change func(*Parts)) *Booker
 	}
 	// The start has checked the machine's clock; from here on the test moves it.
 	if parts.Now == nil {
-		b.clock.now = func() time.Time { return noon }
+		b.clock.now, b.clock.since = func() time.Time { return noon }, nil
 	}
 	if count > 0 {
 		addSeats(t, b.store, count)

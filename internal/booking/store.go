@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
-	"waitroom/internal/events"
-	"waitroom/internal/outbox"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
@@ -23,19 +21,34 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// errLost is a conditional statement that matched no row: someone else was
-// first. It never leaves the package.
-var errLost = errors.New("someone else was first")
-
-// raceTries bounds how often an act looks again after it lost against another
-// act of the same pass. Each time that other act has made progress, so only a
-// pass used from many places at once can reach the bound; it gets an ErrAway.
-const raceTries = 20
-
 // Rules are what the store enforces beside the SQL.
 type Rules struct {
-	Hold  time.Duration // how long a hold lasts, if the pass does
-	Grace time.Duration // how long after that a confirm is still accepted
+	Hold   time.Duration // how long a hold lasts, if the pass does
+	Grace  time.Duration // how long after that a confirm is still accepted
+	Extend time.Duration // how much longer a hold lasts that is extended; 0: none is
+
+	// Line says which line of a room is the newest that is known, and whether epoch is of
+	// an earlier one. Nil: none is known.
+	Line func(name room.Name, epoch room.Epoch) (newest room.Epoch, old bool)
+}
+
+// past reports whether a pass is of an earlier line than the room has now.
+func (r Rules) past(pass token.Pass) bool {
+	if r.Line == nil {
+		return false
+	}
+	_, old := r.Line(pass.Room, pass.Epoch)
+	return old
+}
+
+// epoch is the newest line of a room that is known, or else the one given.
+func (r Rules) epoch(name room.Name, other room.Epoch) room.Epoch {
+	if r.Line != nil {
+		if newest, _ := r.Line(name, other); newest != "" {
+			return newest
+		}
+	}
+	return other
 }
 
 // Store is seats, holds and bookings in SQL. It is safe for concurrent use, by
@@ -44,6 +57,7 @@ type Store struct {
 	db    *sqldb.DB
 	rules Rules
 	wrote func() // called after a commit that put facts in the outbox; never blocks
+	acts  *gatherer
 }
 
 // NewStore migrates the database and returns a store on it. The caller closes db.
@@ -55,60 +69,56 @@ func NewStore(ctx context.Context, db *sqldb.DB, rules Rules) (*Store, error) {
 	if err := sqldb.Migrate(ctx, db, files); err != nil {
 		return nil, err
 	}
-	return &Store{db: db, rules: rules, wrote: func() {}}, nil
-}
-
-// The states of a hold. It leaves live once.
-const (
-	live      = "live"
-	confirmed = "confirmed"
-	released  = "released"
-	expired   = "expired"
-)
-
-type admissionRow struct {
-	Hold    string `db:"hold"`
-	Booking string `db:"booking"`
-	SpentMS int64  `db:"spent_ms"`
-}
-
-type holdRow struct {
-	ID        seat.HoldID `db:"id"`
-	Admission string      `db:"admission"`
-	Room      room.Name   `db:"room"`
-	Seats     string      `db:"seats"`
-	State     string      `db:"state"`
-	UntilMS   int64       `db:"until_ms"`
-}
-
-const holdColumns = "id, admission, room, seats, state, until_ms"
-
-func (h holdRow) seats() []seat.ID {
-	parts := strings.Split(h.Seats, ",")
-	ids := make([]seat.ID, len(parts))
-	for i, p := range parts {
-		ids[i] = seat.ID(p)
+	s := &Store{db: db, rules: rules, wrote: func() {}}
+	most := workers
+	if db.Dialect == sqldb.SQLite {
+		most = 1 // it has one writer
 	}
-	return ids
+	s.acts = newGatherer(most, s.transact)
+	return s, nil
 }
 
-func (h holdRow) hold() seat.Hold {
-	return seat.Hold{ID: h.ID, Seats: h.seats(), Until: time.UnixMilli(h.UntilMS)}
-}
-
-func joined(seats []seat.ID) string {
-	parts := make([]string, len(seats))
-	for i, id := range seats {
-		parts[i] = string(id)
+// insertNew begins an INSERT that passes over rows whose key is there.
+func (s *Store) insertNew() string {
+	if s.db.Dialect == sqldb.SQLite {
+		return "INSERT OR IGNORE"
 	}
-	return strings.Join(parts, ",")
+	return "INSERT IGNORE"
 }
 
-// admission reads the row of a pass; sql.ErrNoRows when neither Kafka nor the
-// pass has brought it yet.
-func (s *Store) admission(ctx context.Context, id string) (a admissionRow, err error) {
-	err = s.db.GetContext(ctx, &a, "SELECT hold, booking, spent_ms FROM admissions WHERE id = ?", id)
-	return a, err
+// Hold holds all of the seats for the pass, or none; seats are sorted, as
+// seat.Ask returns them. fresh is false when the pass has this very hold already,
+// which is then the answer. Otherwise the errors are a *seat.TakenError, or
+// seat.ErrUnknown, ErrNoRoom, ErrHoldOpen, ErrHoldEnded, ErrPassSpent, ErrEpoch.
+func (s *Store) Hold(ctx context.Context, pass token.Pass, seats []seat.ID, now time.Time) (h seat.Hold, fresh bool, err error) {
+	a := &act{kind: toHold, pass: pass, id: pass.Admission.String(), hold: seat.NewHoldID(), now: now, seats: slices.Clone(seats)}
+	if err := s.acts.do(ctx, a); err != nil {
+		return seat.Hold{}, false, err
+	}
+	return a.got.hold(), a.fresh, nil
+}
+
+// Release ends a hold on the visitor's word. Releasing one that was released or
+// has expired is done already; a confirmed one is seat.ErrHoldEnded.
+func (s *Store) Release(ctx context.Context, pass token.Pass, id seat.HoldID, now time.Time) error {
+	return s.acts.do(ctx, &act{kind: toRelease, pass: pass, id: pass.Admission.String(), hold: id, now: now})
+}
+
+// Leave ends the visit: releases the live hold, spends the pass, frees the slot.
+// Leaving twice is done already.
+func (s *Store) Leave(ctx context.Context, pass token.Pass, now time.Time) error {
+	return s.acts.do(ctx, &act{kind: toLeave, pass: pass, id: pass.Admission.String(), now: now})
+}
+
+// Extend gives a live hold Rules.Extend more time, once, and never more than its pass
+// has. seat.ErrExtended: it had it, or there is none to have; seat.ErrHoldEnded: its time
+// is over.
+func (s *Store) Extend(ctx context.Context, pass token.Pass, id seat.HoldID, now time.Time) (seat.Hold, error) {
+	a := &act{kind: toExtend, pass: pass, id: pass.Admission.String(), hold: id, now: now, longer: s.rules.Extend}
+	if err := s.acts.do(ctx, a); err != nil {
+		return seat.Hold{}, err
+	}
+	return a.got.hold(), nil
 }
 
 // hold reads a hold of the pass, ended ones too; seat.ErrNoHold when there is none.
@@ -120,31 +130,11 @@ func (s *Store) hold(ctx context.Context, pass token.Pass, id seat.HoldID) (h ho
 	return h, err
 }
 
-// change runs a conditional statement and returns errLost when it did not match
-// exactly want rows.
-func change(ctx context.Context, tx *sqlx.Tx, want int, query string, args ...any) error {
-	query, args, err := sqlx.In(query, args...)
-	if err != nil {
-		return err
-	}
-	result, err := tx.ExecContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	rows, err := result.RowsAffected()
-	if err == nil && rows != int64(want) {
-		err = errLost
-	}
-	return err
-}
-
-// broken is for a statement that cannot lose while the invariants hold, since
-// the transaction owns the rows: it turns errLost into an error that is seen.
-func broken(err error, what string) error {
-	if errors.Is(err, errLost) {
-		return fmt.Errorf("invariant broken: %s", what)
-	}
-	return err
+// admission reads the row of a pass; sql.ErrNoRows when neither Kafka nor the
+// pass has brought it yet.
+func (s *Store) admission(ctx context.Context, id string) (a admissionRow, err error) {
+	err = s.db.GetContext(ctx, &a, "SELECT id, hold, booking, spent_ms FROM admissions WHERE id = ?", id)
+	return a, err
 }
 
 // tx runs work and tells the publisher when facts were written.
@@ -156,26 +146,15 @@ func (s *Store) tx(ctx context.Context, work func(*sqlx.Tx) error) error {
 	return err
 }
 
-// fact writes one fact in tx.
-func fact(ctx context.Context, tx *sqlx.Tx, b events.Booking) error {
-	return outbox.Add(ctx, tx, events.EncodeBooking(b))
-}
-
-// holdFact is a fact about a hold. A hold is made once and resolved once, so its
-// id and the fact's kind name the fact uniquely.
-func holdFact(typ string, h holdRow, now time.Time) events.Booking {
-	a, _ := room.ParseAdmission(h.Admission) // a row of ours: written from an Admission
-	return events.Booking{
-		Type: typ, ID: string(h.ID) + "." + typ, Room: h.Room, Epoch: a.Epoch,
-		Admission: h.Admission, Hold: string(h.ID), Seats: h.seats(), AtMS: now.UnixMilli(),
+// change runs a statement in tx that must match one row.
+func change(ctx context.Context, tx *sqlx.Tx, query string, args ...any) error {
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
 	}
-}
-
-// finishedFact says that the slot of an admission is free again. A pass is spent
-// once, so the admission names it uniquely.
-func finishedFact(a room.Admission, now time.Time) events.Booking {
-	return events.Booking{
-		Type: events.TypeFinished, ID: a.String() + "." + events.TypeFinished, Room: a.Room, Epoch: a.Epoch,
-		Admission: a.String(), AtMS: now.UnixMilli(),
+	rows, err := result.RowsAffected()
+	if err == nil && rows != 1 {
+		err = fmt.Errorf("%w: %d rows", errLost, rows)
 	}
+	return err
 }

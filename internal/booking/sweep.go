@@ -2,24 +2,20 @@ package booking
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
 	"waitroom/internal/outage"
+	"waitroom/internal/seat"
 )
 
-// Bounds of the sweeper.
-const (
-	sweepRows = 100 // holds ended in one step; a full step is followed by another at once
-	// captureAfter leaves a booking's money to the request that booked it, unless
-	// that request must have ended.
-	captureAfter = 30 * time.Second
-	captureEvery = 10 * time.Second
-	captureRows  = 50
-	captureLimit = 10 * time.Second // of one capture
-	purgeEvery   = time.Minute
-	purgeSteps   = 20 // of purgeRows rows per table: 600,000 an hour
-)
+// sweepRows is how many holds one step ends, in one transaction; a full step is followed
+// by another at once.
+const sweepRows = 200
 
 // every calls step until ctx ends, about once per gap, and at once again while
 // it says that there is more.
@@ -57,40 +53,32 @@ func (b *Booker) expire(ctx context.Context) (more bool, err error) {
 	for _, name := range ended {
 		b.met.acts.WithLabelValues(string(name), expired).Inc()
 	}
+	if errors.Is(err, errBroken) {
+		b.met.aside.Inc()
+		b.log.Error("holds that can't expire are set aside, their seats stay held: look at the rows of hold, seats and admission, and mend them by hand", zap.Error(err))
+		return true, nil
+	}
 	return len(ended) == sweepRows, err
 }
 
-// capture takes the money of bookings whose request could not.
-func (b *Booker) capture(ctx context.Context) (more bool, err error) {
-	list, err := b.store.uncaptured(ctx, b.clock.now().Add(-captureAfter), captureRows)
-	if err != nil {
-		return false, err
-	}
-	for _, o := range list {
-		one, cancel := context.WithTimeout(ctx, captureLimit)
-		err = b.gateway.Capture(one, o.Payment)
-		cancel()
-		if err == nil {
-			err = b.store.captured(ctx, o.Hold, b.clock.now())
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	return len(list) == captureRows, nil
+// tellStock tells the line what is left of the seats.
+func (b *Booker) tellStock(ctx context.Context) (more bool, err error) {
+	told, err := b.store.TellStock(ctx, b.clock.at())
+	return told == stockRooms, err
 }
 
-// purge forgets what is older than --keep.
-func (b *Booker) purge(ctx context.Context) (more bool, err error) {
-	before := b.clock.now().Add(-b.config.Keep)
-	if err := b.store.purgeEvents(ctx, before); err != nil {
-		return false, err
+// gather calls run for 0 to n-1, most of them at once, and returns when all have.
+func gather(most, n int, run func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(most)
+	for i := range n {
+		group.Go(func() error { run(i); return nil })
 	}
-	for range purgeSteps {
-		n, err := b.store.Purge(ctx, before)
-		if err != nil || n == 0 {
-			return false, err
-		}
-	}
-	return false, nil
+	_ = group.Wait() // none returns one
+}
+
+// failed logs and counts a call of the payment gateway that failed.
+func (b *Booker) failed(what string, hold seat.HoldID, text string, err error) {
+	b.met.failed.WithLabelValues(what).Inc()
+	b.log.Warn(text, zap.String("hold", string(hold)), zap.Error(err))
 }

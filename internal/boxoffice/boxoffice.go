@@ -54,10 +54,11 @@ type BoxOffice struct {
 
 // New migrates the database and checks the clock against it.
 func New(ctx context.Context, o Options) (*BoxOffice, error) {
-	if o.Now == nil {
-		o.Now = time.Now
+	now := o.Now
+	if now == nil {
+		now = time.Now
 	}
-	facts := outbox.New(o.DB, o.Publisher, o.Now, o.Log, o.Metrics)
+	facts := outbox.New(o.DB, o.Publisher, now, o.Log, o.Metrics)
 	desk, err := booking.New(ctx, o.Config.Booking, booking.Parts{DB: o.DB, Publisher: o.Publisher, Wrote: facts.Poke,
 		Consume: o.Consume, Gateway: o.Gateway, Now: o.Now, Log: o.Log, Metrics: o.Metrics})
 	if err != nil {

@@ -151,6 +151,17 @@ func (o *Outbox) facts(ctx context.Context, limit int) (ids []int64, records []e
 		return nil, nil, oldest, err
 	}
 	for _, r := range rows {
+		if r.Type == events.TypeStock {
+			stock, err := events.DecodeStock(map[string]string{"ce_type": r.Type}, []byte(r.Body))
+			if err != nil {
+				return nil, nil, oldest, fmt.Errorf("outbox row %d: %w", r.ID, err)
+			}
+			if len(ids) == 0 {
+				oldest = time.UnixMilli(stock.AtMS)
+			}
+			ids, records = append(ids, r.ID), append(records, events.EncodeStock(stock))
+			continue
+		}
 		var b events.Booking
 		if err := json.Unmarshal([]byte(r.Body), &b); err != nil {
 			return nil, nil, oldest, fmt.Errorf("outbox row %d: %w", r.ID, err)

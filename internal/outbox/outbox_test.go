@@ -160,8 +160,8 @@ func TestOutboxTwoPublishers(t *testing.T) {
 				order[string(r.Key)] = append(order[string(r.Key)], r)
 			}
 		}
-		if got := kinds(t, order["gig"]); got != "sold_out" {
-			t.Errorf("the room: got %q, want sold_out once", got)
+		if got := kinds(t, order["gig"]); got != "sold_out stock" {
+			t.Errorf("the room: got %q, want sold_out and the stock once", got)
 		}
 		delete(order, "gig")
 		for key, records := range order {

@@ -108,3 +108,7 @@ func ended(ctx context.Context, when string) error {
 	}
 	return ctx.Err()
 }
+
+// Contended reports whether err is the database's word that others were at the same rows:
+// a deadlock, or a lock that was waited for too long. Tx runs such a transaction again.
+func Contended(err error) bool { return again(err) }

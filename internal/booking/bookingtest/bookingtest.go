@@ -219,6 +219,9 @@ func (q *Queue) All() []events.Record {
 // that the admitter would understand.
 func Kind(t testing.TB, r events.Record) string {
 	t.Helper()
+	if r.Headers["ce_type"] == events.TypeStock {
+		return "stock"
+	}
 	b, err := events.DecodeBooking(r.Headers, r.Value)
 	if err != nil {
 		t.Fatalf("fact %s: %v", r.Value, err)

@@ -1,0 +1,5 @@
+-- Names with a section.
+
+-- +goose Up
+ALTER TABLE booked_seats
+    MODIFY COLUMN seat VARCHAR(24) NOT NULL;

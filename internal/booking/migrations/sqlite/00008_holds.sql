@@ -1,0 +1,6 @@
+-- See mysql/00008_holds.sql.
+
+-- +goose Up
+ALTER TABLE holds ADD COLUMN amount   INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE holds ADD COLUMN currency TEXT    NOT NULL DEFAULT '';
+ALTER TABLE holds ADD COLUMN extended INTEGER NOT NULL DEFAULT 0;

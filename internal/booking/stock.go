@@ -1,0 +1,144 @@
+package booking
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"waitroom/internal/events"
+	"waitroom/internal/outbox"
+	"waitroom/internal/room"
+)
+
+// Bounds of what is told of a stock.
+const (
+	stockEvery = time.Second // a stock that changes is told so often at most, apart from its end
+	stockRooms = 500         // told in one look
+)
+
+// stockRow is the counter of one room. Rev goes up in every transaction that changes
+// seats or booked; what was told last is told_*.
+type stockRow struct {
+	Room     room.Name  `db:"room"`
+	Seats    int64      `db:"seats"`
+	Booked   int64      `db:"booked"`
+	Rev      int64      `db:"rev"`
+	ToldRev  int64      `db:"told_rev"`
+	ToldLeft int64      `db:"told_left"` // -1: never told
+	ToldMS   int64      `db:"told_ms"`
+	Epoch    room.Epoch `db:"epoch"` // of the line that was told
+}
+
+const stockColumns = "room, seats, booked, rev, told_rev, told_left, told_ms, epoch"
+
+func (r stockRow) left() int64 { return r.Seats - r.Booked }
+
+// count adds to the counters of the rooms in which seats were booked, and returns what
+// the line is to be told at once: while the row is locked, one transaction sees the last
+// seat go.
+func (t *table) count(ctx context.Context, now time.Time) (told []events.Record, err error) {
+	booked, by := map[room.Name]int{}, map[room.Name]room.Epoch{}
+	for _, b := range t.booked {
+		booked[b.hold.Room] += len(b.hold.seats())
+		by[b.hold.Room] = b.act.pass.Epoch
+	}
+	for _, name := range sorted(booked) {
+		n := booked[name]
+		result, err := t.tx.ExecContext(ctx, "UPDATE stock SET booked = booked + ?, rev = rev + 1 WHERE room = ? AND booked + ? <= seats", n, name, n)
+		if err != nil {
+			return nil, err
+		}
+		if matched, err := result.RowsAffected(); err != nil || matched != 1 {
+			return nil, broken("more seats booked than room %s has (%v)", name, err)
+		}
+		var row stockRow
+		if err := t.tx.GetContext(ctx, &row, "SELECT "+stockColumns+" FROM stock WHERE room = ?", name); err != nil {
+			return nil, err
+		}
+		if row.left() > 0 {
+			continue // the loop tells
+		}
+		epoch := t.rules.epoch(name, by[name])
+		told = append(told, events.EncodeBooking(events.Booking{
+			Type: events.TypeSoldOut, StockRev: row.Rev,
+			// An operator may add seats, so a room can sell out again with more.
+			ID:   string(name) + "." + string(epoch) + "." + strconv.FormatInt(row.Seats, 10) + "." + events.TypeSoldOut,
+			Room: name, Epoch: epoch, AtMS: now.UnixMilli(),
+		}))
+		fact, err := t.store.tellStock(ctx, t.tx, row, epoch, now)
+		if err != nil {
+			return nil, err
+		}
+		told = append(told, fact)
+	}
+	return told, nil
+}
+
+// tellStock notes in the row, which the transaction has locked, what the fact that it
+// returns tells.
+func (s *Store) tellStock(ctx context.Context, tx *sqlx.Tx, row stockRow, epoch room.Epoch, now time.Time) (events.Record, error) {
+	_, err := tx.ExecContext(ctx, "UPDATE stock SET told_rev = ?, told_left = ?, told_ms = ?, epoch = ? WHERE room = ?",
+		row.Rev, row.left(), now.UnixMilli(), epoch, row.Room)
+	return events.EncodeStock(events.Stock{Room: row.Room, Epoch: epoch, Rev: row.Rev, Left: row.left(), Seats: row.Seats, AtMS: now.UnixMilli()}), err
+}
+
+// TellStock tells the stocks that changed since they were told, each at most once per
+// stockEvery, and again when a room has a new line, which knows nothing yet. A room of
+// which no line is known waits for one. It says how many it told.
+func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err error) {
+	var rows []stockRow
+	// One row per room: a small table, read as it is.
+	if err := s.db.SelectContext(ctx, &rows, "SELECT "+stockColumns+" FROM stock"); err != nil {
+		return 0, err
+	}
+	for _, r := range rows {
+		if told == stockRooms {
+			break
+		}
+		epoch := s.rules.epoch(r.Room, "")
+		if epoch == "" || r.Seats == 0 || (r.ToldRev == r.Rev && r.ToldLeft == r.left() && r.Epoch == epoch) {
+			continue
+		}
+		if age := now.UnixMilli() - r.ToldMS; age >= 0 && age < stockEvery.Milliseconds() {
+			continue
+		}
+		done := false
+		err := s.tx(ctx, func(tx *sqlx.Tx) error {
+			done = false
+			// An older booker changes the counts without raising the rev.
+			result, err := tx.ExecContext(ctx, `UPDATE stock SET rev = rev + CASE WHEN told_rev = rev AND told_left >= 0 AND told_left <> seats - booked THEN 1 ELSE 0 END
+				WHERE room = ? AND told_rev = ? AND told_left = ? AND epoch = ?`, r.Room, r.ToldRev, r.ToldLeft, r.Epoch)
+			if err != nil {
+				return err
+			}
+			if n, err := result.RowsAffected(); err != nil || n == 0 {
+				return err // another booker told it
+			}
+			var row stockRow
+			if err := tx.GetContext(ctx, &row, "SELECT "+stockColumns+" FROM stock WHERE room = ?", r.Room); err != nil {
+				return err
+			}
+			if row.Rev == 0 { // of before there were revisions
+				row.Rev = 1
+				if _, err := tx.ExecContext(ctx, "UPDATE stock SET rev = 1 WHERE room = ?", r.Room); err != nil {
+					return err
+				}
+			}
+			fact, err := s.tellStock(ctx, tx, row, epoch, now)
+			if err != nil {
+				return err
+			}
+			done = true
+			return outbox.Add(ctx, tx, fact)
+		})
+		if err != nil {
+			return told, err
+		}
+		if done {
+			told++
+		}
+	}
+	return told, nil
+}

@@ -1,0 +1,104 @@
+package booking
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"waitroom/internal/events"
+	"waitroom/internal/room"
+)
+
+// stockFacts are those in the outbox, as "rev:left/seats", and whether sold_out names the
+// same rev.
+func stockFacts(t *testing.T, s *Store) string {
+	t.Helper()
+	var list []string
+	for _, r := range outboxRecords(t, s) {
+		switch r.Headers["ce_type"] {
+		case events.TypeStock:
+			f, err := events.DecodeStock(r.Headers, r.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, fmt.Sprintf("%s %d:%d/%d", f.Epoch, f.Rev, f.Left, f.Seats))
+		case events.TypeSoldOut:
+			f, err := events.DecodeBooking(r.Headers, r.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, fmt.Sprintf("%s sold_out %d", f.Epoch, f.StockRev))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// What is left is told once a second at most, at once when it becomes or leaves 0, and to
+// each new line of the room anew.
+func TestStockIsTold(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		s := newStore(t, dsn, 4)
+		line := room.Epoch("")
+		s.rules.Line = func(room.Name, room.Epoch) (room.Epoch, bool) { return line, false }
+		now := noon
+		told := func(want string) {
+			t.Helper()
+			if _, err := s.TellStock(t.Context(), now); err != nil {
+				t.Fatal(err)
+			}
+			if got := stockFacts(t, s); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if _, err := s.db.Write(t.Context(), "DELETE FROM outbox"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		book := func(seats string) {
+			t.Helper()
+			p := newPass()
+			if err := s.buy(t.Context(), p, mustHold(t, s, p, seats, noon).ID, noon); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told("") // no line is known that could hear it
+		line = "aaaaaaaa"
+		told("aaaaaaaa 1:4/4")
+		book("A-1")
+		told("") // within the second
+		book("A-2")
+		now = now.Add(stockEvery)
+		told("aaaaaaaa 3:2/4")
+		now = now.Add(stockEvery)
+		told("") // nothing new
+		book("A-3 A-4")
+		told("aaaaaaaa sold_out 4, aaaaaaaa 4:0/4")
+		line = "bbbbbbbb"
+		now = now.Add(stockEvery)
+		told("bbbbbbbb 4:0/4") // the new line does not know
+		addSeats(t, s, 6)
+		told("bbbbbbbb 5:2/6") // at once
+		// A booker of before revisions books.
+		if _, err := s.db.Write(t.Context(), "UPDATE stock SET booked = booked + 1 WHERE room = 'gig'"); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Hour)
+		told("bbbbbbbb 6:1/6")
+	})
+}
+
+// Two bookers tell one stock once.
+func TestStockIsToldOnce(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		s := newStore(t, dsn, 4)
+		s.rules.Line = func(room.Name, room.Epoch) (room.Epoch, bool) { return epoch, false }
+		at(8, func(int) {
+			if _, err := s.TellStock(t.Context(), noon); err != nil {
+				t.Errorf("got %v", err)
+			}
+		})
+		if got, want := stockFacts(t, s), string(epoch)+" 1:4/4"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
