@@ -67,6 +67,9 @@ func outlive(ctx, limit context.Context, do func(context.Context) error) error {
 }
 
 func (c *conn) run(ctx context.Context, do func(context.Context) error) error {
+	if ctx.Done() == nil {
+		return c.note(do(ctx)) // its caller stays
+	}
 	return c.note(outlive(ctx, context.WithoutCancel(ctx), do))
 }
 
