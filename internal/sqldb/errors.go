@@ -70,15 +70,15 @@ func isDenied(err error) bool {
 	return errors.As(err, &my) && (my.Number == 1045 || my.Number == 1698)
 }
 
-// translate wraps driver errors that mean "away" in ErrAway. A context's end
-// stays what it is.
+// translate wraps driver errors that mean "away" in ErrAway, and the end of a caller's
+// time, be it between two statements. Who went away hears only that.
 func translate(err error) error {
-	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, ErrAway) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	var (
 		my      *mysql.MySQLError
-		network net.Error
+		network net.Error // context.DeadlineExceeded is one too
 		op      *net.OpError
 	)
 	away := errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, sql.ErrConnDone) ||

@@ -335,3 +335,24 @@ func TestLeftBeforeCommit(t *testing.T) {
 		}
 	})
 }
+
+// Who runs out of time between two statements hears that the database is away, like who
+// does in the middle of one.
+func TestLateBetweenStatements(t *testing.T) {
+	both(t, func(t *testing.T, dsn string) {
+		db := opened(t, dsn)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		err := db.Tx(ctx, func(tx *sqlx.Tx) error {
+			if _, err := tx.ExecContext(ctx, "SELECT 1"); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			_, err := tx.ExecContext(ctx, "SELECT 1")
+			return err
+		})
+		if !errors.Is(err, ErrAway) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnsure) {
+			t.Errorf("got %v, want ErrAway and the end of the time", err)
+		}
+	})
+}

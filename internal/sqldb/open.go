@@ -81,7 +81,7 @@ func (c Config) Open(ctx context.Context) (*DB, error) {
 		if err == nil {
 			return db, nil
 		}
-		if !isDenied(err) && (errors.Is(err, ErrAway) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) {
+		if errors.Is(err, ErrAway) && !isDenied(err) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(openPause):
