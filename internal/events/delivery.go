@@ -50,3 +50,31 @@ type Verdict struct {
 	Fate Fate
 	Err  error
 }
+
+// Undone is the error of a handler that could not deal with some records now. Those
+// that At does not name are dealt with.
+type Undone struct {
+	At  []int // indexes of the records that are to come again, ascending
+	Err error
+}
+
+func (e *Undone) Error() string { return fmt.Sprintf("%d records: %v", len(e.At), e.Err) }
+
+func (e *Undone) Unwrap() error { return e.Err }
+
+// Left is which of n records are to come again, after a handler of them answered err.
+// An error that does not say leaves all.
+func Left(err error, n int) []int {
+	if err == nil {
+		return nil
+	}
+	var part *Undone
+	if errors.As(err, &part) {
+		return part.At
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
