@@ -2,6 +2,7 @@ package booking
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,12 +142,16 @@ func wantSeats(t *testing.T, s *Store, want string) {
 // outboxRecords is what is in the outbox.
 func outboxRecords(t *testing.T, s *Store) (records []events.Record) {
 	t.Helper()
-	var rows []struct{ Type, Body string }
-	if err := s.db.SelectContext(t.Context(), &rows, "SELECT type, body FROM outbox ORDER BY id"); err != nil {
+	var rows []struct{ Headers, Payload []byte }
+	if err := s.db.SelectContext(t.Context(), &rows, "SELECT headers, payload FROM facts ORDER BY id"); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range rows {
-		records = append(records, events.Record{Headers: map[string]string{"ce_type": r.Type}, Value: []byte(r.Body)})
+		record := events.Record{Value: r.Payload}
+		if err := json.Unmarshal(r.Headers, &record.Headers); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, record)
 	}
 	return records
 }

@@ -50,7 +50,7 @@ func TestStockIsTold(t *testing.T) {
 			if got := stockFacts(t, s); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			if _, err := s.db.Write(t.Context(), "DELETE FROM outbox"); err != nil {
+			if _, err := s.db.Write(t.Context(), "DELETE FROM facts"); err != nil {
 				t.Fatal(err)
 			}
 		}

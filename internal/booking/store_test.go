@@ -310,7 +310,7 @@ func TestFactInTheSameTransaction(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		rename("outbox", "hidden")
+		rename("facts", "hidden")
 		for name, act := range map[string]func() error{
 			"hold":    func() error { _, _, err := s.Hold(t.Context(), newPass(), ids("A-3"), noon); return err },
 			"release": func() error { return s.Release(t.Context(), holder, b.ID, noon) },
@@ -328,7 +328,7 @@ func TestFactInTheSameTransaction(t *testing.T) {
 				t.Errorf("got visit %+v, %v, want the hold live", v, err)
 			}
 		}
-		rename("hidden", "outbox")
+		rename("hidden", "facts")
 		wantFacts(t, s, "held held")
 
 		rename("stock", "hidden") // a confirm fails in its last statement

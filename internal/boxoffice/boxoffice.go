@@ -79,7 +79,8 @@ func (b *BoxOffice) Event(name room.Name) room.Event { return b.desk.Event(name)
 // part that cannot run at all ends it early, with its error.
 func (b *BoxOffice) Run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
-	loops.Go(func() error { return b.desk.Run(ctx) })
-	loops.Go(func() error { b.facts.Run(ctx); return nil })
+	written := make(chan struct{}) // closed when the desk writes no more facts
+	loops.Go(func() error { defer close(written); return b.desk.Run(ctx) })
+	loops.Go(func() error { b.facts.Run(ctx, written); return nil })
 	return loops.Wait()
 }

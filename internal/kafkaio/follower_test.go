@@ -351,7 +351,7 @@ func TestFollowPartitions(t *testing.T) {
 		fresh.Key = fmt.Append(nil, "new", i)
 	}
 	until(t, "the writer knows the partitions", func() bool {
-		n, err := w.partitions(within(t), topic)
+		n, err := w.Partitions(within(t), topic)
 		return err == nil && n == Partitions+4
 	})
 	publish(t, w, []events.Record{fresh})

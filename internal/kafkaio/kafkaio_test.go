@@ -404,7 +404,7 @@ func TestEnsureTopics(t *testing.T) {
 		}
 		w := writerFor(t, brokers)
 		for _, topic := range []string{first, second} {
-			if got, err := w.partitions(within(t), topic); err != nil || got != Partitions {
+			if got, err := w.Partitions(within(t), topic); err != nil || got != Partitions {
 				t.Errorf("topic %s: got %d partitions, %v, want %d", topic, got, err, Partitions)
 			}
 		}

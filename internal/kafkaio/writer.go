@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
@@ -176,7 +175,7 @@ func (w *Writer) split(ctx context.Context, records []events.Record) (shares []*
 	for i, record := range records {
 		topic, asked := topics[record.Topic]
 		if !asked {
-			topic.count, topic.err = w.partitions(ctx, record.Topic)
+			topic.count, topic.err = w.Partitions(ctx, record.Topic)
 			topics[record.Topic] = topic
 			err = errors.Join(err, topic.err)
 		}
@@ -184,7 +183,7 @@ func (w *Writer) split(ctx context.Context, records []events.Record) (shares []*
 			missing = append(missing, i)
 			continue
 		}
-		to := partition{record.Topic, partitionOf(record.Key, topic.count)}
+		to := partition{record.Topic, int(events.Spread(record.Key) % uint32(topic.count))}
 		if sorted[to] == nil {
 			sorted[to] = &share{partition: to}
 			shares = append(shares, sorted[to])
@@ -195,8 +194,9 @@ func (w *Writer) split(ctx context.Context, records []events.Record) (shares []*
 	return shares, missing, err
 }
 
-// partitions comes from the transport's cached metadata: no round trip.
-func (w *Writer) partitions(ctx context.Context, topic string) (int, error) {
+// Partitions is how many a topic has, out of the transport's cached metadata: no round
+// trip. A key's is the rest of events.Spread by it.
+func (w *Writer) Partitions(ctx context.Context, topic string) (int, error) {
 	reply, err := w.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return 0, away("metadata of "+topic, err)
@@ -213,14 +213,6 @@ func (w *Writer) partitions(ctx context.Context, topic string) (int, error) {
 		}
 	}
 	return 0, away("metadata of "+topic, kafka.UnknownTopicOrPartition)
-}
-
-// partitionOf spreads keys by FNV-1a. Changing it would put two facts of one
-// visitor in two partitions while versions are mixed.
-func partitionOf(key []byte, count int) int {
-	h := fnv.New32a()
-	h.Write(key)
-	return int(h.Sum32() % uint32(count))
 }
 
 func cut(records []events.Record) [][]events.Record {

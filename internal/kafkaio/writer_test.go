@@ -206,3 +206,6 @@ func (c *counted) Close() error {
 	c.gone()
 	return c.Conn.Close()
 }
+
+// partitionOf is where the writer puts a key.
+func partitionOf(key []byte, count int) int { return int(events.Spread(key) % uint32(count)) }

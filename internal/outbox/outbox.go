@@ -2,12 +2,14 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -18,51 +20,78 @@ import (
 
 // Bounds of the publisher.
 const (
-	outboxRows = 200 // read, published and deleted at once
-	// outboxEvery is how soon facts of a booker that died are taken over. One's
-	// own facts are published at once.
-	outboxEvery = time.Second
-	// publishMost caps the pause after a failed attempt, which doubles from
-	// publishFirst. Attempts have no bound: meanwhile the facts wait in the
-	// table, whose bound is the disk. It fills slowly, since the same Kafka is
-	// needed to admit more visitors.
-	publishFirst = 100 * time.Millisecond
-	publishMost  = 5 * time.Second
+	// pollEvery is how soon the booker that carries finds the facts of the others: one
+	// read of the table's beginning, 0.2 ms. Its own it carries at once.
+	pollEvery = 25 * time.Millisecond
+	// gather lies between the word that there are facts and the look: one batch for
+	// what is committed together.
+	gather = 5 * time.Millisecond
+	// lookEvery is how often each booker asks who carries, and how deep the table is.
+	lookEvery = time.Second
+	// After a look or a step that failed, doubling. Attempts have no bound: meanwhile the
+	// facts wait in the table, whose bound is the disk. It fills slowly, since the same
+	// Kafka is needed to admit more visitors.
+	pauseFirst = 100 * time.Millisecond
+	pauseMost  = 5 * time.Second
+	// tiredAfter is how long a booker that can publish nothing goes on carrying. Then it
+	// gives up the lease, and takes it again when nobody else has for politeFor.
+	tiredAfter = 5 * time.Second
+	politeFor  = 2 * time.Second
+	// stopLimit is how long a stop goes on publishing, giveLimit what giving up the lease
+	// may take: together less than the 3.5 s that the loops have when the requests of a
+	// stop took all of their time.
+	stopLimit = 2500 * time.Millisecond
+	giveLimit = 500 * time.Millisecond
 )
+
+// leaseName is the row of who carries facts.
+const leaseName = "facts"
+
+var errTooManyStuck = errors.New("too many partitions take no facts")
 
 // Publisher is Kafka.
 type Publisher interface {
-	// Publish returns nil when all records are acknowledged by all replicas.
+	// Publish returns nil when all records are acknowledged by all replicas. Otherwise
+	// an *events.Unpublished says which are not; any other error, that none is.
 	Publish(ctx context.Context, records []events.Record) error
+	// Partitions is how many a topic has; a key's is the rest of events.Spread by it.
+	Partitions(ctx context.Context, topic string) (int, error)
 }
 
-// Outbox carries facts from the table to Kafka. Every booker runs one: two may
-// publish the same fact, whose id lets the reader absorb the repeat. Facts of
-// one visitor leave in the order in which they were written, since the row of
-// the admission is locked from before the first one's id to its commit.
+// Outbox carries facts from the table to Kafka. Every booker runs one.
 type Outbox struct {
-	db   *sqldb.DB
-	to   Publisher
-	away *outage.Log
-	met  *metrics
-	now  func() time.Time // the seats' clock, which dates the facts
-	news chan struct{}    // of one: a fact was committed by this process
+	to    Publisher
+	db    *sqldb.DB
+	facts *table
+	old   *table
+	lease *lease
+	now   func() time.Time // the seats' clock, which dates the facts
+	log   *zap.Logger
+	met   *metrics
+	kafka *outage.Log
+	sql   *outage.Log
+	news  chan struct{} // of one: a fact was committed by this process
+
+	leading atomic.Bool // this process carries; written by Run's goroutine
+
+	// Owned by Run's goroutine.
+	stuck  stuck
+	tried  chan tried // of triesMost, so that no try waits for Run
+	tries  sync.WaitGroup
+	failed time.Time // since when nothing could be published; zero: it can
+	polite time.Duration
 }
 
 // New makes an outbox on a database whose tables are there once it runs.
 func New(db *sqldb.DB, to Publisher, now func() time.Time, log *zap.Logger, reg prometheus.Registerer) *Outbox {
-	return &Outbox{db: db, to: to, met: newMetrics(reg), now: now, news: make(chan struct{}, 1), away: outage.New(outage.Config{
-		Log: log, Down: "facts of the shop cannot be published; trying again", Up: "facts of the shop are published again"})}
-}
-
-// Add writes facts in the transaction of what they tell.
-func Add(ctx context.Context, tx *sqlx.Tx, records ...events.Record) error {
-	for _, r := range records {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO outbox (type, body) VALUES (?, ?)", r.Headers["ce_type"], string(r.Value)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return &Outbox{to: to, db: db, facts: newTable(db), old: newOldTable(db), lease: newLease(db, leaseName), now: now, log: log,
+		met: newMetrics(reg), news: make(chan struct{}, 1), stuck: stuck{}, tried: make(chan tried, triesMost),
+		kafka: outage.New(outage.Config{Log: log,
+			Down: "facts of the shop cannot be published: they wait in the database, those of other partitions go on; trying again",
+			Up:   "facts of the shop are published again"}),
+		sql: outage.New(outage.Config{Log: log,
+			Down: "facts of the shop cannot be read from the database or deleted there; trying again",
+			Up:   "facts of the shop are read again"})}
 }
 
 // Poke says that there are facts. It never blocks.
@@ -73,120 +102,337 @@ func (o *Outbox) Poke() {
 	}
 }
 
-// Run publishes until ctx ends. It reads the lowest ids that exist each time and
-// never remembers how far it came: ids are given before they are committed, so a
-// lower one can appear after a higher one was read.
-func (o *Outbox) Run(ctx context.Context) {
-	pause := publishFirst
-	for {
-		n, err := o.step(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		o.away.Note(ctx, err)
-		var wait time.Duration
-		news := o.news
-		switch {
-		case err != nil:
-			news = nil // more facts are no reason to knock sooner
-			o.met.unpublished.Inc()
-			wait = pause/2 + rand.N(pause)
-			pause = min(2*pause, publishMost)
-		case n == outboxRows: // there may be more
-		default:
-			wait = outboxEvery/2 + rand.N(outboxEvery)
-		}
-		if err == nil {
-			pause = publishFirst
-		}
-		if wait == 0 {
-			continue
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-news:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
+// Run carries facts until ctx ends. Then it goes on until writers is closed, which says
+// that this process writes no more (nil: it is closed), and until every fact that was
+// there then is published, by this process or another, for 2.5 s at most; and gives up
+// the lease. It returns when every goroutine of it has ended.
+func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
+	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { // the timer ends with the limit at the latest, for nothing
+		time.AfterFunc(stopLimit, end)
+	})()
+	var old sync.WaitGroup
+	old.Go(func() { o.carryOldOnes(ctx, work) })
 
-// step publishes one batch and deletes it. A crash in between publishes it again.
-func (o *Outbox) step(ctx context.Context) (n int, err error) {
-	ids, records, oldest, err := o.facts(ctx, outboxRows)
-	if err != nil {
-		return 0, err // what is known stays in the gauges
-	}
-	if len(ids) == 0 {
-		o.met.outbox.Set(0)
-		o.met.oldest.Set(0)
-		return 0, nil
-	}
-	o.met.oldest.Set(max(0, o.now().Sub(oldest).Seconds()))
-	// Rows between the first and the last read, as a hint of the depth: when the
-	// batch is full the rest is counted too.
-	depth := int64(len(ids))
-	if len(ids) == outboxRows {
-		if depth, err = o.depth(ctx); err != nil {
-			return 0, err
+	var looked time.Time
+	pause := pauseFirst
+	for ctx.Err() == nil {
+		if time.Since(looked) >= lookEvery {
+			looked = time.Now()
+			o.sql.Note(ctx, o.look(work))
 		}
-	}
-	o.met.outbox.Set(float64(depth))
-	if err := o.to.Publish(ctx, records); err != nil {
-		return 0, err
-	}
-	o.met.published.Add(float64(len(records)))
-	return len(ids), o.published(ctx, ids)
-}
-
-// facts reads the lowest ids of the outbox, and when the first of them came about.
-func (o *Outbox) facts(ctx context.Context, limit int) (ids []int64, records []events.Record, oldest time.Time, err error) {
-	var rows []struct {
-		ID   int64  `db:"id"`
-		Type string `db:"type"`
-		Body string `db:"body"`
-	}
-	if err := o.db.SelectContext(ctx, &rows, "SELECT id, type, body FROM outbox ORDER BY id LIMIT ?", limit); err != nil {
-		return nil, nil, oldest, err
-	}
-	for _, r := range rows {
-		if r.Type == events.TypeStock {
-			stock, err := events.DecodeStock(map[string]string{"ce_type": r.Type}, []byte(r.Body))
-			if err != nil {
-				return nil, nil, oldest, fmt.Errorf("outbox row %d: %w", r.ID, err)
+		wait, news := lookEvery-time.Since(looked), (<-chan struct{})(nil)
+		if o.leading.Load() {
+			n, err := o.step(work)
+			o.sql.Note(ctx, err)
+			switch {
+			case err != nil:
+				wait = pause/2 + rand.N(pause) // more facts are no reason to knock sooner
+				pause = min(2*pause, pauseMost)
+			case n == batchRows: // there may be more
+				wait, pause = 0, pauseFirst
+			default:
+				wait, pause, news = pollEvery, pauseFirst, o.news
 			}
-			if len(ids) == 0 {
-				oldest = time.UnixMilli(stock.AtMS)
-			}
-			ids, records = append(ids, r.ID), append(records, events.EncodeStock(stock))
-			continue
 		}
-		var b events.Booking
-		if err := json.Unmarshal([]byte(r.Body), &b); err != nil {
-			return nil, nil, oldest, fmt.Errorf("outbox row %d: %w", r.ID, err)
+		if o.await(ctx, wait, news) {
+			o.await(ctx, gather, nil)
 		}
-		b.Type = r.Type
-		if len(ids) == 0 {
-			oldest = time.UnixMilli(b.AtMS)
-		}
-		ids, records = append(ids, r.ID), append(records, events.EncodeBooking(b))
 	}
-	return ids, records, oldest, nil
+	old.Wait()
+	o.flush(work, writers)
+	end()
+	o.tries.Wait()
+	give, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveLimit)
+	defer cancel()
+	if o.leading.Swap(false) {
+		_ = o.lease.give(give) // or it is over by itself in some seconds
+	}
+	o.met.leading.Set(0)
 }
 
-// depth is about how many facts wait; ids have holes.
-func (o *Outbox) depth(ctx context.Context) (n int64, err error) {
-	err = o.db.GetContext(ctx, &n, "SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM outbox")
-	return n, err
+// await waits, and settles what was tried meanwhile. true says that there are facts.
+func (o *Outbox) await(ctx context.Context, wait time.Duration, news <-chan struct{}) bool {
+	if next, any := o.stuck.next(); any && o.stuck.busy() < triesMost {
+		wait = min(wait, time.Until(next))
+	}
+	timer := time.NewTimer(max(wait, 0))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-news:
+		return true
+	case t := <-o.tried:
+		o.settle(ctx, t)
+	case <-timer.C:
+	}
+	return false
 }
 
-// published deletes facts that Kafka has; another booker may have done so.
-func (o *Outbox) published(ctx context.Context, ids []int64) error {
-	query, args, err := sqlx.In("DELETE FROM outbox WHERE id IN (?)", ids)
+// look asks who carries, and how much there is to carry.
+func (o *Outbox) look(ctx context.Context) error {
+	if o.leading.Load() && !o.failed.IsZero() && time.Since(o.failed) > tiredAfter {
+		o.polite = politeFor
+		o.lead(false)
+		if err := o.lease.give(ctx); err != nil {
+			return err
+		}
+	} else {
+		mine, err := o.lease.take(ctx, o.polite)
+		if err != nil {
+			return err // whoever carries goes on
+		}
+		o.lead(mine)
+	}
+	if o.leading.Load() {
+		if err := o.facts.again(ctx); err != nil {
+			return err
+		}
+		if err := o.old.again(ctx); err != nil {
+			return err
+		}
+	}
+	return o.measure(ctx)
+}
+
+func (o *Outbox) lead(mine bool) {
+	if o.leading.Swap(mine) == mine {
+		return
+	}
+	o.failed = time.Time{}
+	if mine {
+		o.met.leading.Set(1)
+		return
+	}
+	o.met.leading.Set(0)
+	clear(o.stuck) // a try under way ends by itself, and is settled for nobody
+	o.met.stuck.Set(0)
+}
+
+// measure reads how many facts wait, and since when the oldest does.
+func (o *Outbox) measure(ctx context.Context) error {
+	first, err := oldest(ctx, o.db)
 	if err != nil {
 		return err
 	}
-	_, err = o.db.Write(ctx, query, args...)
-	return err
+	left, err := o.old.read(ctx, "", 1)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		if t := at(left[0].record); first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	var depth int64
+	if !first.IsZero() {
+		for _, t := range []*table{o.facts, o.old} {
+			n, err := t.depth(ctx)
+			if err != nil {
+				return err
+			}
+			depth += n
+		}
+	}
+	o.met.outbox.Set(float64(depth))
+	if depth == 0 {
+		first = o.now()
+	}
+	o.met.oldest.Set(max(0, o.now().Sub(first).Seconds()))
+	return nil
+}
+
+// step publishes one batch and deletes it. A crash in between publishes it again. What
+// Kafka does not take makes its partition stuck, which is no error of the step's.
+func (o *Outbox) step(ctx context.Context) (n int, err error) {
+	o.trySome(ctx)
+	if len(o.stuck) > lanesMost {
+		return 0, errTooManyStuck
+	}
+	list, err := o.facts.read(ctx, o.stuck.except(), batchRows)
+	if err != nil || len(list) == 0 {
+		o.noteWell(ctx)
+		return 0, err
+	}
+	left, err := o.carry(ctx, o.facts, list)
+	acked := len(list) - len(left)
+	for _, l := range lanesOf(ctx, o.to, slices.DeleteFunc(left, func(f fact) bool { return f.broken != nil })) {
+		o.stuck.add(l, time.Now())
+	}
+	o.noted(ctx, acked, err)
+	var part *carryError
+	if errors.As(err, &part) {
+		err = part.deleting
+	}
+	return len(list), err
+}
+
+// trySome starts tries of lanes that are due. Each ends within seconds or with ctx, and
+// Run waits for them.
+func (o *Outbox) trySome(ctx context.Context) {
+	for len(o.tried) > 0 { // Run's goroutine alone takes them
+		o.settle(ctx, <-o.tried)
+	}
+	for _, l := range o.stuck.due(time.Now()) {
+		if o.stuck.busy() >= triesMost {
+			return
+		}
+		o.stuck[l].busy = true
+		o.tries.Go(func() { o.tried <- o.try(ctx, l) })
+	}
+}
+
+func (o *Outbox) settle(ctx context.Context, t tried) {
+	o.stuck.settle(t, time.Now())
+	o.noted(ctx, t.acked, t.err)
+}
+
+// noted keeps how it goes with Kafka: for the log, and for the lease.
+func (o *Outbox) noted(ctx context.Context, acked int, err error) {
+	if acked > 0 {
+		o.failed, o.polite = time.Time{}, 0
+	}
+	var part *carryError
+	if errors.As(err, &part) && part.publishing != nil {
+		o.met.unpublished.Inc()
+		o.kafka.Note(ctx, part.publishing)
+		if acked == 0 && o.failed.IsZero() {
+			o.failed = time.Now()
+		}
+	}
+	o.met.stuck.Set(float64(len(o.stuck)))
+	o.noteWell(ctx)
+}
+
+func (o *Outbox) noteWell(ctx context.Context) {
+	if len(o.stuck) == 0 {
+		o.kafka.Note(ctx, nil)
+	}
+}
+
+// carryError is why a batch was not carried whole: Kafka's reason, the database's.
+type carryError struct{ publishing, deleting error }
+
+func (e *carryError) Error() string {
+	return fmt.Sprint(errors.Join(e.publishing, e.deleting))
+}
+
+func (e *carryError) Unwrap() []error { return []error{e.publishing, e.deleting} }
+
+// carry publishes facts and deletes those that Kafka has. It returns those that it has
+// not. What can't be read goes to the dead letters.
+func (o *Outbox) carry(ctx context.Context, t *table, list []fact) (left []fact, err error) {
+	records := make([]events.Record, len(list))
+	for i, f := range list {
+		records[i] = f.record
+	}
+	publishing := o.to.Publish(ctx, records)
+	missing := map[int]bool{}
+	for _, i := range events.Missing(publishing, len(records)) {
+		missing[i] = true
+	}
+	var ids []int64
+	for i, f := range list {
+		switch {
+		case !missing[i]:
+			ids = append(ids, f.id)
+			if f.broken != nil {
+				o.met.unreadable.Inc()
+				o.log.Error("a fact cannot be read and was set aside", zap.String("topic", f.record.Topic), zap.Error(f.broken))
+			}
+			continue
+		case f.broken != nil:
+			t.putOff(f.id)
+		}
+		left = append(left, f)
+	}
+	var deleting error
+	if len(ids) > 0 {
+		o.met.published.Add(float64(len(ids)))
+		deleting = t.remove(ctx, ids)
+	}
+	if publishing == nil && deleting == nil {
+		return nil, nil
+	}
+	return left, &carryError{publishing, deleting}
+}
+
+// carryOldOnes carries what an older booker left behind, while this process carries.
+func (o *Outbox) carryOldOnes(ctx, work context.Context) {
+	timer := time.NewTicker(oldEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		for ctx.Err() == nil && o.leading.Load() {
+			if n, err := o.carryOld(work); err != nil || n < oldRows {
+				break
+			}
+		}
+	}
+}
+
+func (o *Outbox) carryOld(ctx context.Context) (int, error) {
+	list, err := o.old.read(ctx, "", oldRows)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	_, err = o.carry(ctx, o.old, list)
+	var part *carryError
+	if errors.As(err, &part) && part.publishing != nil {
+		o.met.unpublished.Inc()
+		o.kafka.Note(ctx, part.publishing)
+	}
+	return len(list), err
+}
+
+// flush publishes until nothing is left that was there when writers was closed.
+func (o *Outbox) flush(ctx context.Context, writers <-chan struct{}) {
+	last := int64(-1) // not known yet
+	for ; ctx.Err() == nil; o.await(ctx, gather, nil) {
+		if !o.leading.Load() {
+			if mine, err := o.lease.take(ctx, 0); err == nil {
+				o.lead(mine)
+			}
+		}
+		if o.leading.Load() {
+			if _, err := o.step(ctx); err != nil {
+				o.sql.Note(ctx, err)
+				o.await(ctx, pauseFirst, nil)
+				continue
+			}
+		}
+		if writers != nil && !isClosed(writers) {
+			continue
+		}
+		var err error
+		if last < 0 {
+			if last, err = o.facts.last(ctx); err != nil {
+				last = -1
+				continue
+			}
+		}
+		if first, err := o.facts.first(ctx); err == nil && (first == 0 || first > last) {
+			if o.leading.Load() {
+				_, _ = o.carryOld(ctx) // it is there when this fails, for whoever carries next
+			}
+			return
+		}
+	}
+	if n, err := o.facts.depth(context.WithoutCancel(ctx)); err == nil && n > 0 {
+		o.log.Warn("facts of the shop are left in the database: another booker publishes them, or the next start", zap.Int64("count", n))
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

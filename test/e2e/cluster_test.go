@@ -260,7 +260,7 @@ func settle(t *testing.T, b *books, sales []*sale) {
 		return true, ""
 	})
 	await(t, 30*time.Second, "the booker's outbox is empty", func() (bool, string) {
-		n := b.count("SELECT COUNT(*) FROM outbox")
+		n := b.count("SELECT COUNT(*) FROM facts")
 		return n == 0, fmt.Sprint(n)
 	})
 	bots := 0

@@ -129,7 +129,7 @@ func balance(t *testing.T, b *books, f *fleet, outcomes []bot.Outcome) {
 		return n == 0, fmt.Sprint(n)
 	})
 	await(t, 30*time.Second, "the booker's outbox is empty", func() (bool, string) {
-		n := b.count("SELECT COUNT(*) FROM outbox")
+		n := b.count("SELECT COUNT(*) FROM facts")
 		return n == 0, fmt.Sprint(n)
 	})
 	await(t, 30*time.Second, "the holds of those who vanished are over", func() (bool, string) {

@@ -181,24 +181,57 @@ func (Unsigned) ParsePass(_ context.Context, pass string, want room.Name, now ti
 	return p, nil
 }
 
-// Queue stands for Kafka: it keeps what is published, and can be away.
+// Partitions is how many each topic of a Queue has.
+const Partitions = 8
+
+// Queue stands for Kafka: it keeps what is published, and can be away, or one of its
+// partitions can.
 type Queue struct {
 	mu      sync.Mutex
 	records []events.Record
 	err     error
+	sick    map[int]error
 }
 
 // NewQueue is one that takes everything.
-func NewQueue() *Queue { return &Queue{} }
+func NewQueue() *Queue { return &Queue{sick: map[int]error{}} }
 
 // Publish implements outbox.Publisher.
 func (q *Queue) Publish(_ context.Context, records []events.Record) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.err == nil {
-		q.records = append(q.records, records...)
+	if q.err != nil {
+		return q.err
 	}
-	return q.err
+	var part events.Unpublished
+	for i, r := range records {
+		if err := q.sick[PartitionOf(string(r.Key))]; err != nil {
+			part.Failed, part.Err = append(part.Failed, i), err
+			continue
+		}
+		q.records = append(q.records, r)
+	}
+	if part.Err != nil {
+		return &part
+	}
+	return nil
+}
+
+// Partitions implements outbox.Publisher.
+func (q *Queue) Partitions(context.Context, string) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return Partitions, q.err
+}
+
+// PartitionOf is where a key goes.
+func PartitionOf(key string) int { return int(events.Spread([]byte(key)) % Partitions) }
+
+// Sicken has one partition answer err; nil: it works.
+func (q *Queue) Sicken(partition int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sick[partition] = err
 }
 
 // Fail has every publish answer err; nil: it works.
