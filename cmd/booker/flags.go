@@ -75,21 +75,6 @@ func (s servers) Check() error {
 	return errors.Join(errs...)
 }
 
-// prepareKafka returns when Kafka has answered and has the topics.
-func (s servers) prepareKafka(ctx context.Context) error {
-	err := kafkaio.Ping(ctx, s.Kafka)
-	if err == nil {
-		err = kafkaio.EnsureTopics(ctx, s.Kafka, s.Replication, booking.Topics...)
-	}
-	if err == nil {
-		err = kafkaio.EnsureCompacted(ctx, s.Kafka, s.Replication, booking.Compacted...)
-	}
-	if err != nil {
-		return fmt.Errorf("--kafka: %w", err)
-	}
-	return nil
-}
-
 // admissions is this booker's member of the group that reads admissions.
 func (s servers) admissions(client string, reg prometheus.Registerer, log *zap.Logger) *kafkaio.Consumer {
 	return kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: s.Kafka, Group: booking.Group, Topics: booking.Reads,

@@ -54,7 +54,8 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 		Front:     &process.Front{Listen: c.Servers.Listen, Public: c.Public, Idle: idle},
 		Stop:      c.stop(),
 		Open: func(ctx context.Context, start *process.Start) (process.Parts, error) {
-			shop, err := c.open(ctx, env, start, verifier)
+			kafka := newBroker(c.Servers, env.Log, env.Metrics)
+			shop, missing, err := c.open(ctx, env, start, verifier, kafka)
 			if err != nil {
 				return process.Parts{}, err
 			}
@@ -62,7 +63,10 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 				Handler: shop.Handler(),
 				Awaits:  "a key that verifies passes, from " + process.Redact(c.Servers.JWKS),
 				Await:   func(ctx context.Context) { awaitKeys(ctx, env.Log, c.Servers.JWKS, verifier) },
-				Loops:   []process.Part{{Name: "loops of the shop", Run: shop.Run}},
+				Loops: []process.Part{
+					{Name: "loops of the shop", Run: shop.Run},
+					{Name: "a look at kafka", Run: func(ctx context.Context) error { kafka.watch(ctx, missing); return nil }},
+				},
 			}, nil
 		},
 	}.Run(ctx, env)

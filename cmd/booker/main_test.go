@@ -392,7 +392,6 @@ func TestStartFails(t *testing.T) {
 	}{
 		{"database", []string{"--db=mysql://u:secret@" + nobody + "/shop"}, []string{"--db", nobody}},
 		{"database file", []string{"--db=sqlite:" + file + "/no/such/folder.db"}, []string{"--db", file}},
-		{"kafka", []string{"--db=sqlite:" + file, "--kafka=" + nobody}, []string{"--kafka", nobody}},
 		// Before any server is asked: of these none is there.
 		{"ports", []string{"--db=mysql://u:secret@" + nobody + "/shop", "--kafka=" + nobody, "--listen=" + taken.Addr().String(), "--ops-listen=" + taken.Addr().String()},
 			[]string{"booker: --listen " + taken.Addr().String(), "booker: --ops-listen " + taken.Addr().String()}},

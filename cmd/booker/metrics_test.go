@@ -26,5 +26,6 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	var behind servers
 	behind.admissions("test", rec, nil)
+	newBroker(behind, nil, rec)
 	testenv.Metrics(t, "booker", rec)
 }

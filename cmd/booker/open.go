@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 
 	"waitroom/internal/booking"
 	"waitroom/internal/boxoffice"
@@ -17,8 +16,9 @@ import (
 	"waitroom/web"
 )
 
-// open opens each server by name and makes the shop.
-func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start, verifier *token.Verifier) (shop *boxoffice.BoxOffice, err error) {
+// open opens the database, looks for Kafka, and makes the shop. missing is why Kafka
+// is not there.
+func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start, verifier *token.Verifier, kafka *broker) (shop *boxoffice.BoxOffice, missing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	var db *sqldb.DB
@@ -29,11 +29,10 @@ func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Star
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	err = start.Await("kafka at "+strings.Join(c.Servers.Kafka, ","), func() error { return c.Servers.prepareKafka(ctx) })
-	if err != nil {
-		return nil, err
+	if missing, err = kafka.look(ctx, start); err != nil {
+		return nil, nil, err
 	}
 	client, _ := os.Hostname() // a name in the brokers' logs only
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: c.Servers.Kafka, ClientID: "booker-" + client})
@@ -45,6 +44,9 @@ func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Star
 		shop, err = boxoffice.New(ctx, boxoffice.Options{
 			Config: c.Shop, DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
 			Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
+				if !kafka.awaitFound(ctx) { // a group needs its topics
+					return nil
+				}
 				return members.Run(ctx, handle)
 			},
 			Page: page, Prefix: c.Servers.Prefix, Log: env.Log, Metrics: env.Metrics,
@@ -54,5 +56,5 @@ func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Star
 		}
 		return nil
 	})
-	return shop, err
+	return shop, missing, err
 }

@@ -46,8 +46,8 @@ func start(t *testing.T, code int, want string, args ...string) (*exec.Cmd, *out
 func TestWaitsForServers(t *testing.T) {
 	asleep := testenv.NewAsleep(t)
 	for want, args := range map[string][]string{
-		"not ready: waiting for the database\n":                 {"--db=mysql://u:secret@" + asleep.Addr + "/shop"},
-		"not ready: waiting for kafka at " + asleep.Addr + "\n": {"--db=sqlite:" + filepath.Join(t.TempDir(), "shop.db"), "--kafka=" + asleep.Addr},
+		"not ready: waiting for the database\n":                         {"--db=mysql://u:secret@" + asleep.Addr + "/shop"},
+		"not ready: waiting for kafka at " + asleep.Addr + ", for 2s\n": {"--db=sqlite:" + filepath.Join(t.TempDir(), "shop.db"), "--kafka=" + asleep.Addr},
 	} {
 		cmd, said := start(t, http.StatusServiceUnavailable, want, args...)
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -17,7 +17,7 @@ const Group = "waitroom.booker"
 // Topics are those a booker reads or writes; it makes those that are missing.
 // Compacted are those that keep the last record of each key.
 var (
-	Topics    = []string{events.TopicAdmitted, events.DLQ(events.TopicAdmitted), events.TopicBookings, events.DLQ(events.TopicRooms)}
+	Topics    = []string{events.TopicAdmitted, events.DLQ(events.TopicAdmitted), events.TopicBookings, events.DLQ(events.TopicBookings), events.DLQ(events.TopicRooms)}
 	Compacted = []string{events.TopicRooms}
 )
 
@@ -136,7 +136,7 @@ func (o *outcome) bury(ctx context.Context) {
 	if buried := len(letters) - len(missing); buried > 0 {
 		o.booker.met.dead.Add(float64(buried))
 		o.booker.log.Warn("messages that cannot be understood were set aside",
-			zap.String("topic", o.records[o.dead[0]].Topic), zap.Int("count", buried), zap.String("first", o.why[0].Error()))
+			zap.String("topic", letters[0].Topic), zap.Int("count", buried), zap.String("first", o.why[0].Error()))
 	}
 }
 
