@@ -75,8 +75,8 @@ func testServers(t *testing.T, rdb redis.UniversalClient, broker string) {
 	}
 
 	group := testenv.Topic(t, "admitter")
-	stopFirst := replica(t, rdb, brokers, name, group)
-	replica(t, rdb, brokers, name, group)
+	stopFirst := replica(t, rdb, brokers, name, group, events.TopicBookings)
+	replica(t, rdb, brokers, name, group, events.TopicBookings)
 
 	// The shop: everyone whose admission arrives is finished at once, so that
 	// 150 slots are enough for 400 visitors.
@@ -160,8 +160,9 @@ func testServers(t *testing.T, rdb redis.UniversalClient, broker string) {
 	}
 }
 
-// replica serves name and applies facts until stop, which waits for the end.
-func replica(t *testing.T, rdb redis.UniversalClient, brokers []string, name room.Name, group string) (stop func()) {
+// replica serves name and applies the facts of a topic until stop, which waits for the
+// end.
+func replica(t *testing.T, rdb redis.UniversalClient, brokers []string, name room.Name, group, topic string) (stop func()) {
 	t.Helper()
 	log := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	writer := kafkaio.NewWriter(kafkaio.WriterConfig{Brokers: brokers, ClientID: "replica"})
@@ -169,7 +170,7 @@ func replica(t *testing.T, rdb redis.UniversalClient, brokers []string, name roo
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts := kafkaio.NewFollower(kafkaio.FollowerConfig{Brokers: brokers, Group: group, Topic: events.TopicBookings, Dead: writer, Log: log})
+	facts := kafkaio.NewFollower(kafkaio.FollowerConfig{Brokers: brokers, Group: group, Topic: topic, Dead: writer, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
