@@ -11,7 +11,6 @@ import (
 
 	"waitroom/internal/booking"
 	"waitroom/internal/embedded"
-	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
 	"waitroom/internal/room"
@@ -72,8 +71,7 @@ func (c *cli) open(ctx context.Context, log *zap.Logger) (s *servers, err error)
 	if err := kafkaio.Ping(ctx, s.brokers); err != nil {
 		return s, fmt.Errorf("--kafka: %w", err)
 	}
-	topics := append([]string{events.DLQ(events.TopicBookings)}, booking.Topics...)
-	if err := kafkaio.EnsureTopics(ctx, s.brokers, 1, topics...); err != nil {
+	if err := kafkaio.EnsureTopics(ctx, s.brokers, 1, booking.Topics...); err != nil {
 		return s, fmt.Errorf("--kafka: %w", err)
 	}
 	if err := kafkaio.EnsureCompacted(ctx, s.brokers, 1, booking.Compacted...); err != nil {
