@@ -172,4 +172,4 @@ func (r *Keyring) SigningID() string { return r.keys[0].id }
 func (r *Keyring) JWKS() []byte { return r.jwks }
 
 // Verifier verifies passes with the keyring's own public keys.
-func (r *Keyring) Verifier() *Verifier { return &Verifier{keys: r.public} }
+func (r *Keyring) Verifier() *Verifier { return newVerifier(r.public) }

@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"time"
@@ -58,25 +59,74 @@ func (r *Keyring) signPass(c passClaims) (string, error) {
 
 var passParser = newParser(jwt.SigningMethodEdDSA)
 
-// ParsePass verifies a pass for room want at now.
+// ParsePass verifies a pass for room want at now. Of a pass that it verified before it
+// asks its keys only whether the one that signed it still verifies, so that a key which
+// is taken out of a set ends its passes as ever.
 func (v *Verifier) ParsePass(ctx context.Context, token string, want room.Name, now time.Time) (Pass, error) {
-	var c passClaims
-	if err := parse(passParser, token, &c, func(kid string) (any, error) { return v.keys.key(ctx, kid) }); err != nil {
-		return Pass{}, err
+	if !formed(token) {
+		return Pass{}, ErrMalformed
+	}
+	d := digest(sha256.Sum256([]byte(token)))
+	c, known := v.seen.find(d)
+	if known {
+		switch key, err := v.keys.key(ctx, c.kid); {
+		case err != nil:
+			if errors.Is(err, ErrForeign) {
+				v.seen.forget(d)
+			}
+			return Pass{}, err
+		case !key.Equal(c.key):
+			v.seen.forget(d)
+			known = false
+		}
+	}
+	if !known {
+		var err error
+		if c, err = v.signed(ctx, token); err != nil {
+			return Pass{}, err
+		}
+		v.seen.keep(d, c)
+	}
+	if c.pass.Room != want {
+		return Pass{}, ErrOtherRoom
+	}
+	if !now.Before(c.pass.Expires) {
+		return Pass{}, ErrExpired
+	}
+	return c.pass, nil
+}
+
+// Known reports a pass whose signature was found good and is remembered. It may have
+// expired, or be of another room, or its key may be gone: ParsePass says.
+func (v *Verifier) Known(token string) bool {
+	if !formed(token) {
+		return false
+	}
+	_, known := v.seen.find(sha256.Sum256([]byte(token)))
+	return known
+}
+
+// signed checks all of a pass but its room and its time.
+func (v *Verifier) signed(ctx context.Context, token string) (claimed, error) {
+	var (
+		c    passClaims
+		good claimed
+	)
+	err := parse(passParser, token, &c, func(kid string) (any, error) {
+		key, err := v.keys.key(ctx, kid)
+		good.kid, good.key = kid, key
+		return key, err
+	})
+	if err != nil {
+		return claimed{}, err
 	}
 	if c.Typ != typPass || c.Iss != issuer {
-		return Pass{}, ErrForeign
+		return claimed{}, ErrForeign
 	}
 	a, err := room.ParseAdmission(c.Jti)
 	if err != nil || string(a.Room) != string(c.Aud) || c.Exp <= 0 {
-		return Pass{}, ErrMalformed
+		return claimed{}, ErrMalformed
 	}
-	if a.Room != want {
-		return Pass{}, ErrOtherRoom
-	}
-	p := Pass{Admission: a, Expires: time.Unix(c.Exp, 0)}
-	if !now.Before(p.Expires) {
-		return Pass{}, ErrExpired
-	}
-	return p, nil
+	good.pass = Pass{Admission: a, Expires: time.Unix(c.Exp, 0)}
+	return good, nil
 }

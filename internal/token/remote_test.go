@@ -52,7 +52,7 @@ func TestRemoteKeys(t *testing.T) {
 			w.Write(serving.JWKS())
 			return w.Result(), nil
 		})
-		v := &Verifier{keys: remote}
+		v := newVerifier(remote)
 		check := func(what, token string, want error, wantAsked int64) {
 			t.Helper()
 			if _, err := v.ParsePass(t.Context(), token, "show", time.Now()); !errors.Is(err, want) {
@@ -99,7 +99,7 @@ func TestLoad(t *testing.T) {
 			}
 			return w.Result(), nil
 		})
-		v := &Verifier{keys: remote}
+		v := newVerifier(remote)
 		for _, c := range []struct{ answer, want string }{
 			{"", "refused"}, {"404", "status 404"}, {"<html>", "not a JWK Set"}, {`{"keys":[]}`, "0 keys"}, {string(good.JWKS()), ""},
 		} {
@@ -149,7 +149,7 @@ func TestHangingURLDelaysOneCaller(t *testing.T) {
 			w.Write(ring.JWKS())
 			return w.Result(), nil
 		})
-		v := &Verifier{keys: remote}
+		v := newVerifier(remote)
 		ask := func() time.Duration {
 			start := time.Now()
 			if _, err := v.ParsePass(t.Context(), pass, "show", time.Now()); err != nil {

@@ -31,14 +31,21 @@ func (p publicKeys) load(context.Context) error { return nil } // parsePublic wa
 
 // Verifier verifies passes, with public keys and so anywhere; a place is verified
 // by a Keyring, which has the secret. It is safe for concurrent use.
-type Verifier struct{ keys source }
+type Verifier struct {
+	keys source
+	seen *verified
+}
+
+func newVerifier(keys source) *Verifier {
+	return &Verifier{keys: keys, seen: newVerified(verifiedMost)}
+}
 
 // LoadVerifier verifies with the public keys of a JWK Set: an http(s) URL or a
 // file. A file must be readable now. A URL is first asked for by Load or when a
 // token comes, so that a shop starts before its waiting room.
 func LoadVerifier(where string) (*Verifier, error) {
 	if strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://") {
-		return &Verifier{keys: newRemote(where)}, nil
+		return newVerifier(newRemote(where)), nil
 	}
 	b, err := os.ReadFile(where)
 	if err != nil {
@@ -48,7 +55,7 @@ func LoadVerifier(where string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("public keys in %s: %w", where, err)
 	}
-	return &Verifier{keys: keys}, nil
+	return newVerifier(keys), nil
 }
 
 // Load returns nil once at least one key is known: without one every token is
@@ -73,12 +80,17 @@ func newParser(method jwt.SigningMethod) *jwt.Parser {
 	return jwt.NewParser(jwt.WithValidMethods([]string{method.Alg()}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 }
 
+// formed looks at the size, and at line breaks, which the strict decoder passes over.
+func formed(token string) bool {
+	return token != "" && len(token) <= MaxToken && !strings.ContainsAny(token, "\r\n")
+}
+
 // parse checks size, form and signature; key finds what verifies a kid, in the
 // type of its algorithm. Errors are ours: the library's own may quote the token,
 // and a token belongs in no log.
 func parse(parser *jwt.Parser, token string, c jwt.Claims, key func(kid string) (any, error)) error {
-	if token == "" || len(token) > MaxToken || strings.ContainsAny(token, "\r\n") {
-		return ErrMalformed // the strict decoder still passes over line breaks
+	if !formed(token) {
+		return ErrMalformed
 	}
 	_, err := parser.ParseWithClaims(token, c, func(t *jwt.Token) (any, error) {
 		kid, _ := t.Header["kid"].(string)
