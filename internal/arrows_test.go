@@ -37,7 +37,7 @@ var arrows = map[string]struct {
 	"internal/outbox":              {[]string{"internal/events", "internal/sqldb", "internal/outage"}, "facts in SQL on their way; Kafka by interface"},
 	"internal/seatmap":             {[]string{"internal/room", "internal/seat"}, "what the map of a room looks like; its seats by function"},
 	"internal/boxoffice":           {[]string{"internal/room", "internal/events", "internal/booking", "internal/outbox", "internal/shop", "internal/sqldb"}, "the one wiring of the shop"},
-	"internal/shop":                {[]string{"internal/room", "internal/seat", "internal/wire", "internal/token", "internal/booking", "internal/seatmap", "internal/sqldb", "internal/outage"}, "the edge of the shop: no statement, no Kafka"},
+	"internal/shop":                {[]string{"internal/room", "internal/seat", "internal/wire", "internal/token", "internal/booking", "internal/seatmap", "internal/sqldb", "internal/limit", "internal/outage"}, "the edge of the shop: no statement, no Kafka"},
 	"internal/bot":                 {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
 	"internal/embedded":            {nil, "servers inside the demo"},
 	"internal/testenv":             {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},

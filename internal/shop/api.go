@@ -2,28 +2,36 @@ package shop
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/limit"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
-	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
 
 // Bounds of a request.
 const (
-	maxBody   = 4 << 10
-	callLimit = 8 * time.Second // the page gives up after 15
+	maxBody = 4 << 10
+	// bodyLimit is how long a body may take: 4 KB arrive together.
+	bodyLimit = 5 * time.Second
+	// callLimit is how long a request may take until its answer is written, waiting
+	// included: the page gives up after 15 s, and a stop leaves 11.
+	callLimit = 10 * time.Second
+	// answerLimit is how long an answer may take to be read, mapLimit a map, which has 4 MB
+	// for 100,000 seats. Who reads more slowly is cut off.
+	answerLimit = 5 * time.Second
+	mapLimit    = 30 * time.Second
 	// readLeeway lets a visitor read back what a pass came to after it expired:
 	// as long as the longest pass lasts.
 	readLeeway = room.MaxPass
@@ -35,33 +43,47 @@ const (
 // bareRooms bounds the rooms without seats that are logged.
 const bareRooms = 1000
 
-// errTooMany is more requests at once than --max-calls.
-var errTooMany = errors.New("as many requests are served as --max-calls allows")
+// gone is what is counted instead of a code when the visitor did not wait.
+const gone = "gone"
 
-// visit is one request with a verified pass.
+// visit is one request. It is owned by its handler.
 type visit struct {
-	w    http.ResponseWriter
-	r    *http.Request
-	pass token.Pass
+	w      http.ResponseWriter
+	r      *http.Request
+	pass   token.Pass     // verified
+	leases [2]limit.Lease // of its pass and its address
+	whole  bool           // its body was read
+	body   []byte
+	seats  []seat.ID   // asked for
+	hold   seat.HoldID // that is named in the path
 }
 
-// act serves one kind of request. It returns the word under which a success is
-// counted, or the error that wire's table answers.
+// act serves one kind of request.
 type act struct {
-	serve  func(v visit) (did string, err error)
-	leeway time.Duration // for which an expired pass is still good
+	kind   *budget
+	leeway time.Duration        // for which an expired pass is still good
+	ask    func(v *visit) error // reads what is asked for, before it waits for its turn; nil: nothing
+	do     func(ctx context.Context, v *visit) (reply, error)
 }
 
 // Handler serves the API under {prefix}/rooms/{room}/ and, for every other path,
 // the page.
+//
+// What a request goes through has an order, in which what costs little and keeps
+// strangers out comes first: path and method; what its address may try, unless its pass
+// is known; the pass; what the pass and the address may ask; the body; what is asked for;
+// its turn; the desk. Its place goes back before the answer is written.
 func (s *Shop) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, acts := range map[string]map[string]act{
-		"/rooms/{room}/seats":                {http.MethodGet: {serve: s.showSeats}},
-		"/rooms/{room}/pass":                 {http.MethodGet: {serve: s.showPass, leeway: readLeeway}, http.MethodDelete: {serve: s.leave}},
-		"/rooms/{room}/holds":                {http.MethodPost: {serve: s.hold}},
-		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {serve: s.release}},
-		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {serve: s.confirm, leeway: s.parts.Grace}},
+		"/rooms/{room}/seats": {http.MethodGet: {kind: s.mapping, do: s.showSeats}},
+		"/rooms/{room}/pass": {
+			http.MethodGet:    {kind: s.reading, do: s.showPass, leeway: readLeeway},
+			http.MethodDelete: {kind: s.holding, do: s.leave},
+		},
+		"/rooms/{room}/holds":                {http.MethodPost: {kind: s.holding, ask: s.asked, do: s.hold}},
+		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {kind: s.holding, ask: named, do: s.release}},
+		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {kind: s.confirming, ask: named, do: s.confirm, leeway: s.parts.Grace}},
 	} {
 		mux.Handle(s.parts.Prefix+path, s.route(acts))
 	}
@@ -73,52 +95,150 @@ func (s *Shop) Handler() http.Handler {
 	return mux
 }
 
+// route finds the act of a method. HEAD is GET, whose body net/http leaves out. OPTIONS
+// names the methods and nothing else: a browser that asks for another origin's page is
+// not let through, since the API is for pages of its own origin.
 func (s *Shop) route(acts map[string]act) http.Handler {
-	var allowed []string
+	allowed := []string{http.MethodOptions}
 	for method := range acts {
 		allowed = append(allowed, method)
+	}
+	if get, ok := acts[http.MethodGet]; ok {
+		acts[http.MethodHead] = get
+		allowed = append(allowed, http.MethodHead)
 	}
 	slices.Sort(allowed)
 	allow := strings.Join(allowed, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		v := &visit{w: w, r: r, whole: r.ContentLength == 0}
 		act, ok := acts[r.Method]
-		if !ok {
+		switch {
+		case ok:
+			s.serve(v, act)
+		case r.Method == http.MethodOptions:
 			w.Header().Set("Allow", allow)
-			wire.WriteProblem(w, wire.NotAllowed, 0)
-			return
+			v.end()
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.Header().Set("Allow", allow)
+			s.refuse(v, coded{wire.NotAllowed})
 		}
-		select {
-		case s.calls <- struct{}{}:
-			defer func() { <-s.calls }()
-		default: // more at once than the database could serve in time
-			s.refused.Note(r.Context(), errTooMany)
-			wire.WriteProblem(w, wire.Overloaded, 1)
-			return
-		}
-		began := time.Now()
-		s.serve(w, r, act)
-		s.took.Observe(time.Since(began).Seconds())
 	})
 }
 
-func (s *Shop) serve(w http.ResponseWriter, r *http.Request, act act) {
-	ctx, cancel := context.WithTimeout(r.Context(), callLimit)
+// serve lets a request in, does it and answers it.
+func (s *Shop) serve(v *visit, act act) {
+	ctx, cancel := context.WithTimeout(v.r.Context(), callLimit)
 	defer cancel()
-	pass, err := s.authenticate(ctx, r, act.leeway)
+	err := s.letIn(ctx, v, act.leeway)
 	if err != nil {
-		s.refuse(ctx, w, err)
+		s.refuse(v, err)
 		return
 	}
-	cause, err := act.serve(visit{w, r.WithContext(ctx), pass})
-	if err != nil {
-		if errors.Is(err, seat.ErrNoRoom) {
-			s.noteBare(pass.Room)
-		}
-		cause = string(s.refuse(ctx, w, err))
+	defer v.leases[0].Release()
+	defer v.leases[1].Release()
+	began := time.Now()
+	reply, err := s.work(ctx, v, act)
+	s.took.Observe(time.Since(began).Seconds())
+	if errors.Is(err, seat.ErrNoRoom) {
+		s.noteBare(v.pass.Room)
 	}
-	if cause != "" {
-		s.desk.Did(pass.Room, cause)
+	if err != nil {
+		if code := s.refuse(v, err); code != "" {
+			s.desk.Did(v.pass.Room, string(code))
+		}
+		return
+	}
+	if reply.did != "" {
+		s.desk.Did(v.pass.Room, reply.did)
+	}
+	reply.write(v)
+}
+
+// letIn verifies the pass and takes what it and its address may ask for.
+func (s *Shop) letIn(ctx context.Context, v *visit, leeway time.Duration) error {
+	name, err := room.ParseName(v.r.PathValue("room"))
+	if err != nil {
+		return err
+	}
+	scheme, pass, _ := strings.Cut(v.r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return coded{wire.NoPass}
+	}
+	pass = strings.TrimSpace(pass)
+	from := s.limits.from(v.r)
+	if v.pass, err = s.verify(ctx, pass, name, from, leeway); err != nil {
+		return err
+	}
+	v.leases, err = s.limits.take(v.pass, from)
+	return err
+}
+
+// verify is ParsePass. A pass that is not known is a try of its address, which a good
+// signature gives back: one that has expired is not a stranger's.
+func (s *Shop) verify(ctx context.Context, pass string, name room.Name, from netip.Prefix, leeway time.Duration) (token.Pass, error) {
+	now := s.desk.Now().Add(-leeway)
+	if s.parts.Passes.Known(pass) {
+		return s.parts.Passes.ParsePass(ctx, pass, name, now)
+	}
+	if err := s.limits.try(from); err != nil {
+		return token.Pass{}, err
+	}
+	p, err := s.parts.Passes.ParsePass(ctx, pass, name, now)
+	if !errors.Is(err, token.ErrMalformed) && !errors.Is(err, token.ErrForeign) {
+		s.limits.verified(from)
+	}
+	return p, err
+}
+
+// work does what a verified visitor asks for.
+func (s *Shop) work(ctx context.Context, v *visit, act act) (reply, error) {
+	if err := v.read(); err != nil {
+		return reply{}, err
+	}
+	if act.ask != nil {
+		if err := act.ask(v); err != nil {
+			return reply{}, err
+		}
+	}
+	if err := act.kind.enter(ctx); err != nil {
+		return reply{}, err
+	}
+	defer act.kind.leave()
+	return act.do(ctx, v)
+}
+
+// read takes the body in. Every request has to bring its own whole, also where nothing in
+// it matters: what is left of it would be read behind the handler, for as long as the
+// visitor likes. Behind it the connection has no deadline for reading: one that passed
+// would end the request.
+func (v *visit) read() error {
+	deadline := http.NewResponseController(v.w)
+	if !v.whole {
+		_ = deadline.SetReadDeadline(time.Now().Add(bodyLimit)) // a recorder of a test has none
+		body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
+		var long *http.MaxBytesError
+		switch {
+		case errors.As(err, &long):
+			return coded{wire.TooLong}
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return coded{wire.TooSlow}
+		case err != nil:
+			return coded{wire.BadRequest}
+		}
+		v.body, v.whole = body, true
+	}
+	_ = deadline.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// end closes the connection behind an answer whose request is not whole: what is left of
+// it is not waited for.
+func (v *visit) end() {
+	if !v.whole {
+		v.w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(v.w).SetReadDeadline(time.Now())
 	}
 }
 
@@ -135,206 +255,4 @@ func (s *Shop) noteBare(name room.Name) {
 		s.parts.Log.Warn("visitors with a pass find no seats in this room: make them with booker seats --new, or close the room",
 			zap.String("room", string(name)))
 	}
-}
-
-// coded is a refusal that has no sentinel, since it is HTTP's own.
-type coded struct{ wire.Code }
-
-func (c coded) Error() string { return string(c.Code) }
-
-// authenticate reads the pass out of the Authorization header.
-func (s *Shop) authenticate(ctx context.Context, r *http.Request, leeway time.Duration) (token.Pass, error) {
-	name, err := room.ParseName(r.PathValue("room"))
-	if err != nil {
-		return token.Pass{}, err
-	}
-	header := r.Header.Get("Authorization")
-	if header == "" {
-		return token.Pass{}, coded{wire.NoPass}
-	}
-	scheme, pass, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return token.Pass{}, coded{wire.NoPass}
-	}
-	return s.parts.Passes.ParsePass(ctx, strings.TrimSpace(pass), name, s.desk.Now().Add(-leeway))
-}
-
-// refuse answers with the row of wire's table, and says which. What the table
-// does not know is logged each time, since it is ours to mend; what a server behind
-// this one does not answer, once in a while.
-func (s *Shop) refuse(ctx context.Context, w http.ResponseWriter, err error) wire.Code {
-	var c coded
-	if !errors.As(err, &c) {
-		c.Code = wire.PassCode(outward(err))
-	}
-	retryAfter := 0
-	switch {
-	case c.Code == wire.Internal:
-		s.parts.Log.Error("request failed", zap.Error(err))
-	case wire.Codes[c.Code].HTTP == http.StatusServiceUnavailable:
-		s.refused.Note(ctx, err)
-		retryAfter = 1
-	case wire.Codes[c.Code].HTTP == http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="waitroom"`) // RFC 9110, 15.5.2
-	}
-	var taken *seat.TakenError
-	if errors.As(err, &taken) {
-		wire.WriteProblem(w, c.Code, retryAfter, taken.Seats...)
-	} else {
-		wire.WriteProblem(w, c.Code, retryAfter)
-	}
-	return c.Code
-}
-
-// answer writes JSON. A failed write means that the client went away.
-func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
-}
-
-func (s *Shop) showSeats(v visit) (string, error) {
-	body, etag, err := s.maps.Of(v.r.Context(), v.pass.Room)
-	if err != nil {
-		return "", err
-	}
-	h := v.w.Header()
-	h.Set("ETag", etag)
-	h.Set("Cache-Control", "private, no-cache") // keep it, but ask each time
-	if matches(v.r.Header.Get("If-None-Match"), etag) {
-		v.w.WriteHeader(http.StatusNotModified)
-		return "", nil
-	}
-	h.Set("Content-Type", "application/json")
-	_, _ = v.w.Write(body) // a failed write means that the client went away
-	return "", nil
-}
-
-// matches compares as RFC 9110 (13.1.2) asks: weakly, any of a list.
-func matches(header, etag string) bool {
-	for one := range strings.SplitSeq(header, ",") {
-		one = strings.TrimSpace(one)
-		if one == "*" || strings.TrimPrefix(one, "W/") == etag {
-			return true
-		}
-	}
-	return false
-}
-
-type holdAnswer struct {
-	ID     seat.HoldID `json:"id"`
-	Seats  []seat.ID   `json:"seats"`
-	LeftMS int64       `json:"left_ms"`
-}
-
-type bookingAnswer struct {
-	ID    seat.HoldID `json:"id"`
-	Seats []seat.ID   `json:"seats"`
-}
-
-type passAnswer struct {
-	ExpiresMS int64          `json:"expires_ms"`
-	MaxSeats  int            `json:"max_seats"`
-	Spent     bool           `json:"spent"`
-	Hold      *holdAnswer    `json:"hold,omitempty"`
-	Booking   *bookingAnswer `json:"booking,omitempty"`
-}
-
-func (s *Shop) held(h seat.Hold) *holdAnswer {
-	return &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now())}
-}
-
-// left is the time until a moment in ms, never below 0.
-func left(until, now time.Time) int64 { return max(0, until.Sub(now).Milliseconds()) }
-
-func (s *Shop) showPass(v visit) (string, error) {
-	was, err := s.desk.Visit(v.r.Context(), v.pass)
-	if err != nil {
-		return "", err
-	}
-	a := passAnswer{ExpiresMS: left(v.pass.Expires, s.desk.Now()), MaxSeats: s.config.MaxSeats, Spent: was.Spent}
-	if was.Hold != nil {
-		a.Hold = s.held(*was.Hold)
-	}
-	if was.Booking != nil {
-		a.Booking = &bookingAnswer{ID: was.Booking.Hold, Seats: was.Booking.Seats}
-	}
-	answer(v.w, http.StatusOK, a)
-	return "", nil
-}
-
-func (s *Shop) hold(v visit) (string, error) {
-	seats, err := s.asked(v)
-	if err != nil {
-		return "", err
-	}
-	h, fresh, err := s.desk.Hold(v.r.Context(), v.pass, seats)
-	if err != nil {
-		return "", err
-	}
-	if !fresh {
-		answer(v.w, http.StatusOK, s.held(h))
-		return "repeated", nil
-	}
-	answer(v.w, http.StatusCreated, s.held(h))
-	return "held", nil
-}
-
-// asked reads {"seats":["A-1",…]}. Unknown fields are ignored, as everywhere.
-func (s *Shop) asked(v visit) ([]seat.ID, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
-	var long *http.MaxBytesError
-	if errors.As(err, &long) {
-		return nil, coded{wire.TooLong}
-	}
-	var request struct {
-		Seats []string `json:"seats"`
-	}
-	if err != nil || json.Unmarshal(body, &request) != nil {
-		return nil, coded{wire.BadRequest}
-	}
-	return seat.Ask(request.Seats, s.config.MaxSeats)
-}
-
-func (s *Shop) release(v visit) (string, error) {
-	id, err := seat.ParseHoldID(v.r.PathValue("hold"))
-	if err != nil {
-		return "", err
-	}
-	if err := s.desk.Release(v.r.Context(), v.pass, id); err != nil {
-		return "", err
-	}
-	v.w.WriteHeader(http.StatusNoContent)
-	return "released", nil
-}
-
-func (s *Shop) confirm(v visit) (string, error) {
-	id, err := seat.ParseHoldID(v.r.PathValue("hold"))
-	if err != nil {
-		return "", err
-	}
-	booking, err := s.desk.Confirm(v.r.Context(), v.pass, id)
-	if err != nil {
-		return "", err
-	}
-	answer(v.w, http.StatusOK, bookingAnswer{ID: booking.Hold, Seats: booking.Seats})
-	return "confirmed", nil
-}
-
-func (s *Shop) leave(v visit) (string, error) {
-	if err := s.desk.Leave(v.r.Context(), v.pass); err != nil {
-		return "", err
-	}
-	v.w.WriteHeader(http.StatusNoContent)
-	return "left", nil
-}
-
-// outward puts the shop's own word before what its database says of itself, for
-// the table of codes, which knows no driver.
-func outward(err error) error {
-	if errors.Is(err, sqldb.ErrAway) || errors.Is(err, sqldb.ErrUnsure) {
-		return fmt.Errorf("%w: %w", seat.ErrAway, err)
-	}
-	return err
 }

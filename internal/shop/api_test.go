@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ type testShop struct {
 	reg   *prometheus.Registry
 }
 
-// newShop is a shop whose room "gig" has count seats. The passes are not signed: their
+// newShop is a shop with the flags' defaults, whose room "gig" has count seats. The passes are not signed: their
 // text is the admission.
 func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop {
 	t.Helper()
@@ -48,7 +49,7 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop
 	if change != nil {
 		change(&parts)
 	}
-	return &testShop{Shop: New(Config{MaxSeats: 6, MaxCalls: 64}, parts), below: below, clock: below.Clock, reg: reg}
+	return &testShop{Shop: New(Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}, parts), below: below, clock: below.Clock, reg: reg}
 }
 
 // skewed is a desk whose clock can't be trusted.
@@ -293,8 +294,8 @@ func TestBadRequests(t *testing.T) {
 	if got := b.below.Seats(t); got != "" {
 		t.Errorf("got %s, want every seat free", got)
 	}
-	if got := c.do("PUT", "/rooms/gig/pass", "", "").Header().Get("Allow"); got != "DELETE, GET" {
-		t.Errorf("got Allow %q, want DELETE, GET", got)
+	if got := c.do("PUT", "/rooms/gig/pass", "", "").Header().Get("Allow"); got != "DELETE, GET, HEAD, OPTIONS" {
+		t.Errorf("got Allow %q, want DELETE, GET, HEAD, OPTIONS", got)
 	}
 
 	// An expired pass still confirms within the grace, reads for a day, and no more.
@@ -334,17 +335,11 @@ func TestServersAway(t *testing.T) {
 	wantProblem(t, "confirm, wrong clock", c.do("POST", "/rooms/gig/holds/"+string(seat.NewHoldID())+"/confirm", bearer(p), ""), wire.ClockSkew)
 	b.desk = b.below.Booker
 
-	for range cap(b.calls) {
-		b.calls <- struct{}{}
-	}
+	leave := b.fill(t, b.mapping)
 	w := c.do("GET", "/rooms/gig/seats", bearer(p), "")
 	wantProblem(t, "full", w, wire.Overloaded)
-	if got := w.Header().Get("Retry-After"); got != "1" {
-		t.Errorf("full: got Retry-After %q, want 1", got)
-	}
-	for range cap(b.calls) {
-		<-b.calls
-	}
+	wantRetry(t, "full", w)
+	leave()
 	b.parts.Passes = keysAway{}
 	wantProblem(t, "no keys", c.do("GET", "/rooms/gig/seats", bearer(p), ""), wire.Unavailable)
 	b.parts.Passes = bookingtest.Unsigned{}
@@ -368,13 +363,33 @@ func TestDatabaseAwayIsUnavailable(t *testing.T) {
 	b := newShop(t, bookingtest.SQLite(t), 1, nil)
 	for _, err := range []error{sqldb.ErrAway, sqldb.ErrUnsure, context.DeadlineExceeded, fmt.Errorf("hold: %w", sqldb.ErrAway)} {
 		w := httptest.NewRecorder()
-		if got := b.refuse(t.Context(), w, err); got != wire.Unavailable || w.Code != 503 || w.Header().Get("Retry-After") != "1" {
-			t.Errorf("%v: got %s, %d, want unavailable with a time to come back", err, got, w.Code)
+		if got := b.refuse(&visit{w: w, r: httptest.NewRequest("GET", "/", nil)}, err); got != wire.Unavailable || w.Code != 503 {
+			t.Errorf("%v: got %s, %d, want unavailable", err, got, w.Code)
 		}
+		wantRetry(t, err.Error(), w)
 	}
 }
 
-type keysAway struct{}
+// fill takes every place of a budget, until leave, and has nobody wait for long.
+func (b *testShop) fill(t *testing.T, of *budget) (leave func()) {
+	t.Helper()
+	of.patience = 10 * time.Millisecond
+	n := 0
+	for of.places.TryAcquire(1) {
+		n++
+	}
+	return func() { of.places.Release(int64(n)) }
+}
+
+// wantRetry fails unless an answer says when to come back, some seconds from now.
+func wantRetry(t *testing.T, what string, w *httptest.ResponseRecorder) {
+	t.Helper()
+	if after, err := strconv.Atoi(w.Header().Get("Retry-After")); err != nil || after < 1 || after > 1+spread {
+		t.Errorf("%s: got Retry-After %q, want 1 to %d", what, w.Header().Get("Retry-After"), 1+spread)
+	}
+}
+
+type keysAway struct{ bookingtest.Unsigned }
 
 func (keysAway) ParsePass(context.Context, string, room.Name, time.Time) (token.Pass, error) {
 	return token.Pass{}, token.ErrKeysAway
@@ -443,18 +458,21 @@ func TestRefusedRequestsAreTold(t *testing.T) {
 	b.parts.Passes = keysAway{}
 	get(wire.Unavailable, "public keys are out of reach")
 	b.parts.Passes = bookingtest.Unsigned{}
-	for range cap(b.calls) {
-		b.calls <- struct{}{}
-	}
+	leave := b.fill(t, b.reading)
+	get(wire.Overloaded, "--patience")
+	b.reading.most = 0
 	get(wire.Overloaded, "--max-calls")
+	leave()
 }
 
 func TestConfigCheck(t *testing.T) {
-	if err := (Config{MaxSeats: 6, MaxCalls: 64}).Check(); err != nil {
+	if err := (Config{MaxSeats: 6, MaxCalls: 64, TrustedProxy: []string{"10.0.0.0/8"}}).Check(); err != nil {
 		t.Errorf("got %v, want the tests' flags accepted", err)
 	}
-	err := Config{MaxSeats: 51}.Check()
-	if err == nil || !strings.Contains(err.Error(), "--max-seats") || !strings.Contains(err.Error(), "--max-calls") {
-		t.Errorf("got %v, want both values refused", err)
+	err := Config{MaxSeats: 51, Patience: callLimit, TrustedProxy: []string{"10.0.0.1"}, LimitOpen: -1, LimitRequests: 1}.Check()
+	for _, flag := range []string{"--max-seats", "--max-calls", "--patience", "--trusted-proxy", "--limit-open", "--limit-requests-burst"} {
+		if err == nil || !strings.Contains(err.Error(), flag+" ") {
+			t.Errorf("got %v, want %s refused", err, flag)
+		}
 	}
 }

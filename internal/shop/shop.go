@@ -24,6 +24,8 @@ import (
 type Passes interface {
 	// ParsePass verifies a pass for room want at now; its errors are token's.
 	ParsePass(ctx context.Context, pass string, want room.Name, now time.Time) (token.Pass, error)
+	// Known reports a pass that ParsePass need not verify again, so that it costs nothing.
+	Known(pass string) bool
 }
 
 // Desk is what visitors with a pass do; booking.Booker is one.
@@ -51,13 +53,18 @@ type Parts struct {
 
 // Shop is the edge of one booker. It is safe for concurrent use.
 type Shop struct {
+	// set once
 	config  Config
 	parts   Parts
 	desk    Desk
 	maps    *seatmap.Maps
+	limits  *limits
 	took    prometheus.Histogram
-	refused *outage.Log   // requests answered 503
-	calls   chan struct{} // one token per request in service
+	refused *prometheus.CounterVec
+	trouble *outage.Log // requests answered 503
+
+	// The budgets of each kind of request.
+	mapping, reading, holding, confirming *budget
 
 	mu   sync.Mutex
 	bare map[room.Name]bool // rooms without seats that were logged, bareRooms at most; guarded by mu
@@ -65,13 +72,22 @@ type Shop struct {
 
 // New makes the edge of a booker.
 func New(config Config, p Parts) *Shop {
-	s := &Shop{config: config, parts: p, desk: p.Desk, maps: seatmap.New(p.Desk.Seats), calls: make(chan struct{}, config.MaxCalls),
+	s := &Shop{config: config, parts: p, desk: p.Desk, maps: seatmap.New(p.Desk.Seats), limits: newLimits(config, p.Log, p.Metrics),
 		bare: map[room.Name]bool{},
 		// No end is noted: what one request finds, another one may not need.
-		refused: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
+		trouble: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "waitroom", Subsystem: "booker", Name: "request_seconds",
 			Help: "How long requests with a pass took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "refused_total",
+			Help: "Requests that were refused, with a pass or without; cause is the code, or gone for a visitor who did not wait."}, []string{"cause"}),
 	}
-	p.Metrics.MustRegister(s.took)
+	requests := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "waitroom", Subsystem: "booker", Name: "requests",
+		Help: "Requests with a pass that are served or wait for their turn."}, []string{"kind"})
+	p.Metrics.MustRegister(s.took, s.refused, requests)
+	budget := func(kind string, places int) *budget {
+		return newBudget(kind, places, config, requests.WithLabelValues(kind))
+	}
+	s.mapping, s.reading = budget("map", mapPlaces), budget("pass", readPlaces)
+	s.holding, s.confirming = budget("hold", holdPlaces), budget("confirm", confirmPlaces)
 	return s
 }

@@ -10,6 +10,7 @@ const (
 	BadMessage   Code = "bad_message"
 	TooLong      Code = "too_long"
 	TooFast      Code = "too_fast"
+	TooSlow      Code = "too_slow"
 	NotJoined    Code = "not_joined"
 	UnknownType  Code = "unknown_type"
 	Unsupported  Code = "unsupported"
@@ -25,6 +26,7 @@ const (
 	Overloaded   Code = "overloaded"
 	AddressLimit Code = "address_limit"
 	PlaceLimit   Code = "place_limit"
+	PassLimit    Code = "pass_limit"
 	TooManyTabs  Code = "too_many_tabs"
 	Slow         Code = "slow"
 	Draining     Code = "draining"
@@ -88,6 +90,7 @@ var Codes = map[Code]Meaning{
 	BadMessage:   {400, CloseProtocol, false, "the message is not a JSON object of the protocol"},
 	TooLong:      {413, CloseProtocol, false, "the message is too long"},
 	TooFast:      {429, CloseProtocol, false, "too many messages"},
+	TooSlow:      {408, 0, true, "the request was not whole in time"},
 	NotJoined:    {409, 0, false, "join first"},
 	UnknownType:  {400, CloseProtocol, false, "the message type is unknown"},
 	Unsupported:  {400, CloseProtocol, false, "the field is not supported by this server"},
@@ -100,9 +103,10 @@ var Codes = map[Code]Meaning{
 	RoomFull:     {503, 0, true, "the room is full"},
 	Recovering:   {503, 0, true, "the line is recovering"},
 	Stalled:      {503, 0, true, "the line is out of reach"},
-	Overloaded:   {503, CloseOverloaded, true, "this node takes no more connections"},
+	Overloaded:   {503, CloseOverloaded, true, "this server takes no more now"},
 	AddressLimit: {429, 0, true, "too much comes from this address"},
 	PlaceLimit:   {429, 0, true, "this place connects too often"},
+	PassLimit:    {429, 0, true, "this pass asks too often"},
 	TooManyTabs:  {409, CloseTabs, false, "a newer connection of this visitor took over"},
 	Slow:         {408, CloseSlow, true, "the connection did not read"},
 	Draining:     {503, CloseDrain, true, "this node is stopping"},

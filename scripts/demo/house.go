@@ -105,7 +105,7 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	rules := boxoffice.Config{Booking: booking.Config{Hold: time.Minute, Grace: 2 * time.Second, Sweep: 500 * time.Millisecond, Keep: 720 * time.Hour},
-		Shop: shop.Config{MaxSeats: 6, MaxCalls: 256}}
+		Shop: shop.Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}}
 	if err := rules.Check(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,156 @@
+package shop
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/seat"
+	"waitroom/internal/wire"
+)
+
+// reply is an answer that is not written yet.
+type reply struct {
+	did    string // the word under which it is counted; "": not counted
+	status int
+	header map[string]string // beside those that all have
+	body   []byte            // nil: none
+	within time.Duration     // it has to be read; 0: answerLimit
+}
+
+// answer is JSON that nobody keeps.
+func answer(did string, status int, body any) (reply, error) {
+	b, err := json.Marshal(body)
+	return reply{did: did, status: status, header: map[string]string{"Content-Type": "application/json", "Cache-Control": "no-store"}, body: append(b, '\n')}, err
+}
+
+// write sends it. A failed write means that the client went away, or does not read.
+func (r reply) write(v *visit) {
+	within := r.within
+	if within == 0 {
+		within = answerLimit
+	}
+	_ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(within)) // a recorder of a test has none
+	for name, value := range r.header {
+		v.w.Header().Set(name, value)
+	}
+	v.w.WriteHeader(r.status)
+	if r.body != nil {
+		_, _ = v.w.Write(r.body)
+	}
+}
+
+func (s *Shop) showSeats(ctx context.Context, v *visit) (reply, error) {
+	body, etag, err := s.maps.Of(ctx, v.pass.Room)
+	if err != nil {
+		return reply{}, err
+	}
+	header := map[string]string{"ETag": etag, "Cache-Control": "private, no-cache"} // keep it, but ask each time
+	if matches(v.r.Header.Get("If-None-Match"), etag) {
+		return reply{status: http.StatusNotModified, header: header}, nil
+	}
+	header["Content-Type"] = "application/json"
+	return reply{status: http.StatusOK, header: header, body: body, within: mapLimit}, nil
+}
+
+// matches compares as RFC 9110 (13.1.2) asks: weakly, any of a list.
+func matches(header, etag string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		one = strings.TrimSpace(one)
+		if one == "*" || strings.TrimPrefix(one, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+type holdAnswer struct {
+	ID     seat.HoldID `json:"id"`
+	Seats  []seat.ID   `json:"seats"`
+	LeftMS int64       `json:"left_ms"`
+}
+
+type bookingAnswer struct {
+	ID    seat.HoldID `json:"id"`
+	Seats []seat.ID   `json:"seats"`
+}
+
+type passAnswer struct {
+	ExpiresMS int64          `json:"expires_ms"`
+	MaxSeats  int            `json:"max_seats"`
+	Spent     bool           `json:"spent"`
+	Hold      *holdAnswer    `json:"hold,omitempty"`
+	Booking   *bookingAnswer `json:"booking,omitempty"`
+}
+
+func (s *Shop) held(h seat.Hold) *holdAnswer {
+	return &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now())}
+}
+
+func booked(b booking.Booking) *bookingAnswer { return &bookingAnswer{ID: b.Hold, Seats: b.Seats} }
+
+// left is the time until a moment in ms, never below 0.
+func left(until, now time.Time) int64 { return max(0, until.Sub(now).Milliseconds()) }
+
+func (s *Shop) showPass(ctx context.Context, v *visit) (reply, error) {
+	was, err := s.desk.Visit(ctx, v.pass)
+	if err != nil {
+		return reply{}, err
+	}
+	a := passAnswer{ExpiresMS: left(v.pass.Expires, s.desk.Now()), MaxSeats: s.config.MaxSeats, Spent: was.Spent}
+	if was.Hold != nil {
+		a.Hold = s.held(*was.Hold)
+	}
+	if was.Booking != nil {
+		a.Booking = booked(*was.Booking)
+	}
+	return answer("", http.StatusOK, a)
+}
+
+// asked reads {"seats":["A-1",…]}. Unknown fields are ignored, as everywhere.
+func (s *Shop) asked(v *visit) (err error) {
+	var request struct {
+		Seats []string `json:"seats"`
+	}
+	if json.Unmarshal(v.body, &request) != nil {
+		return coded{wire.BadRequest}
+	}
+	v.seats, err = seat.Ask(request.Seats, s.config.MaxSeats)
+	return err
+}
+
+func (s *Shop) hold(ctx context.Context, v *visit) (reply, error) {
+	h, fresh, err := s.desk.Hold(ctx, v.pass, v.seats)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case !fresh:
+		return answer("repeated", http.StatusOK, s.held(h))
+	}
+	return answer("held", http.StatusCreated, s.held(h))
+}
+
+// named reads the hold that the path names.
+func named(v *visit) (err error) {
+	v.hold, err = seat.ParseHoldID(v.r.PathValue("hold"))
+	return err
+}
+
+func (s *Shop) release(ctx context.Context, v *visit) (reply, error) {
+	return reply{did: "released", status: http.StatusNoContent}, s.desk.Release(ctx, v.pass, v.hold)
+}
+
+func (s *Shop) confirm(ctx context.Context, v *visit) (reply, error) {
+	b, err := s.desk.Confirm(ctx, v.pass, v.hold)
+	if err != nil {
+		return reply{}, err
+	}
+	return answer("confirmed", http.StatusOK, booked(b))
+}
+
+func (s *Shop) leave(ctx context.Context, v *visit) (reply, error) {
+	return reply{did: "left", status: http.StatusNoContent}, s.desk.Leave(ctx, v.pass)
+}

@@ -1,0 +1,76 @@
+package shop
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"waitroom/internal/booking"
+	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+	"waitroom/internal/token"
+)
+
+// fakeDesk answers what a test tells it. Its functions may be nil where nothing asks.
+type fakeDesk struct {
+	hold    func(ctx context.Context, pass token.Pass, seats []seat.ID) (seat.Hold, bool, error)
+	confirm func(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
+	end     func(ctx context.Context, pass token.Pass) error // release and leave
+	visit   func(ctx context.Context, pass token.Pass) (booking.Visit, error)
+	seats   func(ctx context.Context, name room.Name) ([]seat.Seat, error)
+
+	mu  sync.Mutex
+	did []string
+}
+
+func (d *fakeDesk) Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (seat.Hold, bool, error) {
+	return d.hold(ctx, pass, seats)
+}
+
+func (d *fakeDesk) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error) {
+	return d.confirm(ctx, pass, id)
+}
+
+func (d *fakeDesk) Release(ctx context.Context, pass token.Pass, _ seat.HoldID) error {
+	return d.end(ctx, pass)
+}
+
+func (d *fakeDesk) Leave(ctx context.Context, pass token.Pass) error { return d.end(ctx, pass) }
+
+func (d *fakeDesk) Visit(ctx context.Context, pass token.Pass) (booking.Visit, error) {
+	return d.visit(ctx, pass)
+}
+
+func (d *fakeDesk) Seats(ctx context.Context, name room.Name) ([]seat.Seat, error) {
+	return d.seats(ctx, name)
+}
+
+func (d *fakeDesk) Now() time.Time { return bookingtest.Noon }
+
+func (d *fakeDesk) Did(_ room.Name, code string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.did = append(d.did, code)
+}
+
+// newEdge is an edge over a desk that the test speaks for.
+func newEdge(t testing.TB, desk *fakeDesk, config Config, change func(*Parts)) (*Shop, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	parts := Parts{Desk: desk, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
+	if change != nil {
+		change(&parts)
+	}
+	if config.MaxSeats == 0 {
+		config.MaxSeats = 6
+	}
+	if config.MaxCalls == 0 {
+		config.MaxCalls = 64
+	}
+	return New(config, parts), reg
+}
