@@ -19,24 +19,22 @@ type coded struct{ wire.Code }
 func (c coded) Error() string { return string(c.Code) }
 
 // refuse answers with the row of wire's table, and says which; "" when the visitor has
-// gone, whom nobody can tell and whose end is no fault. What the table does not know is
-// logged each time, since it is ours to mend; limits and servers that do not answer once
-// in a while.
+// gone, whose end is no fault: it is answered all the same, since who has closed one half
+// of a connection may read the other. What the table does not know is logged each time,
+// since it is ours to mend; limits and servers that do not answer once in a while.
 func (s *Shop) refuse(v *visit, err error) wire.Code {
-	if v.r.Context().Err() != nil {
-		s.refused.WithLabelValues(gone).Inc()
-		return ""
-	}
 	code, retry := s.code(err)
-	s.refused.WithLabelValues(string(code)).Inc()
+	counted := code
+	if status := wire.Codes[code].HTTP; status >= http.StatusInternalServerError && v.r.Context().Err() != nil {
+		counted = ""
+		s.refused.WithLabelValues(gone).Inc()
+	} else {
+		s.refused.WithLabelValues(string(code)).Inc()
+		s.tell(v, status, err)
+	}
 	switch wire.Codes[code].HTTP {
-	case http.StatusInternalServerError:
-		s.parts.Log.Error("request failed", zap.Error(err))
 	case http.StatusServiceUnavailable:
-		s.trouble.Note(v.r.Context(), err)
 		retry = seconds(time.Second)
-	case http.StatusTooManyRequests:
-		s.limits.told.Note(v.r.Context(), err)
 	case http.StatusUnauthorized:
 		v.w.Header().Set("WWW-Authenticate", `Bearer realm="waitroom"`) // RFC 9110, 15.5.2
 	}
@@ -48,7 +46,19 @@ func (s *Shop) refuse(v *visit, err error) wire.Code {
 	v.end()
 	_ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(answerLimit)) // a recorder of a test has none
 	wire.WriteProblem(v.w, code, retry, seats...)
-	return code
+	return counted
+}
+
+// tell logs what an operator may have to act on.
+func (s *Shop) tell(v *visit, status int, err error) {
+	switch status {
+	case http.StatusInternalServerError:
+		s.parts.Log.Error("request failed", zap.Error(err))
+	case http.StatusServiceUnavailable:
+		s.trouble.Note(v.r.Context(), err)
+	case http.StatusTooManyRequests:
+		s.limits.told.Note(v.r.Context(), err)
+	}
 }
 
 // code is the word for an error, and after how many seconds to come back; 0: not known.
