@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	callWithin  = 10 * time.Second
 	callBackoff = 250 * time.Millisecond
 	callMost    = 2 * time.Second
+	// afterMost bounds what Retry-After may ask for: the shop says some seconds.
+	afterMost = 30 * time.Second
 
 	// looking is how long somebody waits at most before looking at a map again
 	// on which no seat is free.
@@ -107,9 +110,7 @@ func (s *shopping) run(ctx context.Context) (End, error) {
 			}
 			continue
 		}
-		var booking struct {
-			Seats []seat.ID `json:"seats"`
-		}
+		var booking bookingAnswer
 		err = s.call(ctx, http.MethodPost, "/holds/"+string(hold.ID)+"/confirm", nil, &booking)
 		switch {
 		case err == nil:
@@ -175,12 +176,14 @@ type holdAnswer struct {
 	LeftMS int64       `json:"left_ms"`
 }
 
+type bookingAnswer struct {
+	Seats []seat.ID `json:"seats"`
+}
+
 type visitAnswer struct {
-	Hold    *holdAnswer `json:"hold"`
-	Booking *struct {
-		Seats []seat.ID `json:"seats"`
-	} `json:"booking"`
-	Spent bool `json:"spent"`
+	Hold    *holdAnswer    `json:"hold"`
+	Booking *bookingAnswer `json:"booking"`
+	Spent   bool           `json:"spent"`
 }
 
 func (s *shopping) visit(ctx context.Context) (visit visitAnswer, err error) {
@@ -253,16 +256,17 @@ func (s *shopping) call(ctx context.Context, method, path string, body, into any
 	if body != nil {
 		b, _ = json.Marshal(body) // strings only
 	}
+	var after time.Duration // the shop's own word when to come back
 	for attempt := range callsAtMost {
 		if attempt > 0 {
 			s.base++
 			s.v.out.Retries++
-			if !sleep(ctx, s.v.within(ceiling(callBackoff, callMost, attempt))) {
+			if !sleep(ctx, after+s.v.within(ceiling(callBackoff, callMost, attempt))) {
 				return ctx.Err()
 			}
 		}
 		var again bool
-		again, err = s.once(ctx, method, path, b, into)
+		again, after, err = s.once(ctx, method, path, b, into)
 		if !again || ctx.Err() != nil {
 			return err
 		}
@@ -270,13 +274,14 @@ func (s *shopping) call(ctx context.Context, method, path string, body, into any
 	return fmt.Errorf("%w: %s %s: %w", errShop, method, path, err)
 }
 
-func (s *shopping) once(ctx context.Context, method, path string, body []byte, into any) (again bool, err error) {
+// once makes one call. again says that it may be made again, no sooner than after.
+func (s *shopping) once(ctx context.Context, method, path string, body []byte, into any) (again bool, after time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	url := strings.TrimSuffix(s.bases[s.base%len(s.bases)], "/") + "/rooms/" + string(s.v.config.Room) + path
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	r.Header.Set("Authorization", "Bearer "+s.pass)
 	if body != nil {
@@ -284,27 +289,30 @@ func (s *shopping) once(ctx context.Context, method, path string, body []byte, i
 	}
 	answer, err := s.v.http.Do(r)
 	if err != nil {
-		return true, err
+		return true, 0, err
 	}
 	defer answer.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return true, err
+		return true, 0, err
 	}
 	status := answer.StatusCode
 	if status >= 200 && status < 300 {
 		if into == nil {
-			return false, nil
+			return false, 0, nil
 		}
 		if err := json.Unmarshal(b, into); err != nil {
-			return false, fmt.Errorf("%s %s answered %d: %w", method, path, status, err)
+			return false, 0, fmt.Errorf("%s %s answered %d: %w", method, path, status, err)
 		}
-		return false, nil
+		return false, 0, nil
+	}
+	again = status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		after = min(time.Duration(seconds)*time.Second, afterMost)
 	}
 	var problem wire.Problem
 	if err := json.Unmarshal(b, &problem); err != nil || problem.Code == "" {
-		err = fmt.Errorf("%s %s answered %d without a code", method, path, status)
-		return status >= 500, err
+		return status >= 500, after, fmt.Errorf("%s %s answered %d without a code", method, path, status)
 	}
-	return status >= 500 || status == http.StatusTooManyRequests, codeError{problem.Code}
+	return again, after, codeError{problem.Code}
 }
