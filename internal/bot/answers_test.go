@@ -41,7 +41,7 @@ func TestReadsTheAnswersOfTheShop(t *testing.T) {
 	t.Cleanup(server.Close)
 	// What is read of each success; the others have no body.
 	into := map[string]any{"held": &holdAnswer{}, "held_repeated": &holdAnswer{}, "confirmed": &bookingAnswer{},
-		"pass": &visitAnswer{}, "pass_held": &visitAnswer{}, "pass_booked": &visitAnswer{}, "pass_left": &visitAnswer{}, "extended": &holdAnswer{}}
+		"pass": &visitAnswer{}, "pass_held_late": &visitAnswer{}, "pass_held": &visitAnswer{}, "pass_booked": &visitAnswer{}, "pass_left": &visitAnswer{}, "extended": &holdAnswer{}}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".json")
 		b, err := os.ReadFile(file)

@@ -64,7 +64,7 @@ func New(ctx context.Context, o Options) (*BoxOffice, error) {
 	if err != nil {
 		return nil, err
 	}
-	edge := shop.New(o.Config.Shop, shop.Parts{Desk: desk, Passes: o.Passes, Grace: o.Config.Booking.Grace, Page: o.Page,
+	edge := shop.New(o.Config.Shop, shop.Parts{Desk: desk, Passes: o.Passes, Grace: o.Config.Booking.Grace, Extend: o.Config.Booking.Extend, Page: o.Page,
 		Prefix: o.Prefix, Log: o.Log, Metrics: o.Metrics})
 	return &BoxOffice{desk: desk, facts: facts, edge: edge}, nil
 }

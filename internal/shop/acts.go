@@ -67,15 +67,25 @@ func matches(header, etag string) bool {
 	return false
 }
 
+// price is what seats cost together; without a currency nothing is said of it.
+type price struct {
+	Amount   int64  `json:"amount,omitempty"` // in the currency's minor units
+	Currency string `json:"currency,omitempty"`
+}
+
 type holdAnswer struct {
-	ID     seat.HoldID `json:"id"`
-	Seats  []seat.ID   `json:"seats"`
-	LeftMS int64       `json:"left_ms"`
+	ID       seat.HoldID `json:"id"`
+	Seats    []seat.ID   `json:"seats"`
+	LeftMS   int64       `json:"left_ms"`
+	ExtendMS int64       `json:"extend_ms"` // by which it may be extended; 0: not at all, or not again
+	price
 }
 
 type bookingAnswer struct {
-	ID    seat.HoldID `json:"id"`
-	Seats []seat.ID   `json:"seats"`
+	ID        seat.HoldID `json:"id"`
+	Reference string      `json:"reference,omitempty"` // to read aloud; bookings of older versions have none
+	Seats     []seat.ID   `json:"seats"`
+	price
 }
 
 type passAnswer struct {
@@ -86,11 +96,17 @@ type passAnswer struct {
 	Booking   *bookingAnswer `json:"booking,omitempty"`
 }
 
-func (s *Shop) held(h seat.Hold) *holdAnswer {
-	return &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now())}
+func (s *Shop) held(v *visit, h seat.Hold) *holdAnswer {
+	a := &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now()), price: price{h.Amount, h.Currency}}
+	if !h.Extended { // and never beyond the pass
+		a.ExtendMS = min(s.parts.Extend.Milliseconds(), left(v.pass.Expires, h.Until))
+	}
+	return a
 }
 
-func booked(b booking.Booking) *bookingAnswer { return &bookingAnswer{ID: b.Hold, Seats: b.Seats} }
+func booked(b booking.Booking) *bookingAnswer {
+	return &bookingAnswer{ID: b.Hold, Reference: b.Reference, Seats: b.Seats, price: price{b.Amount, b.Currency}}
+}
 
 // left is the time until a moment in ms, never below 0.
 func left(until, now time.Time) int64 { return max(0, until.Sub(now).Milliseconds()) }
@@ -102,7 +118,7 @@ func (s *Shop) showPass(ctx context.Context, v *visit) (reply, error) {
 	}
 	a := passAnswer{ExpiresMS: left(v.pass.Expires, s.desk.Now()), MaxSeats: s.config.MaxSeats, Spent: was.Spent}
 	if was.Hold != nil {
-		a.Hold = s.held(*was.Hold)
+		a.Hold = s.held(v, *was.Hold)
 	}
 	if was.Booking != nil {
 		a.Booking = booked(*was.Booking)
@@ -128,9 +144,9 @@ func (s *Shop) hold(ctx context.Context, v *visit) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	case !fresh:
-		return answer("repeated", http.StatusOK, s.held(h))
+		return answer("repeated", http.StatusOK, s.held(v, h))
 	}
-	return answer("held", http.StatusCreated, s.held(h))
+	return answer("held", http.StatusCreated, s.held(v, h))
 }
 
 // named reads the hold that the path names.
@@ -141,6 +157,14 @@ func named(v *visit) (err error) {
 
 func (s *Shop) release(ctx context.Context, v *visit) (reply, error) {
 	return reply{did: "released", status: http.StatusNoContent}, s.desk.Release(ctx, v.pass, v.hold)
+}
+
+func (s *Shop) extend(ctx context.Context, v *visit) (reply, error) {
+	h, err := s.desk.Extend(ctx, v.pass, v.hold)
+	if err != nil {
+		return reply{}, err
+	}
+	return answer("extended", http.StatusOK, s.held(v, h))
 }
 
 func (s *Shop) confirm(ctx context.Context, v *visit) (reply, error) {

@@ -48,15 +48,15 @@ type exchange struct {
 }
 
 var (
-	aHold    = seat.Hold{ID: "AAAAAAAAAAAAAAAA", Seats: []seat.ID{"A-1", "A-2"}, Until: bookingtest.Noon.Add(5 * time.Minute)}
-	aBooking = booking.Booking{Hold: aHold.ID, Seats: aHold.Seats}
+	aHold    = seat.Hold{ID: "AAAAAAAAAAAAAAAA", Seats: []seat.ID{"A-1", "A-2"}, Until: bookingtest.Noon.Add(5 * time.Minute), Amount: 24_000, Currency: "KRW"}
+	aBooking = booking.Booking{Hold: aHold.ID, Reference: "4G7KQ2ZC", Seats: aHold.Seats, Amount: aHold.Amount, Currency: aHold.Currency}
 )
 
 // exchanges are all answers of the API but the map's, by the names of their files: one
 // of each success and one of each problem.
 func exchanges() map[string]*exchange {
 	const two = `{"seats":["A-1","A-2"]}`
-	const confirm = "POST /holds/AAAAAAAAAAAAAAAA/confirm"
+	const confirm, extend = "POST /holds/AAAAAAAAAAAAAAAA/confirm", "POST /holds/AAAAAAAAAAAAAAAA/extend"
 	visits := func(v booking.Visit) *fakeDesk {
 		return &fakeDesk{visit: func(context.Context, token.Pass) (booking.Visit, error) { return v, nil }}
 	}
@@ -66,18 +66,30 @@ func exchanges() map[string]*exchange {
 	confirms := func(err error) *fakeDesk {
 		return &fakeDesk{confirm: func(context.Context, token.Pass, seat.HoldID) (booking.Booking, error) { return aBooking, err }}
 	}
+	extends := func(err error) *fakeDesk {
+		return &fakeDesk{extend: func(context.Context, token.Pass, seat.HoldID) (seat.Hold, error) {
+			h := aHold
+			h.Until, h.Extended = h.Until.Add(2*time.Minute), true
+			return h, err
+		}}
+	}
+	// Its pass ends a minute after it, and it costs nothing.
+	late := seat.Hold{ID: aHold.ID, Seats: aHold.Seats, Until: bookingtest.Pass().Expires.Add(-time.Minute)}
 	ends := &fakeDesk{end: func(context.Context, token.Pass) error { return nil }}
 	all := map[string]*exchange{
-		"pass":          {ask: "GET /pass", desk: visits(booking.Visit{})},
-		"pass_held":     {ask: "GET /pass", desk: visits(booking.Visit{Hold: &aHold})},
-		"pass_booked":   {ask: "GET /pass", desk: visits(booking.Visit{Spent: true, Booking: &aBooking})},
-		"pass_left":     {ask: "GET /pass", desk: visits(booking.Visit{Spent: true})},
-		"held":          {ask: "POST /holds", send: two, desk: holds(true, nil)},
-		"held_repeated": {ask: "POST /holds", send: two, desk: holds(false, nil)},
-		"released":      {ask: "DELETE /holds/AAAAAAAAAAAAAAAA", desk: ends},
-		"confirmed":     {ask: confirm, desk: confirms(nil)},
-		"left":          {ask: "DELETE /pass", desk: ends},
-		"options":       {ask: "OPTIONS /holds", auth: "-"},
+		"pass":                  {ask: "GET /pass", desk: visits(booking.Visit{})},
+		"pass_held":             {ask: "GET /pass", desk: visits(booking.Visit{Hold: &aHold})},
+		"pass_held_late":        {ask: "GET /pass", desk: visits(booking.Visit{Hold: &late})},
+		"pass_booked":           {ask: "GET /pass", desk: visits(booking.Visit{Spent: true, Booking: &aBooking})},
+		"pass_left":             {ask: "GET /pass", desk: visits(booking.Visit{Spent: true})},
+		"held":                  {ask: "POST /holds", send: two, desk: holds(true, nil)},
+		"held_repeated":         {ask: "POST /holds", send: two, desk: holds(false, nil)},
+		"extended":              {ask: extend, desk: extends(nil)},
+		"problem_hold_extended": {ask: extend, desk: extends(seat.ErrExtended)},
+		"released":              {ask: "DELETE /holds/AAAAAAAAAAAAAAAA", desk: ends},
+		"confirmed":             {ask: confirm, desk: confirms(nil)},
+		"left":                  {ask: "DELETE /pass", desk: ends},
+		"options":               {ask: "OPTIONS /holds", auth: "-"},
 
 		"problem_bad_room":           {ask: "GET /pass", room: "GIG"},
 		"problem_not_found":          {ask: "GET /nothing"},
@@ -184,10 +196,10 @@ func TestAnswersAreGolden(t *testing.T) {
 
 // Each code that a visitor of the shop may meet has a file.
 func TestEveryCodeOfTheShopIsGolden(t *testing.T) {
-	// What only the line says, and what no call may hear yet.
+	// What only the line says.
 	line := []wire.Code{wire.BadMessage, wire.TooFast, wire.NotJoined, wire.UnknownType, wire.Unsupported, wire.NoHello, wire.UnknownRoom, wire.RoomDeleted,
 		wire.RoomClosed, wire.SoldOut, wire.RoomFull, wire.Recovering, wire.Stalled, wire.PlaceLimit, wire.TooManyTabs, wire.Slow, wire.Draining, wire.Origin,
-		wire.PlaceBad, wire.PlaceForeign, wire.PlaceRoom, wire.PlaceEpoch, wire.NotYours, wire.HoldExtended}
+		wire.PlaceBad, wire.PlaceForeign, wire.PlaceRoom, wire.PlaceEpoch, wire.NotYours}
 	var missing []string
 	all := exchanges()
 	for code := range maps.Keys(wire.Codes) {

@@ -83,6 +83,7 @@ func (s *Shop) Handler() http.Handler {
 		},
 		"/rooms/{room}/holds":                {http.MethodPost: {kind: s.holding, ask: s.asked, do: s.hold}},
 		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {kind: s.holding, ask: named, do: s.release}},
+		"/rooms/{room}/holds/{hold}/extend":  {http.MethodPost: {kind: s.holding, ask: named, do: s.extend}},
 		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {kind: s.confirming, ask: named, do: s.confirm, leeway: s.parts.Grace}},
 	} {
 		mux.Handle(s.parts.Prefix+path, s.route(acts))

@@ -45,7 +45,7 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	below := bookingtest.New(t, dsn, count, func(p *booking.Parts) { p.Metrics = reg })
-	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
+	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Extend: bookingtest.Config.Extend, Log: zap.NewNop(), Metrics: reg}
 	if change != nil {
 		change(&parts)
 	}
@@ -245,6 +245,49 @@ func TestSeatMapIsShared(t *testing.T) {
 	if most := 2 + int(time.Since(began)/250*time.Millisecond); reads > most {
 		t.Errorf("got %d reads, want at most %d", reads, most)
 	}
+}
+
+// A hold is extended once, and not beyond its pass; each answer says by how much it still
+// may be.
+func TestExtend(t *testing.T) {
+	bookingtest.Each(t, func(t *testing.T, dsn string) {
+		b := newShop(t, dsn, 3, nil)
+		c := client{t, b.Handler()}
+		p := bookingtest.Pass()
+		auth := bearer(p)
+		hold, more := bookingtest.Config.Hold.Milliseconds(), bookingtest.Config.Extend.Milliseconds()
+		h := want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", auth, `{"seats":["A-1"]}`), 201)
+		if h.LeftMS != hold || h.ExtendMS != more {
+			t.Errorf("got %+v, want %d ms and %d more", h, hold, more)
+		}
+		path := "/rooms/gig/holds/" + string(h.ID) + "/extend"
+		if got := want[holdAnswer](t, c.do("POST", path, auth, ""), 200); got.ID != h.ID || got.LeftMS != hold+more || got.ExtendMS != 0 {
+			t.Errorf("extended: got %+v, want %d ms and no more", got, hold+more)
+		}
+		wantProblem(t, "again", c.do("POST", path, auth, ""), wire.HoldExtended)
+		if got := want[passAnswer](t, c.do("GET", "/rooms/gig/pass", auth, ""), 200); got.Hold == nil || got.Hold.LeftMS != hold+more || got.Hold.ExtendMS != 0 {
+			t.Errorf("after a reload: got %+v, want the hold extended", got.Hold)
+		}
+		wantProblem(t, "somebody else's", c.do("POST", path, bearer(bookingtest.Pass()), ""), wire.HoldUnknown)
+
+		late := bookingtest.Pass()
+		b.clock.Set(late.Expires.Add(-bookingtest.Config.Hold - time.Minute))
+		h = want[holdAnswer](t, c.do("POST", "/rooms/gig/holds", bearer(late), `{"seats":["A-2"]}`), 201)
+		if h.ExtendMS != time.Minute.Milliseconds() {
+			t.Errorf("a minute before the end of its pass: got %d ms to extend, want 60000", h.ExtendMS)
+		}
+		got := want[holdAnswer](t, c.do("POST", "/rooms/gig/holds/"+string(h.ID)+"/extend", bearer(late), ""), 200)
+		if got.LeftMS != h.LeftMS+h.ExtendMS {
+			t.Errorf("got %d ms, want what was said: %d", got.LeftMS, h.LeftMS+h.ExtendMS)
+		}
+		booked := want[bookingAnswer](t, c.do("POST", "/rooms/gig/holds/"+string(h.ID)+"/confirm", bearer(late), ""), 200)
+		if again := want[passAnswer](t, c.do("GET", "/rooms/gig/pass", bearer(late), ""), 200); again.Booking == nil || again.Booking.Reference != booked.Reference {
+			t.Errorf("got %+v, want the booking found by its pass with reference %s", again.Booking, booked.Reference)
+		}
+		if _, err := seat.ParseReference(booked.Reference); err != nil {
+			t.Errorf("got reference %q: %v", booked.Reference, err)
+		}
+	})
 }
 
 func TestBadRequests(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 // fakeDesk answers what a test tells it. Its functions may be nil where nothing asks.
 type fakeDesk struct {
 	hold    func(ctx context.Context, pass token.Pass, seats []seat.ID) (seat.Hold, bool, error)
+	extend  func(ctx context.Context, pass token.Pass, id seat.HoldID) (seat.Hold, error)
 	confirm func(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
 	end     func(ctx context.Context, pass token.Pass) error // release and leave
 	visit   func(ctx context.Context, pass token.Pass) (booking.Visit, error)
@@ -34,6 +35,10 @@ func (d *fakeDesk) Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (
 
 func (d *fakeDesk) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error) {
 	return d.confirm(ctx, pass, id)
+}
+
+func (d *fakeDesk) Extend(ctx context.Context, pass token.Pass, id seat.HoldID) (seat.Hold, error) {
+	return d.extend(ctx, pass, id)
 }
 
 func (d *fakeDesk) Release(ctx context.Context, pass token.Pass, _ seat.HoldID) error {
@@ -62,7 +67,7 @@ func (d *fakeDesk) Did(_ room.Name, code string) {
 func newEdge(t testing.TB, desk *fakeDesk, config Config, change func(*Parts)) (*Shop, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	parts := Parts{Desk: desk, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
+	parts := Parts{Desk: desk, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Extend: bookingtest.Config.Extend, Log: zap.NewNop(), Metrics: reg}
 	if change != nil {
 		change(&parts)
 	}

@@ -367,7 +367,7 @@ func TestMethods(t *testing.T) {
 	auth := bearer(bookingtest.Pass())
 	for path, allow := range map[string]string{
 		"/rooms/gig/seats": "GET, HEAD, OPTIONS", "/rooms/gig/pass": "DELETE, GET, HEAD, OPTIONS", "/rooms/gig/holds": "OPTIONS, POST",
-		"/rooms/gig/holds/x": "DELETE, OPTIONS", "/rooms/gig/holds/x/confirm": "OPTIONS, POST",
+		"/rooms/gig/holds/x": "DELETE, OPTIONS", "/rooms/gig/holds/x/extend": "OPTIONS, POST", "/rooms/gig/holds/x/confirm": "OPTIONS, POST",
 	} {
 		w := c.do("OPTIONS", path, "", "", "Origin", "https://other.example", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization")
 		if w.Code != 204 || w.Header().Get("Allow") != allow || w.Body.Len() != 0 {

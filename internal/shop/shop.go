@@ -32,6 +32,7 @@ type Passes interface {
 type Desk interface {
 	Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h seat.Hold, fresh bool, err error)
 	Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
+	Extend(ctx context.Context, pass token.Pass, id seat.HoldID) (seat.Hold, error)
 	Release(ctx context.Context, pass token.Pass, id seat.HoldID) error
 	Leave(ctx context.Context, pass token.Pass) error
 	Visit(ctx context.Context, pass token.Pass) (booking.Visit, error)
@@ -45,6 +46,7 @@ type Parts struct {
 	Desk    Desk
 	Passes  Passes
 	Grace   time.Duration // for which an expired pass still confirms
+	Extend  time.Duration // by which a hold may be extended, once; 0: by nothing
 	Page    http.Handler  // the seat page and its assets; nil: none
 	Prefix  string        // of every path, "" or "/tickets"
 	Log     *zap.Logger

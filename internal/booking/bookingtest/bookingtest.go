@@ -28,7 +28,7 @@ import (
 var Noon = time.UnixMilli(1_800_000_000_000)
 
 // Config is the shop's, with holds of 5 minutes.
-var Config = booking.Config{Hold: 5 * time.Minute, Grace: 2 * time.Second, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour}
+var Config = booking.Config{Hold: 5 * time.Minute, Extend: 2 * time.Minute, Grace: 2 * time.Second, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour}
 
 // SQLite names a new database of the test.
 func SQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "shop.db") }
