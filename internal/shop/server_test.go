@@ -107,13 +107,20 @@ func (p *port) dial(t testing.TB) net.Conn {
 
 // ask makes one request on a connection of its own.
 func (p *port) ask(ctx context.Context, method, path, pass, body string) (status int, answer string, err error) {
+	return p.with(ctx, alone, method, path, pass, body)
+}
+
+// alone keeps no connection.
+var alone = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// with makes one request with a client.
+func (p *port) with(ctx context.Context, client *http.Client, method, path, pass, body string) (status int, answer string, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+p.address+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
-	r.Close = true
 	r.Header.Set("Authorization", "Bearer "+pass)
-	w, err := http.DefaultTransport.RoundTrip(r)
+	w, err := client.Do(r)
 	if err != nil {
 		return 0, "", err
 	}
