@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/events"
 	"waitroom/internal/room"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -78,6 +79,27 @@ func neighbour(t *testing.T, p *port) (stop func() time.Duration) {
 	return func() time.Duration { cancel(); return <-slowest }
 }
 
+// meetLine has the desk hear of a line of "gig" that was created at a moment, and waits
+// until it knows of it.
+func (b *testShop) meetLine(t *testing.T, epoch room.Epoch, createdMS int64) {
+	t.Helper()
+	title := "of " + string(epoch)
+	record := events.EncodeDescribed("gig", room.EventRev{Epoch: epoch, CreatedMS: createdMS, Rev: 1}, room.Event{Title: title})
+	if err := b.below.Consume(t.Context(), []events.Record{record}); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.Set(time.Time{}) // the machine's: the loops look at it
+	defer b.clock.Set(bookingtest.Noon)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.below.Run(ctx) }() // ends with stop, awaited below
+	await(t, "the line "+string(epoch), func() bool { return b.below.Event("gig").Title == title })
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
 const (
 	sql  = `' OR 1=1; DROP TABLE seats; -- `
 	html = `"><script>alert(1)</script>`
@@ -87,6 +109,10 @@ const (
 // changes nothing, says nothing of what was sent, and costs the others nothing.
 func TestHostileRequests(t *testing.T) {
 	b := newShop(t, bookingtest.SQLite(t), 20, nil)
+	old := bookingtest.Pass()
+	old.Epoch = room.NewEpoch()
+	b.meetLine(t, old.Epoch, 1000)
+	b.meetLine(t, bookingtest.Epoch, 2000)
 	p := listen(t, b)
 	stop := neighbour(t, p)
 
@@ -112,8 +138,6 @@ func TestHostileRequests(t *testing.T) {
 	if err := b.below.Leave(t.Context(), spent); err != nil {
 		t.Fatal(err)
 	}
-	old := bookingtest.Pass()
-	old.Epoch = room.NewEpoch()
 
 	const id = "AAAAAAAAAAAAAAAA"
 	request := func(method, path, pass, body string, headers ...string) string {
@@ -179,6 +203,7 @@ func TestHostileRequests(t *testing.T) {
 		{"an expired pass", request("POST", "/rooms/gig/holds", p.pass(t, expired), `{"seats":["A-1"]}`), wire.PassExpired, 0},
 		{"a pass of another room", request("POST", "/rooms/gig/holds", p.pass(t, elsewhere), `{"seats":["A-1"]}`), wire.PassRoom, 0},
 		{"a spent pass", request("POST", "/rooms/gig/holds", p.pass(t, spent), `{"seats":["A-1"]}`), wire.PassSpent, 0},
+		{"a pass of an earlier line", request("POST", "/rooms/gig/holds", p.pass(t, old), `{"seats":["A-1"]}`), wire.PassOld, 0},
 		{"a hold of nobody", request("POST", "/rooms/gig/holds/"+id+"/confirm", pass(), ""), wire.HoldUnknown, 0},
 		{"a body where none belongs", request("DELETE", "/rooms/gig/holds/"+id, pass(), strings.Repeat("x", maxBody+1)), wire.TooLong, 0},
 		{"two lengths", "POST /rooms/gig/holds HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + pass() + "\r\nContent-Length: 2\r\nContent-Length: 17\r\n\r\n{}", "", 400},
