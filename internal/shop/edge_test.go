@@ -19,6 +19,7 @@ import (
 
 	"waitroom/internal/booking"
 	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -386,4 +387,50 @@ func TestMethods(t *testing.T) {
 			wantProblem(t, "HEAD without a pass", c.do("HEAD", path, "", ""), wire.NoPass)
 		}
 	}
+}
+
+// All who look at a room while it is read share that read, however slow it is: nobody
+// waits for a place first and then for a read of his own. Of many rooms two are read at
+// once.
+func TestSlowMapsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const took = 2 * time.Second
+		var reads, now, most atomic.Int64
+		desk := &fakeDesk{seats: func(context.Context, room.Name) ([]seat.Seat, error) {
+			reads.Add(1)
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			time.Sleep(took)
+			now.Add(-1)
+			return []seat.Seat{{ID: "A-1", State: seat.Free}}, nil
+		}}
+		s, _ := newEdge(t, desk, Config{MaxCalls: 2000, Patience: time.Second}, nil)
+		c := client{t, s.Handler()}
+		var crowd sync.WaitGroup
+		look := func(name room.Name) {
+			p := bookingtest.Pass()
+			p.Room = name
+			crowd.Go(func() {
+				if w := c.do("GET", "/rooms/"+string(name)+"/seats", bearer(p), ""); w.Code != 200 {
+					t.Errorf("%s: got %d %s, want the map", name, w.Code, w.Body)
+				}
+			})
+		}
+		began := time.Now()
+		for range 1000 {
+			look("gig")
+		}
+		crowd.Wait()
+		if reads.Load() != 1 || time.Since(began) != took {
+			t.Errorf("got %d reads in %s, want one for all", reads.Load(), time.Since(began))
+		}
+		for _, name := range []room.Name{"a", "b", "c", "d", "e", "f"} {
+			look(name)
+		}
+		crowd.Wait()
+		if got := most.Load(); got != mapReads {
+			t.Errorf("got %d reads at once, want %d", got, mapReads)
+		}
+	})
 }

@@ -74,7 +74,7 @@ type Shop struct {
 
 // New makes the edge of a booker.
 func New(config Config, p Parts) *Shop {
-	s := &Shop{config: config, parts: p, desk: p.Desk, maps: seatmap.New(p.Desk.Seats), limits: newLimits(config, p.Log, p.Metrics),
+	s := &Shop{config: config, parts: p, desk: p.Desk, maps: seatmap.New(few(mapReads, p.Desk.Seats)), limits: newLimits(config, p.Log, p.Metrics),
 		bare: map[room.Name]bool{},
 		// No end is noted: what one request finds, another one may not need.
 		trouble: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
