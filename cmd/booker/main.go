@@ -67,6 +67,7 @@ func (c *runCmd) Run(ctx context.Context, env *process.Env) error {
 					{Name: "loops of the shop", Run: shop.Run},
 					{Name: "a look at kafka", Run: func(ctx context.Context) error { kafka.watch(ctx, missing); return nil }},
 				},
+				Drain: shop.Drain,
 			}, nil
 		},
 	}.Run(ctx, env)

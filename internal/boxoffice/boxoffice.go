@@ -17,6 +17,7 @@ import (
 	"waitroom/internal/events"
 	"waitroom/internal/outbox"
 	"waitroom/internal/room"
+	"waitroom/internal/seatmap"
 	"waitroom/internal/shop"
 	"waitroom/internal/sqldb"
 )
@@ -25,10 +26,11 @@ import (
 type Config struct {
 	Booking booking.Config `embed:""`
 	Shop    shop.Config    `embed:""`
+	Map     seatmap.Config `embed:""`
 }
 
 // Check reports every value out of bounds, joined.
-func (c Config) Check() error { return errors.Join(c.Booking.Check(), c.Shop.Check()) }
+func (c Config) Check() error { return errors.Join(c.Booking.Check(), c.Shop.Check(), c.Map.Check()) }
 
 // Options are what a BoxOffice is made of. The caller closes them after Run.
 type Options struct {
@@ -49,6 +51,7 @@ type Options struct {
 type BoxOffice struct {
 	desk  *booking.Booker
 	facts *outbox.Outbox
+	maps  *seatmap.Maps
 	edge  *shop.Shop
 }
 
@@ -64,13 +67,17 @@ func New(ctx context.Context, o Options) (*BoxOffice, error) {
 	if err != nil {
 		return nil, err
 	}
-	edge := shop.New(o.Config.Shop, shop.Parts{Desk: desk, Passes: o.Passes, Grace: o.Config.Booking.Grace, Extend: o.Config.Booking.Extend, Page: o.Page,
+	maps := seatmap.New(o.Config.Map, seatmap.Parts{DB: o.DB, Load: desk.Seats, Now: desk.Now, Log: o.Log, Metrics: o.Metrics})
+	edge := shop.New(o.Config.Shop, shop.Parts{Desk: desk, Passes: o.Passes, Maps: maps, Grace: o.Config.Booking.Grace, Extend: o.Config.Booking.Extend, Page: o.Page,
 		Prefix: o.Prefix, Log: o.Log, Metrics: o.Metrics})
-	return &BoxOffice{desk: desk, facts: facts, edge: edge}, nil
+	return &BoxOffice{desk: desk, facts: facts, maps: maps, edge: edge}, nil
 }
 
 // Handler is what visitors reach.
 func (b *BoxOffice) Handler() http.Handler { return b.edge.Handler() }
+
+// Drain ends the live maps, so that no request lasts; it does not wait for them.
+func (b *BoxOffice) Drain(context.Context) { b.maps.Drain() }
 
 // Event is what a room's sale is for; see booking.Booker.
 func (b *BoxOffice) Event(name room.Name) room.Event { return b.desk.Event(name) }
@@ -82,5 +89,6 @@ func (b *BoxOffice) Run(ctx context.Context) error {
 	written := make(chan struct{}) // closed when the desk writes no more facts
 	loops.Go(func() error { defer close(written); return b.desk.Run(ctx) })
 	loops.Go(func() error { b.facts.Run(ctx, written); return nil })
+	loops.Go(func() error { b.maps.Run(ctx); return nil })
 	return loops.Wait()
 }

@@ -50,3 +50,13 @@ func rowsOf(changes []seat.Seat) (rows []string) {
 	}
 	return append(rows, b.String())
 }
+
+// each calls do for every change of a row. What is not a change is passed over: a
+// newer booker may write more.
+func each(row string, do func(seat.ID, state)) {
+	for one := range strings.SplitSeq(row, ",") {
+		if id, word, ok := strings.Cut(one, "="); ok {
+			do(seat.ID(id), stateOf(seat.State(word)))
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"waitroom/internal/booking"
@@ -18,7 +17,6 @@ type reply struct {
 	status int
 	header map[string]string // beside those that all have
 	body   []byte            // nil: none
-	within time.Duration     // it has to be read; 0: answerLimit
 }
 
 // answer is JSON that nobody keeps.
@@ -29,11 +27,10 @@ func answer(did string, status int, body any) (reply, error) {
 
 // write sends it. A failed write means that the client went away, or does not read.
 func (r reply) write(v *visit) {
-	within := r.within
-	if within == 0 {
-		within = answerLimit
+	if r.status == 0 {
+		return // it is written
 	}
-	_ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(within)) // a recorder of a test has none
+	_ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(answerLimit)) // a recorder of a test has none
 	for name, value := range r.header {
 		v.w.Header().Set(name, value)
 	}
@@ -43,28 +40,12 @@ func (r reply) write(v *visit) {
 	}
 }
 
-func (s *Shop) showSeats(ctx context.Context, v *visit) (reply, error) {
-	body, etag, err := s.maps.Of(ctx, v.pass.Room)
-	if err != nil {
-		return reply{}, err
-	}
-	header := map[string]string{"ETag": etag, "Cache-Control": "private, no-cache"} // keep it, but ask each time
-	if matches(v.r.Header.Get("If-None-Match"), etag) {
-		return reply{status: http.StatusNotModified, header: header}, nil
-	}
-	header["Content-Type"] = "application/json"
-	return reply{status: http.StatusOK, header: header, body: body, within: mapLimit}, nil
-}
+func (s *Shop) showPlan(v *visit, r *http.Request) error { return s.maps.Plan(v.w, r, v.pass.Room) }
 
-// matches compares as RFC 9110 (13.1.2) asks: weakly, any of a list.
-func matches(header, etag string) bool {
-	for one := range strings.SplitSeq(header, ",") {
-		one = strings.TrimSpace(one)
-		if one == "*" || strings.TrimPrefix(one, "W/") == etag {
-			return true
-		}
-	}
-	return false
+func (s *Shop) showSeats(v *visit, r *http.Request) error { return s.maps.Seats(v.w, r, v.pass.Room) }
+
+func (s *Shop) showLive(v *visit, r *http.Request) error {
+	return s.maps.Live(v.w, r, v.pass.Room, v.pass.Admission.String(), v.pass.Expires.Sub(s.desk.Now()))
 }
 
 // price is what seats cost together; without a currency nothing is said of it.

@@ -60,10 +60,16 @@ type visit struct {
 
 // act serves one kind of request.
 type act struct {
-	kind   *budget
+	kind   *budget              // nil: it waits for no turn
 	leeway time.Duration        // for which an expired pass is still good
 	ask    func(v *visit) error // reads what is asked for, before it waits for its turn; nil: nothing
 	do     func(ctx context.Context, v *visit) (reply, error)
+	// show answers by itself, in place of do, out of memory that is bounded there; after
+	// an error nothing is written. lasts: for as long as its visitor likes, so it is none of
+	// the requests that its pass and its address have open; how many there are is bounded
+	// there, too.
+	show  func(v *visit, r *http.Request) error
+	lasts bool
 }
 
 // Handler serves the API under {prefix}/rooms/{room}/ and, for every other path,
@@ -76,7 +82,9 @@ type act struct {
 func (s *Shop) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, acts := range map[string]map[string]act{
-		"/rooms/{room}/seats": {http.MethodGet: {kind: s.mapping, do: s.showSeats}},
+		"/rooms/{room}/plan":  {http.MethodGet: {show: s.showPlan}},
+		"/rooms/{room}/seats": {http.MethodGet: {show: s.showSeats}},
+		"/rooms/{room}/live":  {http.MethodGet: {show: s.showLive, lasts: true}},
 		"/rooms/{room}/pass": {
 			http.MethodGet:    {kind: s.reading, do: s.showPass, leeway: readLeeway},
 			http.MethodDelete: {kind: s.holding, do: s.leave},
@@ -139,9 +147,15 @@ func (s *Shop) serve(v *visit, act act) {
 	}
 	defer v.leases[0].Release()
 	defer v.leases[1].Release()
+	if act.lasts {
+		v.leases[0].Release()
+		v.leases[1].Release()
+	}
 	began := time.Now()
 	reply, err := s.work(ctx, v, act)
-	s.took.Observe(time.Since(began).Seconds())
+	if !act.lasts {
+		s.took.Observe(time.Since(began).Seconds())
+	}
 	if errors.Is(err, seat.ErrNoRoom) {
 		s.noteBare(v.pass.Room)
 	}
@@ -202,6 +216,14 @@ func (s *Shop) work(ctx context.Context, v *visit, act act) (reply, error) {
 		if err := act.ask(v); err != nil {
 			return reply{}, err
 		}
+	}
+	if act.show != nil {
+		asked := v.r
+		if !act.lasts {
+			asked = v.r.WithContext(ctx)
+		}
+		_ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(mapLimit)) // a stream sets its own with each event
+		return reply{}, act.show(v, asked)
 	}
 	if err := act.kind.enter(ctx); err != nil {
 		return reply{}, err

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -45,11 +44,23 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	below := bookingtest.New(t, dsn, count, func(p *booking.Parts) { p.Metrics = reg })
-	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Extend: bookingtest.Config.Extend, Log: zap.NewNop(), Metrics: reg}
+	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Maps: runMaps(t, below), Grace: bookingtest.Config.Grace, Extend: bookingtest.Config.Extend, Log: zap.NewNop(), Metrics: reg}
 	if change != nil {
 		change(&parts)
 	}
 	return &testShop{Shop: New(Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}, parts), below: below, clock: below.Clock, reg: reg}
+}
+
+// runMaps shows the seats of a shop until the test ends.
+func runMaps(t *testing.T, below *bookingtest.Shop) *seatmap.Maps {
+	t.Helper()
+	maps := seatmap.New(seatmap.Config{MaxStreams: 10}, seatmap.Parts{DB: below.DB, Load: below.Store.Seats, Now: below.Clock.Now,
+		Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
+	ctx, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); maps.Run(ctx) }() // ends with the test, before its database
+	t.Cleanup(func() { end(); <-done })
+	return maps
 }
 
 // skewed is a desk whose clock can't be trusted.
@@ -187,64 +198,52 @@ func TestRoomWithoutSeats(t *testing.T) {
 	}
 }
 
+// What the map answers is seatmap's; here, that a pass opens it.
 func TestSeatMap(t *testing.T) {
 	b := newShop(t, bookingtest.SQLite(t), 12, nil)
 	c := client{t, b.Handler()}
 	p := bookingtest.Pass()
-	w := c.do("GET", "/rooms/gig/seats", bearer(p), "")
-	got := want[struct{ Seats []seat.Seat }](t, w, 200)
+	got := want[struct{ Seats []seat.Seat }](t, c.do("GET", "/rooms/gig/seats", bearer(p), ""), 200)
 	if len(got.Seats) != 12 || got.Seats[9].ID != "A-10" || got.Seats[11] != (seat.Seat{ID: "B-2", State: seat.Free}) {
 		t.Errorf("got %v, want 12 seats in order", got.Seats)
 	}
-	etag := w.Header().Get("ETag")
-	for header, status := range map[string]int{
-		etag: 304, "W/" + etag: 304, `"x", ` + etag: 304, "*": 304, `"x"`: 200, "": 200,
-	} {
-		if w := c.do("GET", "/rooms/gig/seats", bearer(p), "", "If-None-Match", header); w.Code != status || w.Header().Get("ETag") != etag {
-			t.Errorf("If-None-Match %s: got %d, want %d", header, w.Code, status)
-		}
-	}
-	// A change shows as soon as the map is old enough, under another ETag.
-	b.below.MustHold(t, bookingtest.Pass(), "A-1")
-	for end := time.Now().Add(10 * time.Second); c.do("GET", "/rooms/gig/seats", bearer(p), "", "If-None-Match", etag).Code != 200; {
-		if time.Now().After(end) {
-			t.Fatal("the change does not show")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	// Another booker's ETag is the same for the same seats.
-	first, _, _ := seatmap.New(b.below.Store.Seats).Of(t.Context(), "gig")
-	_, one, _ := seatmap.New(b.below.Store.Seats).Of(t.Context(), "gig")
-	_, two, _ := seatmap.New(b.below.Store.Seats).Of(t.Context(), "gig")
-	if one == "" || one != two || len(first) == 0 {
-		t.Errorf("got ETags %s and %s, want the same", one, two)
+	short := want[struct{ Plan, Seats string }](t, c.do("GET", "/rooms/gig/seats?plan", bearer(p), ""), 200)
+	plan := want[struct{ Version string }](t, c.do("GET", "/rooms/gig/plan", bearer(p), ""), 200)
+	if short.Seats != "ffffffffffff" || short.Plan == "" || short.Plan != plan.Version {
+		t.Errorf("got %+v of plan %s, want twelve free seats of that plan", short, plan.Version)
 	}
 }
 
-// A crowd that looks at once costs one read.
-func TestSeatMapIsShared(t *testing.T) {
-	b := newShop(t, bookingtest.SQLite(t), 1, nil)
-	reads := 0 // owned by who has the map's turn
-	m := seatmap.New(func(ctx context.Context, name room.Name) ([]seat.Seat, error) {
-		reads++
-		return b.below.Store.Seats(ctx, name)
-	})
-	if _, _, err := m.Of(t.Context(), "gig"); err != nil {
-		t.Fatal(err)
+// A live map is no call: it lasts, and takes nobody's place. It ends with its pass.
+func TestLiveMap(t *testing.T) {
+	b := newShop(t, bookingtest.SQLite(t), 2, nil)
+	server := httptest.NewServer(b.Handler())
+	defer server.Close()
+	p := bookingtest.Pass()
+	b.clock.Set(p.Expires.Add(-3 * time.Second))
+	ask := func(path string) *http.Response {
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
+		r.Header.Set("Authorization", bearer(p))
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
 	}
-	began := time.Now()
-	var crowd sync.WaitGroup
-	for range 50 {
-		crowd.Go(func() {
-			if _, _, err := m.Of(t.Context(), "gig"); err != nil {
-				t.Error(err)
-			}
-		})
+	live := ask("/rooms/gig/live")
+	defer live.Body.Close()
+	if live.StatusCode != 200 || live.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("got %d %s, want a stream", live.StatusCode, live.Header)
 	}
-	crowd.Wait()
-	if most := 2 + int(time.Since(began)/250*time.Millisecond); reads > most {
-		t.Errorf("got %d reads, want at most %d", reads, most)
+	call := ask("/rooms/gig/pass")
+	if call.Body.Close(); call.StatusCode != 200 {
+		t.Errorf("a call beside it: got %d, want 200", call.StatusCode)
 	}
+	all, err := io.ReadAll(live.Body)
+	if err != nil || !strings.HasSuffix(string(all), "event: bye\ndata: {\"reason\":\"pass\"}\n\n") {
+		t.Errorf("got %q, %v, want it to end with the pass", all, err)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // A hold is extended once, and not beyond its pass; each answer says by how much it still
@@ -378,8 +377,8 @@ func TestServersAway(t *testing.T) {
 	wantProblem(t, "confirm, wrong clock", c.do("POST", "/rooms/gig/holds/"+string(seat.NewHoldID())+"/confirm", bearer(p), ""), wire.ClockSkew)
 	b.desk = b.below.Booker
 
-	leave := b.fill(t, b.mapping)
-	w := c.do("GET", "/rooms/gig/seats", bearer(p), "")
+	leave := b.fill(t, b.reading)
+	w := c.do("GET", "/rooms/gig/pass", bearer(p), "")
 	wantProblem(t, "full", w, wire.Overloaded)
 	wantRetry(t, "full", w)
 	leave()

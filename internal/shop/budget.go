@@ -8,9 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
-
-	"waitroom/internal/room"
-	"waitroom/internal/seat"
 )
 
 // The places of each kind: how many of its requests are with the desk at once. The
@@ -19,15 +16,12 @@ import (
 // The database's pool has 32 connections. A pass is read with one, so its places are
 // connections: 8. Holds and purchases are gathered by the desk, which decides them in 16
 // transactions at once; who waits there has no connection, so their places bound memory
-// and nothing else. So do the map's, where all who look at one room wait for one read:
-// few places would have them wait for one another's. Its reads are mapReads at once.
-// 6 are left for the loops.
+// and nothing else. 8 are left for the maps and the loops. The map itself has no places: it
+// is answered out of memory, and who may read it bounds itself.
 //
 // A purchase reads its hold before it is gathered, and 128 fill two transactions, the
 // one that runs and the next.
 const (
-	mapPlaces     = 1024
-	mapReads      = 2
 	readPlaces    = 8
 	holdPlaces    = 1024
 	confirmPlaces = 128
@@ -54,20 +48,6 @@ type budget struct {
 func newBudget(kind string, places int, c Config, shown prometheus.Gauge) *budget {
 	return &budget{kind: kind, places: semaphore.NewWeighted(int64(places)), most: int64(c.MaxCalls), patience: c.Patience, shown: shown}
 }
-
-// few has at most n reads of seats under way at once, in order of arrival.
-func few(n int64, read seatReader) seatReader {
-	places := semaphore.NewWeighted(n)
-	return func(ctx context.Context, name room.Name) ([]seat.Seat, error) {
-		if err := places.Acquire(ctx, 1); err != nil {
-			return nil, err
-		}
-		defer places.Release(1)
-		return read(ctx, name)
-	}
-}
-
-type seatReader func(context.Context, room.Name) ([]seat.Seat, error)
 
 // enter waits for a place, which leave gives back. At most requests it is refused at
 // once.

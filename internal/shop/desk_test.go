@@ -23,7 +23,6 @@ type fakeDesk struct {
 	confirm func(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
 	end     func(ctx context.Context, pass token.Pass) error // release and leave
 	visit   func(ctx context.Context, pass token.Pass) (booking.Visit, error)
-	seats   func(ctx context.Context, name room.Name) ([]seat.Seat, error)
 
 	mu  sync.Mutex
 	did []string
@@ -49,10 +48,6 @@ func (d *fakeDesk) Leave(ctx context.Context, pass token.Pass) error { return d.
 
 func (d *fakeDesk) Visit(ctx context.Context, pass token.Pass) (booking.Visit, error) {
 	return d.visit(ctx, pass)
-}
-
-func (d *fakeDesk) Seats(ctx context.Context, name room.Name) ([]seat.Seat, error) {
-	return d.seats(ctx, name)
 }
 
 func (d *fakeDesk) Now() time.Time { return bookingtest.Noon }

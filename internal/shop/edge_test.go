@@ -19,7 +19,6 @@ import (
 
 	"waitroom/internal/booking"
 	"waitroom/internal/booking/bookingtest"
-	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -265,7 +264,7 @@ func (w watching) WriteHeader(code int) { w.look(); w.ResponseRecorder.WriteHead
 func TestPlacesAreNotHeldForTheVisitor(t *testing.T) {
 	b := newShop(t, bookingtest.SQLite(t), 3, nil)
 	h := b.Handler()
-	budgets := map[string]*budget{"map": b.mapping, "pass": b.reading, "hold": b.holding, "confirm": b.confirming}
+	budgets := map[string]*budget{"pass": b.reading, "hold": b.holding, "confirm": b.confirming}
 	auth := bearer(bookingtest.Pass())
 	looked := 0
 	none := func() {
@@ -293,7 +292,7 @@ func TestPlacesAreNotHeldForTheVisitor(t *testing.T) {
 	if got := send("POST", "/rooms/gig/holds/"+id+"/confirm", "{}"); !strings.Contains(got, "A-1") {
 		t.Errorf("got %s, want A-1 booked", got)
 	}
-	if looked < 8 {
+	if looked < 7 {
 		t.Errorf("looked %d times, want it at each answer and each body", looked)
 	}
 }
@@ -311,10 +310,10 @@ func TestBudgetsAreApart(t *testing.T) {
 	c := client{t, b.Handler()}
 	auth := bearer(bookingtest.Pass())
 	id := seat.NewHoldID()
-	for _, full := range []*budget{b.mapping, b.reading, b.holding, b.confirming} {
+	for _, full := range []*budget{b.reading, b.holding, b.confirming} {
 		leave := b.fill(t, full)
 		for path, of := range map[string]*budget{
-			"GET /rooms/gig/seats": b.mapping, "GET /rooms/gig/pass": b.reading,
+			"GET /rooms/gig/seats": nil, "GET /rooms/gig/pass": b.reading,
 			"DELETE /rooms/gig/holds/" + string(id): b.holding, "POST /rooms/gig/holds/" + string(id) + "/confirm": b.confirming,
 		} {
 			method, path, _ := strings.Cut(path, " ")
@@ -367,7 +366,7 @@ func TestMethods(t *testing.T) {
 	c := client{t, b.Handler()}
 	auth := bearer(bookingtest.Pass())
 	for path, allow := range map[string]string{
-		"/rooms/gig/seats": "GET, HEAD, OPTIONS", "/rooms/gig/pass": "DELETE, GET, HEAD, OPTIONS", "/rooms/gig/holds": "OPTIONS, POST",
+		"/rooms/gig/seats": "GET, HEAD, OPTIONS", "/rooms/gig/plan": "GET, HEAD, OPTIONS", "/rooms/gig/pass": "DELETE, GET, HEAD, OPTIONS", "/rooms/gig/holds": "OPTIONS, POST",
 		"/rooms/gig/holds/x": "DELETE, OPTIONS", "/rooms/gig/holds/x/extend": "OPTIONS, POST", "/rooms/gig/holds/x/confirm": "OPTIONS, POST",
 	} {
 		w := c.do("OPTIONS", path, "", "", "Origin", "https://other.example", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization")
@@ -387,50 +386,4 @@ func TestMethods(t *testing.T) {
 			wantProblem(t, "HEAD without a pass", c.do("HEAD", path, "", ""), wire.NoPass)
 		}
 	}
-}
-
-// All who look at a room while it is read share that read, however slow it is: nobody
-// waits for a place first and then for a read of his own. Of many rooms two are read at
-// once.
-func TestSlowMapsAreShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const took = 2 * time.Second
-		var reads, now, most atomic.Int64
-		desk := &fakeDesk{seats: func(context.Context, room.Name) ([]seat.Seat, error) {
-			reads.Add(1)
-			if n := now.Add(1); n > most.Load() {
-				most.Store(n)
-			}
-			time.Sleep(took)
-			now.Add(-1)
-			return []seat.Seat{{ID: "A-1", State: seat.Free}}, nil
-		}}
-		s, _ := newEdge(t, desk, Config{MaxCalls: 2000, Patience: time.Second}, nil)
-		c := client{t, s.Handler()}
-		var crowd sync.WaitGroup
-		look := func(name room.Name) {
-			p := bookingtest.Pass()
-			p.Room = name
-			crowd.Go(func() {
-				if w := c.do("GET", "/rooms/"+string(name)+"/seats", bearer(p), ""); w.Code != 200 {
-					t.Errorf("%s: got %d %s, want the map", name, w.Code, w.Body)
-				}
-			})
-		}
-		began := time.Now()
-		for range 1000 {
-			look("gig")
-		}
-		crowd.Wait()
-		if reads.Load() != 1 || time.Since(began) != took {
-			t.Errorf("got %d reads in %s, want one for all", reads.Load(), time.Since(began))
-		}
-		for _, name := range []room.Name{"a", "b", "c", "d", "e", "f"} {
-			look(name)
-		}
-		crowd.Wait()
-		if got := most.Load(); got != mapReads {
-			t.Errorf("got %d reads at once, want %d", got, mapReads)
-		}
-	})
 }

@@ -179,7 +179,7 @@ func TestBadNeighbours(t *testing.T) {
 		for range deaf {
 			say("GET /rooms/gig/seats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.pass(t, bookingtest.Pass()) + "\r\n\r\n")
 		}
-		await(t, "maps that nobody reads", func() bool { return p.in("/rooms/gig/seats") == deaf && b.mapping.inside.Load() == 0 })
+		await(t, "maps that nobody reads", func() bool { return p.in("/rooms/gig/seats") == deaf })
 		for range halves {
 			say("POST /rooms/gig/holds HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.pass(t, bookingtest.Pass()) + "\r\nContent-Length: 40\r\n\r\n{\"seats\":")
 		}

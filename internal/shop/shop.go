@@ -36,7 +36,6 @@ type Desk interface {
 	Release(ctx context.Context, pass token.Pass, id seat.HoldID) error
 	Leave(ctx context.Context, pass token.Pass) error
 	Visit(ctx context.Context, pass token.Pass) (booking.Visit, error)
-	Seats(ctx context.Context, name room.Name) ([]seat.Seat, error)
 	Now() time.Time                  // the seats' clock
 	Did(name room.Name, code string) // counts what was done, or the code of a refusal
 }
@@ -45,6 +44,7 @@ type Desk interface {
 type Parts struct {
 	Desk    Desk
 	Passes  Passes
+	Maps    *seatmap.Maps
 	Grace   time.Duration // for which an expired pass still confirms
 	Extend  time.Duration // by which a hold may be extended, once; 0: by nothing
 	Page    http.Handler  // the seat page and its assets; nil: none
@@ -66,7 +66,7 @@ type Shop struct {
 	trouble *outage.Log // requests answered 503
 
 	// The budgets of each kind of request.
-	mapping, reading, holding, confirming *budget
+	reading, holding, confirming *budget
 
 	mu   sync.Mutex
 	bare map[room.Name]bool // rooms without seats that were logged, bareRooms at most; guarded by mu
@@ -74,7 +74,7 @@ type Shop struct {
 
 // New makes the edge of a booker.
 func New(config Config, p Parts) *Shop {
-	s := &Shop{config: config, parts: p, desk: p.Desk, maps: seatmap.New(few(mapReads, p.Desk.Seats)), limits: newLimits(config, p.Log, p.Metrics),
+	s := &Shop{config: config, parts: p, desk: p.Desk, maps: p.Maps, limits: newLimits(config, p.Log, p.Metrics),
 		bare: map[room.Name]bool{},
 		// No end is noted: what one request finds, another one may not need.
 		trouble: outage.New(outage.Config{Log: p.Log, Quiet: refusedQuiet, Down: "requests can't be served now, visitors are told to come back"}),
@@ -89,7 +89,7 @@ func New(config Config, p Parts) *Shop {
 	budget := func(kind string, places int) *budget {
 		return newBudget(kind, places, config, requests.WithLabelValues(kind))
 	}
-	s.mapping, s.reading = budget("map", mapPlaces), budget("pass", readPlaces)
+	s.reading = budget("pass", readPlaces)
 	s.holding, s.confirming = budget("hold", holdPlaces), budget("confirm", confirmPlaces)
 	return s
 }

@@ -20,6 +20,7 @@ import (
 	"waitroom/internal/node"
 	"waitroom/internal/process"
 	"waitroom/internal/room"
+	"waitroom/internal/seatmap"
 	"waitroom/internal/shop"
 	"waitroom/internal/signs"
 	"waitroom/internal/token"
@@ -105,7 +106,7 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	rules := boxoffice.Config{Booking: booking.Config{Hold: time.Minute, Grace: 2 * time.Second, Sweep: 500 * time.Millisecond, Keep: 720 * time.Hour},
-		Shop: shop.Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}}
+		Shop: shop.Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}, Map: seatmap.Config{MaxStreams: 1000}}
 	if err := rules.Check(); err != nil {
 		return nil, err
 	}
@@ -174,6 +175,7 @@ func (h *house) serve(ctx context.Context) error {
 		ready.Set(false)
 		limit, cancel := context.WithTimeout(last, drain+farewell)
 		defer cancel()
+		h.shop.Drain(limit)
 		h.node.Drain(limit)
 		visitors.Wait()
 		return nil

@@ -1,0 +1,58 @@
+package seatmap
+
+import (
+	"context"
+	"time"
+
+	"waitroom/internal/room"
+	"waitroom/internal/seat"
+)
+
+// Sizes that tests count with.
+const (
+	PurgeRows = purgeRows
+	KeepLog   = keepLog
+	PerPass   = perPass
+)
+
+// Repair sets how often rooms are read whole; before Run.
+func (m *Maps) Repair(every time.Duration) { m.repairEvery = every }
+
+// Purge is one step of the purge.
+func (m *Maps) Purge(ctx context.Context, before time.Time) (int64, error) {
+	return m.purge(ctx, before)
+}
+
+// Rooms are those in memory, and their seats.
+func (m *Maps) Rooms() (rooms, seats int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.halls), m.seats
+}
+
+// Streams are those that are open.
+func (m *Maps) Streams() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open
+}
+
+// Reading reports whether the log is followed.
+func (m *Maps) Reading() bool {
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	return m.feed.known
+}
+
+// Age makes a room look as if nobody had asked for that long.
+func (m *Maps) Age(name room.Name, by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.halls[name].looked = m.halls[name].looked.Add(-by)
+}
+
+// At is the id up to which the log was read and shown.
+func (m *Maps) At() int64 { return m.shown.Load() }
+
+// PlanOf is the plan of seats, as JSON.
+func PlanOf(seats []seat.Seat) string { return string(newPlan(seats).body.plain) }
