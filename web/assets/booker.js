@@ -24,15 +24,35 @@ export class Booker {
     this.#pass = pass;
   }
 
-  /** The seats, or null when nothing has changed since the last time. */
-  async seats() {
+  /**
+   * The whole map, no older than the version; null when nothing has changed since
+   * the last time. A booker one version older answers the list of seats.
+   * @param {string} since
+   * @returns {Promise<{version?: string, plan?: string, seats: string|{id: string, state: string}[]}|null>}
+   */
+  async map(since) {
     /** @type {Record<string, string>} */
     const headers = this.#etag ? { 'If-None-Match': this.#etag } : {};
-    const answer = await this.#ask('GET', '/seats', undefined, headers);
+    const answer = await this.#ask('GET', '/seats?plan' + (since && '&since=' + encodeURIComponent(since)), undefined, { headers });
     if (answer.status === 304) return null;
-    const { seats } = await answer.json();
+    const map = await answer.json();
     this.#etag = answer.headers.get('ETag') ?? '';
-    return /** @type {{id: string, state: string}[]} */ (seats);
+    return map;
+  }
+
+  /** Which seats there are: the browser keeps it. @param {string} version */
+  async plan(version) {
+    return (await this.#ask('GET', '/plan?v=' + encodeURIComponent(version), undefined, { cache: 'default' })).json();
+  }
+
+  /**
+   * What changes on the map since a version, until the signal ends it.
+   * @param {string} since @param {AbortSignal} signal
+   */
+  async *live(since, signal) {
+    this.#etag = ''; // what was read is not what the page shows from now on
+    const answer = await this.#ask('GET', '/live?since=' + encodeURIComponent(since), undefined, { signal });
+    if (answer.body) yield* eventsOf(answer.body);
   }
 
   async pass() {
@@ -60,18 +80,18 @@ export class Booker {
 
   /**
    * @param {string} method @param {string} path @param {object} [body]
-   * @param {Record<string, string>} [headers]
+   * @param {{headers?: Record<string, string>, cache?: RequestCache, signal?: AbortSignal}} [how]
    */
-  async #ask(method, path, body, headers = {}) {
+  async #ask(method, path, body, how = {}) {
     let answer;
     try {
       answer = await fetch(this.#base + path, {
         method,
-        headers: { Authorization: 'Bearer ' + this.#pass, ...(body ? { 'Content-Type': 'application/json' } : {}), ...headers },
+        headers: { Authorization: 'Bearer ' + this.#pass, ...(body ? { 'Content-Type': 'application/json' } : {}), ...how.headers },
         body: body && JSON.stringify(body),
-        cache: 'no-store',
+        cache: how.cache ?? 'no-store',
         referrerPolicy: 'no-referrer',
-        signal: AbortSignal.timeout(PATIENCE),
+        signal: how.signal ?? AbortSignal.timeout(PATIENCE),
       });
     } catch {
       throw new Refused({ code: 'offline', retry: true });
@@ -84,5 +104,37 @@ export class Booker {
       problem = { code: answer.status >= 500 ? 'unavailable' : 'internal' }; // a proxy's own page
     }
     throw new Refused(problem);
+  }
+}
+
+/**
+ * The events of a stream, as the HTML standard writes them. A comment is an event
+ * of kind '': a sign of life.
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {AsyncGenerator<{kind: string, data: any}>}
+ */
+export async function* eventsOf(body) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = '';
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      rest += decoder.decode(value, { stream: true });
+      const blocks = rest.split('\n\n');
+      rest = blocks.pop() ?? '';
+      for (const block of blocks) {
+        let kind = '';
+        let data = '';
+        for (const line of block.split('\n')) {
+          if (line.startsWith('event: ')) kind = line.slice(7);
+          else if (line.startsWith('data: ')) data += line.slice(6);
+        }
+        yield { kind, data: data ? JSON.parse(data) : null };
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
   }
 }

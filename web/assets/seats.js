@@ -3,16 +3,15 @@
 // (shop.js), one render from it, and the calls to the booker.
 
 import { Booker, Refused } from './booker.js';
+import { Live } from './live.js';
 import { inOrder, SeatMap } from './map.js';
 import { chooseLanguage, clock, dialog, el, eventName, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, sayStart, show, spoken, t, takeFragment } from './page.js';
 import { CODES, look, start, step } from './shop.js';
 
 /** @typedef {import('./shop.js').State} State */
 
-// The map is read again after 3 to 6 s while someone looks at it: 500 visitors
-// inside make about 110 reads a second, most of them answered 304.
-const LOOK_AGAIN = 3_000;
-const LOOK_MOST = 30_000;
+// The longest pause between two tries to hear how the pass stands.
+const ASK_MOST = 30_000;
 
 // After these nobody here knows how the pass stands.
 const UNSETTLED = new Set(['offline', 'unavailable', 'overloaded', 'internal', 'hold_open', 'hold_ended', 'hold_unknown', 'pass_spent', 'pass_expired']);
@@ -29,9 +28,9 @@ const booker = new Booker(prefix + '/rooms/' + room, fresh || passes.read());
 let state = start();
 /** @type {SeatMap} */
 let map;
-/** @type {ReturnType<typeof setTimeout>|undefined} */
-let looking;
-let failures = 0;
+const live = new Live(booker, hear);
+let asked = false; // how the pass stands
+let fitted = false;
 let spokenWhat = '';
 let shownPhase = '';
 
@@ -45,6 +44,7 @@ function takePass() {
 function happen(event) {
   state = step(state, { ...event, now: performance.now() });
   render();
+  follow();
 }
 
 /**
@@ -64,7 +64,7 @@ async function act(what, call) {
     if (problem.code !== 'pass_spent') happen({ type: 'problem', problem });
     if (UNSETTLED.has(problem.code)) await settle();
   }
-  lookSoon(0);
+  live.look();
 }
 
 let settling = false;
@@ -91,7 +91,7 @@ async function askPass() {
       const problem = problemOf(error);
       happen({ type: 'problem', problem });
       if (problem.code !== 'offline' && !problem.retry) return;
-      await new Promise((done) => setTimeout(done, Math.random() * Math.min(LOOK_MOST, 1000 * 2 ** attempt)));
+      await new Promise((done) => setTimeout(done, Math.random() * Math.min(ASK_MOST, 1000 * 2 ** attempt)));
     }
   }
 }
@@ -103,26 +103,28 @@ function problemOf(error) {
   return { code: 'internal' };
 }
 
-/** @param {number} within ms, with full jitter above half of it */
-function lookSoon(within) {
-  clearTimeout(looking);
-  looking = setTimeout(lookNow, within * (1 + Math.random()));
+/** What is heard of the map. @param {Parameters<ConstructorParameters<typeof Live>[1]>[0]} event */
+function hear(event) {
+  if (event.type === 'ended') {
+    settle(); // the pass has expired: the booker knows what it came to
+  } else if (event.type !== 'problem' || CODES[event.problem.code]?.ends || ['offline', 'no_seats'].includes(event.problem.code)) {
+    happen(event);
+    if (event.type === 'seats' && !fitted) {
+      fitted = true;
+      fit();
+    }
+  }
 }
 
-async function lookNow() {
-  if (['over', 'booked'].includes(state.phase)) return;
-  if (document.visibilityState === 'hidden') return; // becoming visible looks again
-  try {
-    const seats = await booker.seats();
-    failures = 0;
-    if (seats) happen({ type: 'seats', seats });
-    happen({ type: 'heard' });
-  } catch (error) {
-    failures++;
-    const problem = problemOf(error);
-    if (CODES[problem.code]?.ends || ['offline', 'no_seats'].includes(problem.code)) happen({ type: 'problem', problem });
-  }
-  lookSoon(Math.min(LOOK_MOST, LOOK_AGAIN * 2 ** failures));
+/** Everything in view, as far as a finger can still hit it. */
+function fit() {
+  map.fit(matchMedia('(pointer: coarse)').matches || innerWidth < 700);
+}
+
+/** The map is followed while somebody looks at it and may choose. */
+function follow() {
+  if (['over', 'booked'].includes(state.phase) || document.visibilityState === 'hidden') live.stop();
+  else if (asked) live.start();
 }
 
 function render() {
@@ -246,15 +248,13 @@ async function main() {
     map.retell();
     render();
   });
-  const touch = matchMedia('(pointer: coarse)');
-  const fit = () => map.fit(touch.matches || innerWidth < 700);
   onClick('nearer', () => map.zoom(1.3));
   onClick('farther', () => map.zoom(1 / 1.3));
   onClick('fit', () => map.fit(false));
   document.addEventListener('visibilitychange', () => {
+    follow();
     if (document.visibilityState !== 'visible' || state.phase === 'loading') return;
     if (!state.busy) settle(); // another tab may have used the pass
-    lookSoon(0);
   });
   // The same tab was sent here again, with a new pass.
   window.addEventListener('hashchange', () => {
@@ -267,8 +267,8 @@ async function main() {
   }
   render();
   await settle();
-  await lookNow();
-  if (state.phase !== 'over') fit();
+  asked = true;
+  follow();
   setInterval(() => {
     // A hold whose time is over on this clock: the booker says what became of it.
     const ended = state.phase === 'held' && state.hold && !state.busy && state.hold.ends <= performance.now();

@@ -112,13 +112,12 @@ export function step(state, event) {
       const lost = state.phase === 'held' ? { said: 'hold_ended', chosen: [] } : {};
       return { ...next, phase: 'choosing', hold: null, ...lost };
     }
-    case 'seats': {
-      if (state.said === 'no_seats') state = { ...state, said: '' };
-      const seats = new Map(event.seats.map((/** @type {{id: string, state: string}} */ s) => [s.id, s.state]));
-      if (state.phase !== 'choosing' || state.busy) return { ...state, seats };
-      const gone = state.chosen.filter((id) => seats.get(id) !== 'free');
-      if (gone.length === 0) return { ...state, seats };
-      return { ...state, seats, chosen: state.chosen.filter((id) => !gone.includes(id)), said: 'seat_taken', named: gone };
+    case 'seats': // all of them
+      return shown(state, new Map(event.seats.map((/** @type {{id: string, state: string}} */ s) => [s.id, s.state])));
+    case 'changed': { // some
+      const seats = new Map(state.seats);
+      for (const { id, state: to } of event.seats) seats.set(id, to);
+      return shown(state, seats);
     }
     case 'toggle': {
       const id = event.seat;
@@ -151,6 +150,15 @@ export function step(state, event) {
       return state;
   }
   return state;
+}
+
+/** The map as it is now: chosen seats that others have taken are put back and named. @param {State} state @param {State['seats']} seats @returns {State} */
+function shown(state, seats) {
+  if (state.said === 'no_seats') state = { ...state, said: '' };
+  if (state.phase !== 'choosing' || state.busy) return { ...state, seats };
+  const gone = state.chosen.filter((id) => seats.get(id) !== 'free');
+  if (gone.length === 0) return { ...state, seats };
+  return { ...state, seats, chosen: state.chosen.filter((id) => !gone.includes(id)), said: 'seat_taken', named: gone };
 }
 
 /** @param {State} state @param {{id: string, seats: string[], left_ms: number}} hold @param {number} now @returns {State} */

@@ -40,6 +40,15 @@ test('seats are chosen and put back, up to the most, and never taken ones', () =
   assert.equal(choosable(held(), 'A-2'), false, 'nothing is chosen while seats are held');
 });
 
+test('what changes on the map is as if all of it came', () => {
+  const whole = step(chosen('A-1', 'A-2'), { type: 'seats', seats: SEATS.map((s) => (s.id === 'A-2' ? { ...s, state: 'held' } : s)) });
+  const some = step(chosen('A-1', 'A-2'), { type: 'changed', seats: [{ id: 'A-2', state: 'held' }] });
+  assert.deepEqual(some, whole);
+  const before = choosing();
+  step(before, { type: 'changed', seats: [{ id: 'A-1', state: 'held' }] });
+  assert.equal(before.seats.get('A-1'), 'free', 'the state before is left as it was');
+});
+
 test('what is ours covers what the booker says of a seat', () => {
   const after = step(held(), { type: 'seats', seats: SEATS.map((s) => ({ ...s, state: 'held' })) });
   assert.deepEqual(['A-1', 'A-2'].map((id) => look(after, id)), ['mine', 'taken']);
