@@ -280,7 +280,7 @@ func TestStreamEnds(t *testing.T) {
 }
 
 // gone waits until so many streams are open.
-func gone(t *testing.T, m *seatmap.Maps, open int) {
+func gone(t testing.TB, m *seatmap.Maps, open int) {
 	t.Helper()
 	for end := time.Now().Add(soon); m.Streams() != open; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {

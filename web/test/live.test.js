@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { mock, test } from 'node:test';
-import { eventsOf, Refused } from '../assets/booker.js';
+import { Booker, eventsOf, Refused } from '../assets/booker.js';
 import { Live, seatsOf } from '../assets/live.js';
 
 /** @param {string} name */
@@ -223,4 +223,20 @@ story('no answer is told, and asked for ever more rarely', async ({ world, live 
   live.look(); // somebody does something: at once
   await turn();
   assert.equal(world.seats['A-1'], 'free');
+});
+
+test('what was read before a stream is not vouched for after it', async () => {
+  /** @type {(string|null)[]} */
+  const vouched = [];
+  globalThis.fetch = /** @type {any} */ (async (/** @type {string} */ url, /** @type {any} */ how) => {
+    if (url.includes('/live')) return new Response('event: hello\ndata: {"beat_ms":5000}\n\n');
+    vouched.push(how.headers['If-None-Match'] ?? null);
+    return new Response('{"version":"L.1.5","plan":"P","seats":"f"}', { headers: { ETag: '"1"' } });
+  });
+  const booker = new Booker('/rooms/gig', 'PASS');
+  await booker.map('');
+  await booker.map('');
+  for await (const event of booker.live('L.1.5', new AbortController().signal)) assert.equal(event.kind, 'hello');
+  await booker.map('');
+  assert.deepEqual(vouched, [null, '"1"', null]);
 });
