@@ -92,33 +92,35 @@ want(Math.max(...later) <= 1_000, `after a restart: got ${later} ms, want at mos
 for (const { page } of [buyer, other, behind]) await page.context().close();
 
 // The hall.
-const began = Date.now();
-const hall = await visit(base, 'hall', passes[3]);
-const loaded = Date.now() - began;
-// Two frames after the last change, and the longest that the page was busy meanwhile.
-await hall.page.evaluate(() => {
+const page = await open(browser, { viewport: DESK });
+// The processor's time of the page, so that a busy machine counts for less.
+const cdp = await page.context().newCDPSession(page);
+await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
+const spent = async () => {
+  const { metrics } = await cdp.send('Performance.getMetrics');
+  return Math.round(1000 * (metrics.find((m) => m.name === 'TaskDuration')?.value ?? 0));
+};
+await page.addInitScript(() => {
   /** @type {any} */ (window).busy = [];
   new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) /** @type {any} */ (window).busy.push(Math.round(entry.duration));
-  }).observe({ type: 'longtask', buffered: true });
+  }).observe({ type: 'longtask' });
 });
-await hall.page.waitForTimeout(300); // those of the start are told
-const starting = await hall.page.evaluate(() => /** @type {any} */ (window).busy.splice(0));
-const spent = async () => {
-  const { metrics } = await cdp.send('Performance.getMetrics');
-  return 1000 * (metrics.find((m) => m.name === 'TaskDuration')?.value ?? 0);
-};
-// The processor's time, so that a busy machine counts for less.
-const cdp = await hall.page.context().newCDPSession(hall.page);
-await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
+/** Waits until so many seats look so, and the frame is there. @param {string} seats @param {number} count */
+async function shown(seats, count) {
+  await page.waitForFunction(([seats, count]) => document.querySelectorAll(String(seats)).length === count, [seats, count], { timeout: 30_000, polling: 250 });
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await page.waitForTimeout(300); // tasks are told a little later
+  const tasks = await page.evaluate(() => /** @type {any} */ (window).busy.splice(0));
+  return `tasks over 50 ms of ${tasks.join(', ') || 'none'} ms, ${await spent()} ms of the processor so far`;
+}
+await page.goto(`${base}/rooms/hall/shop#pass=${encodeURIComponent(passes[3])}`);
+console.log(`20,000 seats: ${await shown('#map .seat[data-look=free]', 20_000)}`);
 const before = await spent();
 await fetch(control + '/many');
-await hall.page.waitForFunction(() => document.querySelectorAll('#map .seat[data-look=taken]').length === 500, null, { timeout: 10_000, polling: 50 });
-await hall.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-const busy = await hall.page.evaluate(() => /** @type {any} */ (window).busy);
-const update = Math.round((await spent()) - before);
-console.log(`500 changes of 20,000 seats: ${update} ms of the page's processor, waiting for them included`);
-console.log(`20,000 seats: there after ${loaded} ms, with tasks over 50 ms of ${starting.join(', ') || 'none'} ms; 500 changes: tasks over 50 ms of ${busy.join(', ') || 'none'} ms`);
-want(Math.max(0, ...busy) <= 500, `500 changes of 20,000: got tasks of ${busy} ms, want 500 at most on a busy machine`);
+console.log(`500 of them change: ${await shown('#map .seat[data-look=taken]', 500)}`);
+const update = (await spent()) - before;
+// A quarter of this as a rule; the waits of this run are in it.
+want(update <= 1_000, `500 changes of 20,000: got ${update} ms of the processor, want 1000 at most`);
 
 await finish(browser);

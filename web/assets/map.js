@@ -16,6 +16,10 @@ const MOST = 64;
 const TOUCH = 28;
 const COMFORT = 36;
 
+// Seats that are drawn in one task: some ten ms on a slow phone. The rest of a great
+// hall follows, so that nothing waits for it.
+const AT_ONCE = 2_000;
+
 export class SeatMap {
   /** @type {Map<string, {button: HTMLButtonElement, row: number, look: string}>} */ #seats = new Map();
   /** @type {string[][]} */ #rows = [];
@@ -24,6 +28,9 @@ export class SeatMap {
   #size = TOUCH;
   #columns = 1;
   #current = '';
+  /** @type {Set<string>} those that are drawn, and those still to be */ #ids = new Set();
+  /** @type {(id: string) => string} */ #look = () => '';
+  #building = 0;
 
   /**
    * @param {HTMLElement} box scrolls @param {HTMLElement} frame holds the rows
@@ -49,17 +56,22 @@ export class SeatMap {
   /** @param {Iterable<string>} ids @param {(id: string) => string} look */
   update(ids, look) {
     const list = [...ids];
-    if (list.length !== this.#seats.size || list.some((id) => !this.#seats.has(id))) this.#build(list);
-    for (const [id, seat] of this.#seats) {
-      const now = look(id);
-      if (now === seat.look) continue;
-      seat.look = now;
-      const [row, place] = split(id);
-      seat.button.dataset.look = now;
-      seat.button.setAttribute('aria-label', t('seat.label', { row, seat: place, state: t(LOOKS[now]) }));
-      seat.button.setAttribute('aria-pressed', String(now === 'chosen' || now === 'mine' || now === 'booked'));
-      seat.button.setAttribute('aria-disabled', String(now !== 'free' && now !== 'chosen'));
-    }
+    this.#look = look;
+    if (list.length !== this.#ids.size || list.some((id) => !this.#ids.has(id))) this.#build(list);
+    for (const id of this.#seats.keys()) this.#dress(id);
+  }
+
+  /** Shows a seat as it looks now. @param {string} id */
+  #dress(id) {
+    const seat = this.#seats.get(id);
+    const now = this.#look(id);
+    if (!seat || now === seat.look) return;
+    seat.look = now;
+    const [row, place] = split(id);
+    seat.button.dataset.look = now;
+    seat.button.setAttribute('aria-label', t('seat.label', { row, seat: place, state: t(LOOKS[now]) }));
+    seat.button.setAttribute('aria-pressed', String(now === 'chosen' || now === 'mine' || now === 'booked'));
+    seat.button.setAttribute('aria-disabled', String(now !== 'free' && now !== 'chosen'));
   }
 
   /** Names every seat and row anew, after another language was chosen. */
@@ -113,6 +125,7 @@ export class SeatMap {
   /** @param {string[]} ids */
   #build(ids) {
     this.#seats.clear();
+    this.#ids = new Set(ids);
     /** @type {Map<string, string[]>} */
     const rows = new Map();
     for (const id of ids) {
@@ -126,8 +139,23 @@ export class SeatMap {
     this.#rows = names.map((name) => (rows.get(name) ?? []).sort((a, b) => Number(split(a)[1]) - Number(split(b)[1])));
     this.#columns = Math.max(1, ...this.#rows.map((row) => row.length));
     this.#frame.style.setProperty('--columns', String(this.#columns));
-    this.#frame.replaceChildren(...this.#rows.map((row, i) => this.#row(names[i], row, i)));
+    this.#frame.replaceChildren();
+    this.#draw(names, 0, ++this.#building);
     this.#stop(this.#rows[0]?.[0] ?? '');
+  }
+
+  /** Draws rows from one on, as many as fit a task, and the rest in further ones. @param {string[]} names @param {number} from @param {number} building */
+  #draw(names, from, building) {
+    if (building !== this.#building) return; // of a hall that is another one by now
+    const rows = [];
+    let to = from;
+    for (let seats = 0; to < this.#rows.length && seats < AT_ONCE; to++) {
+      rows.push(this.#row(names[to], this.#rows[to], to));
+      seats += this.#rows[to].length;
+    }
+    for (const row of this.#rows.slice(from, to)) row.forEach((id) => this.#dress(id));
+    this.#frame.append(...rows);
+    if (to < this.#rows.length) setTimeout(() => this.#draw(names, to, building));
   }
 
   /** @param {string} name @param {string[]} ids @param {number} index */
