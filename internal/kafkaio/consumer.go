@@ -31,9 +31,7 @@ const (
 	// that could not is taken for dead after sessionTimeout.
 	leaveLimit = 3 * time.Second
 
-	maxBatch   = 500 // records handed over at once
-	retryFirst = 100 * time.Millisecond
-	retryMost  = 5 * time.Second
+	maxBatch = 500 // records handed over at once
 
 	// fetchHold is how long a partition can't be read before that is logged: a topic
 	// just made has leaders that don't know it yet.
@@ -60,6 +58,7 @@ type ConsumerConfig struct {
 type Consumer struct {
 	config ConsumerConfig
 	lag    *prometheus.GaugeVec // nil: nobody asks
+	lot    *lot
 }
 
 // NewConsumer makes a Consumer; Run joins the group.
@@ -71,14 +70,15 @@ func NewConsumer(config ConsumerConfig) *Consumer {
 		config.lagEvery = lagEvery
 	}
 	config.Log = config.Log.With(zap.String("group", config.Group))
-	return &Consumer{config: config, lag: newLag(config.Metrics, config.Subsystem)}
+	return &Consumer{config: config, lag: newLag(config.Metrics, config.Subsystem), lot: newLot(config.Log, parkMost, nil, true)}
 }
 
-// Handle takes records of one partition, in order. Its error, whatever it is,
-// means "not now": the same records come again after a pause that grows to 5 s,
-// without bound, and the offset stays. So it must deal with what can never
-// succeed itself. Its ctx ends when the partition is taken away or Run stops.
-// It is called for several partitions at once.
+// Handle takes records of one partition, in order. Its error means "not now", for all
+// of them or for those that an *events.Undone names: they wait in memory and come again
+// after a pause that grows to 1 s, without bound, and the offset stays before them. Those
+// behind go on, except where they have the key of one that waits, until 2,000 wait. So
+// it must deal with what can never succeed itself. Its ctx ends when the partition is
+// taken away or Run stops. It is called for several partitions at once.
 type Handle func(ctx context.Context, records []events.Record) error
 
 // Run joins the group and hands records to handle until ctx ends; it returns
@@ -151,12 +151,13 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, hand
 			h := &held{topic: topic, partition: assignment.ID}
 			h.next.Store(assignment.Offset)
 			partitions = append(partitions, h)
-			c.during(ctx, generation, readings, func(ctx context.Context) {
-				log := c.config.Log.With(zap.String("topic", topic), zap.Int("partition", assignment.ID))
-				p := &reading{generation: generation, held: h, log: log,
-					source: source{client: client, topic: topic, partition: assignment.ID, log: log}}
-				p.run(ctx, assignment.Offset, handle)
-			})
+			log := c.config.Log.With(zap.String("topic", topic), zap.Int("partition", assignment.ID))
+			p := &followedPartition{lot: c.lot, judge: judgeOf(handle), held: h, moved: commit(ctx, generation, h, log),
+				source: source{client: client, topic: topic, partition: assignment.ID, log: log}}
+			p.floor.Store(assignment.Offset)
+			// Should it return before the generation has ended, it ends the generation and
+			// the group joins anew.
+			c.during(ctx, generation, readings, p.run)
 		}
 	}
 	if c.lag != nil && count > 0 {
@@ -166,6 +167,23 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, hand
 	}
 	c.config.Log.Info("joined the consumer group",
 		zap.Int32("generation", generation.ID), zap.Int("partitions", count))
+}
+
+// commit is what a partition of a generation does when its floor moves.
+func commit(ctx context.Context, generation *kafka.Generation, h *held, log *zap.Logger) func(floor int64) bool {
+	return func(floor int64) bool {
+		if floor < 0 {
+			return true // the first offset is not known yet
+		}
+		err := generation.CommitOffsets(map[string]map[int]int64{h.topic: {h.partition: floor}})
+		// A stale generation is refused, and what was handled here comes again to whoever
+		// holds the partition now. Every other reason is cured by joining anew from the
+		// offset that is committed.
+		if err != nil && ctx.Err() == nil {
+			log.Warn("commit refused, joining the group anew", zap.Error(err))
+		}
+		return err == nil
+	}
 }
 
 // during runs do in a goroutine of the generation. Two ends are in its context:
@@ -181,103 +199,15 @@ func (c *Consumer) during(ctx context.Context, generation *kafka.Generation, rea
 	})
 }
 
-// reading is one partition in one generation. If it returns before the
-// generation has ended, it ends the generation and the group joins anew.
-type reading struct {
-	generation *kafka.Generation
-	source     source
-	held       *held
-	log        *zap.Logger
-}
-
-func (p *reading) run(ctx context.Context, offset int64, handle Handle) {
-	// The pump ends with ctx, and this function waits for it; what it holds
-	// is bounded by the channel, maxBatch, and one answer of a broker.
-	fetched := make(chan events.Record, maxBatch)
-	var pump sync.WaitGroup
-	ctx, cancel := context.WithCancel(ctx)
-	defer pump.Wait()
-	defer cancel()
-	pump.Go(func() { p.pump(ctx, offset, fetched) })
-
-	for {
-		records, next := p.batch(ctx, fetched)
-		if len(records) == 0 {
-			return
-		}
-		if !p.handle(ctx, records, handle) {
-			return
-		}
-		p.held.next.Store(next)
-		err := p.generation.CommitOffsets(map[string]map[int]int64{p.source.topic: {p.source.partition: next}})
-		if err != nil {
-			// A stale generation is refused, and what was handled here comes
-			// again to whoever holds the partition now. Every other reason is
-			// cured by joining anew from the offset that is committed.
-			if ctx.Err() == nil {
-				p.log.Warn("commit refused, joining the group anew", zap.Error(err))
-			}
-			return
-		}
-	}
-}
-
-// pump reads records from offset on and moves them to fetched.
-func (p *reading) pump(ctx context.Context, offset int64, fetched chan<- events.Record) {
-	away := newOutage(p.log, "fetch", outage.Config{Hold: fetchHold})
-	for ctx.Err() == nil {
-		records, next, err := p.source.fetch(ctx, offset, fetchWait)
-		if away.Note(ctx, err); err != nil {
-			if !sleep(ctx, retryPause) {
-				return
-			}
-			continue
-		}
-		for _, record := range records {
-			select {
-			case fetched <- record:
-			case <-ctx.Done():
-				return
-			}
-		}
-		offset = next
-	}
-}
-
-// batch waits for one record and takes with it what has arrived already. It
-// returns nothing when ctx has ended. next is the offset to commit.
-func (p *reading) batch(ctx context.Context, fetched <-chan events.Record) (records []events.Record, next int64) {
-	select {
-	case <-ctx.Done():
-		return nil, 0
-	case record := <-fetched:
-		records, next = append(records, record), record.Offset+1
-	}
-	for len(records) < maxBatch {
-		select {
-		case record := <-fetched:
-			records, next = append(records, record), record.Offset+1
-		default:
-			return records, next
-		}
-	}
-	return records, next
-}
-
-// handle repeats until handle succeeds (true) or ctx ends (false). A stale
-// generation whose handle succeeded tries to commit, and is refused.
-func (p *reading) handle(ctx context.Context, records []events.Record, handle Handle) bool {
-	stuck := newOutage(p.log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
-		Down: "records can't be dealt with: their offset stays, and they come again without bound", Up: "records are dealt with again"})
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+// judgeOf hears of a handler's error which records are to come again.
+func judgeOf(handle Handle) Judge {
+	return func(ctx context.Context, records []events.Record) []events.Verdict {
+		verdicts := make([]events.Verdict, len(records))
 		err := handle(ctx, records)
-		stuck.Note(ctx, err)
-		if err == nil {
-			return true // also when ctx has ended: what is done is committed
+		for _, i := range events.Left(err, len(records)) {
+			verdicts[i] = events.Verdict{Fate: events.Later, Err: err}
 		}
-		if !sleep(ctx, pause) {
-			return false
-		}
+		return verdicts
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,11 +66,7 @@ type FollowerConfig struct {
 type Follower struct {
 	config FollowerConfig
 	lag    *prometheus.GaugeVec // nil: nobody asks
-
-	stuck *outage.Log // records wait; shared by all partitions
-	full  *outage.Log // and too many of them
-	// waiting is how many records wait in all partitions; stuck is over at 0.
-	waiting atomic.Int64
+	lot    *lot
 }
 
 // NewFollower makes a Follower; Run reads.
@@ -89,14 +84,7 @@ func NewFollower(config FollowerConfig) *Follower {
 		config.parkMost = parkMost
 	}
 	config.Log = config.Log.With(zap.String("group", config.Group), zap.String("topic", config.Topic))
-	return &Follower{config: config, lag: newLag(config.Metrics, config.Subsystem),
-		stuck: newOutage(config.Log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
-			Down: "records can't be dealt with yet: they wait in memory and are tried again, those behind them go on",
-			Up:   "every record that waited is dealt with"}),
-		full: newOutage(config.Log, "handle", outage.Config{Hold: 2 * parkedMost, // each of them says so once in parkedMost
-
-			Down: "too many records wait: their partition is not read on until some are dealt with",
-			Up:   "no partition holds too many records that wait"})}
+	return &Follower{config: config, lag: newLag(config.Metrics, config.Subsystem), lot: newLot(config.Log, config.parkMost, config.Dead, false)}
 }
 
 // Judge takes records of one partition, in order, and answers a verdict for each.
@@ -122,7 +110,7 @@ func (f *Follower) Run(ctx context.Context, judge Judge) error {
 		})
 	}
 	f.find(ctx, client, all, func(id int, offset int64) {
-		p := &followedPartition{follower: f, judge: judge, held: &held{topic: f.config.Topic, partition: id},
+		p := &followedPartition{lot: f.lot, judge: judge, held: &held{topic: f.config.Topic, partition: id},
 			source: source{client: client, topic: f.config.Topic, partition: id, log: f.config.Log.With(zap.Int("partition", id))}}
 		p.held.next.Store(offset)
 		p.floor.Store(offset)

@@ -27,8 +27,11 @@ func TestHandlerOutage(t *testing.T) {
 			}
 			return nil
 		}
-		if !(&reading{log: zap.New(core)}).handle(t.Context(), nil, handle) {
-			t.Fatal("got false, want the records dealt with")
+		p := &followedPartition{lot: newLot(zap.New(core), parkMost, nil, true), judge: judgeOf(handle), held: &held{}}
+		p.first(t.Context(), []events.Record{{}})
+		for len(p.parked) > 0 {
+			time.Sleep(time.Until(p.due))
+			p.again(t.Context())
 		}
 		var warned, over int
 		for _, e := range logs.All() {
@@ -46,4 +49,25 @@ func TestHandlerOutage(t *testing.T) {
 			t.Errorf("nine minutes: got %d warnings and %d ends, want 2 and 1", warned, over)
 		}
 	})
+}
+
+// What has the key of a record that waits is not handed over before it.
+func TestKeyWaits(t *testing.T) {
+	var seen []string
+	judge := func(_ context.Context, records []events.Record) []events.Verdict {
+		for _, r := range records {
+			seen = append(seen, string(r.Value))
+		}
+		return make([]events.Verdict, len(records))
+	}
+	record := func(key, value string, offset int64) events.Record {
+		return events.Record{Key: []byte(key), Value: []byte(value), Offset: offset}
+	}
+	p := &followedPartition{lot: newLot(zap.NewNop(), parkMost, nil, true), judge: judge, held: &held{},
+		parked: []parked{{record: record("k", "1", 1)}}}
+	p.first(t.Context(), []events.Record{record("k", "2", 2), record("other", "x", 3)})
+	p.again(t.Context())
+	if got := strings.Join(seen, " "); got != "x 1 2" || len(p.parked) != 0 {
+		t.Errorf("got %s, %d parked, want x 1 2 and none", got, len(p.parked))
+	}
 }

@@ -5,17 +5,44 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"waitroom/internal/events"
 	"waitroom/internal/outage"
 )
 
-// followedPartition is one partition of a Follower. All but floor and held is
+// lot is where the records of a reader's partitions wait for their time, in memory.
+type lot struct {
+	most  int         // of a partition; at the bound it is not read on
+	dead  deadLetters // takes what a judge calls Never
+	keyed bool        // records behind one that waits wait too, when they have its key
+	stuck *outage.Log // records wait; shared by all partitions
+	full  *outage.Log // and too many of them
+	// waiting is how many records wait in all partitions; stuck is over at 0.
+	waiting atomic.Int64
+}
+
+func newLot(log *zap.Logger, most int, dead deadLetters, keyed bool) *lot {
+	return &lot{most: most, dead: dead, keyed: keyed,
+		stuck: newOutage(log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
+			Down: "records can't be dealt with yet: they wait in memory and are tried again, those behind them go on",
+			Up:   "every record that waited is dealt with"}),
+		full: newOutage(log, "handle", outage.Config{Hold: 2 * parkedMost, // each of them says so once in parkedMost
+
+			Down: "too many records wait: their partition is not read on until some are dealt with",
+			Up:   "no partition holds too many records that wait"})}
+}
+
+// followedPartition is one partition that is read. All but floor and held is
 // owned by the goroutine of run.
 type followedPartition struct {
-	follower *Follower
-	judge    Judge
-	source   source
-	held     *held
+	lot    *lot
+	judge  Judge
+	source source
+	held   *held
+	// moved hears of each new floor before the next record is read; false ends run.
+	// Nil: nobody asks.
+	moved func(floor int64) bool
 
 	floor atomic.Int64 // every record below it is dealt with; below 0: not known yet
 
@@ -34,11 +61,11 @@ type parked struct {
 // run reads and hands over until ctx ends. Records wait without holding up those
 // behind them, and offsets move when all before them are dealt with.
 func (p *followedPartition) run(ctx context.Context) {
-	defer func() { p.follower.waiting.Add(-int64(len(p.parked))) }()
+	defer func() { p.lot.waiting.Add(-int64(len(p.parked))) }()
 	away := newOutage(p.source.log, "fetch", outage.Config{Hold: fetchHold})
 	next := p.held.next.Load()
 	for ctx.Err() == nil {
-		room := p.follower.config.parkMost - len(p.parked)
+		room := p.lot.most - len(p.parked)
 		switch {
 		case len(p.parked) > 0 && !time.Now().Before(p.due):
 			p.again(ctx)
@@ -64,12 +91,14 @@ func (p *followedPartition) run(ctx context.Context) {
 			}
 			p.fetched, next = records, behind
 		}
-		p.measure(next)
+		if !p.measure(next) {
+			return
+		}
 	}
 }
 
 // measure publishes how far this partition is: for the commit and for the lag.
-func (p *followedPartition) measure(next int64) {
+func (p *followedPartition) measure(next int64) bool {
 	if len(p.fetched) > 0 {
 		next = p.fetched[0].Offset
 	}
@@ -78,12 +107,17 @@ func (p *followedPartition) measure(next int64) {
 	if len(p.parked) > 0 {
 		next = p.parked[0].record.Offset
 	}
-	p.floor.Store(next)
+	if before := p.floor.Swap(next); p.moved != nil && before != next {
+		return p.moved(next)
+	}
+	return true
 }
 
 // first hands records over for the first time; what can't be done now is parked.
 func (p *followedPartition) first(ctx context.Context, records []events.Record) {
-	left, err := p.settle(ctx, records)
+	records, left := p.behind(records)
+	undone, err := p.settle(ctx, records)
+	left = merge(left, undone)
 	if len(left) == 0 {
 		return
 	}
@@ -92,6 +126,25 @@ func (p *followedPartition) first(ctx context.Context, records []events.Record) 
 	}
 	p.parked = append(p.parked, left...)
 	p.count(ctx, len(left), err)
+}
+
+// behind takes out of records those that wait for one with their key.
+func (p *followedPartition) behind(records []events.Record) (free []events.Record, wait []parked) {
+	if !p.lot.keyed || len(p.parked) == 0 {
+		return records, nil
+	}
+	keys := map[string]bool{}
+	for _, one := range p.parked {
+		keys[string(one.record.Key)] = true
+	}
+	for _, r := range records {
+		if keys[string(r.Key)] {
+			wait = append(wait, parked{record: r})
+		} else {
+			free = append(free, r)
+		}
+	}
+	return free, wait
 }
 
 // again tries everything that is parked.
@@ -160,7 +213,7 @@ func (p *followedPartition) bury(ctx context.Context, dead []parked) ([]parked, 
 	for i, one := range dead {
 		letters[i] = events.DeadLetter(one.record, one.dead)
 	}
-	err := p.follower.config.Dead.Publish(ctx, letters)
+	err := p.lot.dead.Publish(ctx, letters)
 	var left []parked
 	for _, i := range events.Missing(err, len(dead)) {
 		left = append(left, dead[i])
@@ -183,12 +236,12 @@ func merge(a, b []parked) []parked {
 
 // count notes that more records wait, or fewer, and why.
 func (p *followedPartition) count(ctx context.Context, more int, reason error) {
-	f := p.follower
+	f := p.lot
 	if waiting := f.waiting.Add(int64(more)); waiting == 0 || reason != nil {
 		f.stuck.Note(ctx, reason)
 	}
 	var full error
-	if len(p.parked) >= f.config.parkMost {
+	if len(p.parked) >= f.most {
 		full = reason
 	}
 	f.full.Note(ctx, full)
