@@ -14,6 +14,9 @@ import (
 
 const (
 	startWait = 15 * time.Second // for the servers behind to answer; then a supervisor tries again
+	// tablesWait is for the database's tables on top of that: a large one that gets a
+	// column takes minutes, and what was cut off would be begun again by each start.
+	tablesWait = time.Hour
 	// ending is what a stop takes at most beyond --drain-delay: requests in service have
 	// 11 s, longer than one may take, and the loops the rest.
 	ending = 15 * time.Second

@@ -19,6 +19,8 @@ import (
 // open opens the database, looks for Kafka, and makes the shop. missing is why Kafka
 // is not there.
 func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Start, verifier *token.Verifier, kafka *broker) (shop *boxoffice.BoxOffice, missing, err error) {
+	tables, cancelTables := context.WithTimeout(ctx, tablesWait)
+	defer cancelTables()
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	var db *sqldb.DB
@@ -41,7 +43,7 @@ func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Star
 	page := web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL,
 		Rooms: func(name room.Name) (room.Event, room.Known) { return shop.Event(name), room.Listed }}) // served once the shop is there
 	err = start.Await("the database's tables", func() error {
-		shop, err = boxoffice.New(ctx, boxoffice.Options{
+		shop, err = boxoffice.New(tables, boxoffice.Options{
 			Config: c.Shop, DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
 			Consume: func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
 				if !kafka.awaitFound(ctx) { // a group needs its topics
