@@ -41,7 +41,7 @@ func (c *seatsCmd) Run(ctx context.Context, env *process.Env) error {
 		return err
 	}
 	defer db.Close()
-	store, err := booking.NewStore(start, db, booking.Rules{})
+	store, err := booking.NewStore(ctx, db, booking.Rules{})
 	if err != nil {
 		return fmt.Errorf("--db: %w", err)
 	}

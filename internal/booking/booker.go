@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
+	"waitroom/internal/outage"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
@@ -49,12 +50,18 @@ type Booker struct {
 	events  *saleEvents
 	log     *zap.Logger
 	met     *metrics
+	unsafe  *outage.Log // the database's settings
 }
 
 // New migrates the database and checks the clock against it: a skew above 2 s is
 // seat.ErrSkew.
 func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
-	store, err := NewStore(ctx, p.DB, config.Rules())
+	store, err := NewStore(ctx, p.DB, config.Rules(), func(migration string, running time.Duration) {
+		if running == 0 {
+			return // most take milliseconds
+		}
+		p.Log.Info("the database's tables are being changed; other bookers go on meanwhile", zap.String("migration", migration), zap.Duration("running", running))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +77,8 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 		return nil, err
 	}
 	b := &Booker{config: config, store: store, clock: clock, publish: p.Publisher, consume: p.Consume, gateway: p.Gateway,
-		events: newSaleEvents(store), log: p.Log, met: met}
+		events: newSaleEvents(store), log: p.Log, met: met,
+		unsafe: outage.New(outage.Config{Log: p.Log, Down: "the database's settings risk what visitors were told", Up: "the database's settings are safe"})}
 	store.rules.Line = b.events.line
 	if _, err := b.events.look(ctx); err != nil { // so that the first page has them
 		return nil, err
@@ -136,6 +144,7 @@ func (b *Booker) Run(ctx context.Context) error {
 	loops.Go(func() { b.every(ctx, captureEvery, "capturing payments", b.capture) })
 	loops.Go(func() { b.every(ctx, eventsEvery, "reading what the sales are for", b.events.look) })
 	loops.Go(func() { b.every(ctx, purgeEvery, "forgetting old rows", b.purge) })
+	loops.Go(func() { b.every(ctx, settingsEvery, "reading the database's settings", b.settings) })
 	loops.Go(func() {
 		b.every(ctx, clockEvery, "checking the clock", func(ctx context.Context) (bool, error) { return false, b.clock.check(ctx) })
 	})

@@ -148,7 +148,8 @@ const referenceTries = 3
 
 // captured notes that the money of a booking was taken.
 func (s *Store) captured(ctx context.Context, hold seat.HoldID, now time.Time) error {
-	_, err := s.db.Write(ctx, "UPDATE bookings SET captured_ms = ? WHERE hold = ? AND captured_ms = 0", now.UnixMilli(), hold)
+	// By the primary key alone: by the key of what is not captured it would lock strangers' rows.
+	_, err := s.db.Write(ctx, "UPDATE bookings SET captured_ms = CASE WHEN captured_ms = 0 THEN ? ELSE captured_ms END WHERE hold = ?", now.UnixMilli(), hold)
 	return err
 }
 
@@ -184,7 +185,7 @@ func (s *Store) uncaptured(ctx context.Context, now time.Time, limit int) (list 
 // captureLater puts a capture that failed behind the others.
 func (s *Store) captureLater(ctx context.Context, o owed, now time.Time) error {
 	pause := min(max(now.Sub(time.UnixMilli(o.BookedMS))/2, captureAfter), captureMost)
-	_, err := s.db.Write(ctx, "UPDATE bookings SET capture_ms = ? WHERE hold = ? AND captured_ms = 0", now.Add(pause).UnixMilli(), o.Hold)
+	_, err := s.db.Write(ctx, "UPDATE bookings SET capture_ms = ? WHERE hold = ?", now.Add(pause).UnixMilli(), o.Hold)
 	return err
 }
 

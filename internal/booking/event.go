@@ -71,12 +71,13 @@ type eventVersion struct {
 	CreatedMS int64      `db:"created_ms"`
 	Rev       int64      `db:"rev"`
 	Told      int64      `db:"told"`
+	GoneMS    int64      `db:"gone_ms"`
 	Past      string     `db:"past"` // the epochs of the room's earlier lines, pastLines at most, the last one first
 }
 
 // eventVersions reads those of eventRooms rooms, the ones that are gone last.
 func (s *Store) eventVersions(ctx context.Context) (versions []eventVersion, err error) {
-	err = s.db.SelectContext(ctx, &versions, "SELECT room, epoch, created_ms, rev, told, past FROM room_events ORDER BY gone_ms, room LIMIT ?", eventRooms)
+	err = s.db.SelectContext(ctx, &versions, "SELECT room, epoch, created_ms, rev, told, gone_ms, past FROM room_events ORDER BY gone_ms, room LIMIT ?", eventRooms)
 	return versions, err
 }
 
@@ -90,7 +91,7 @@ func (s *Store) event(ctx context.Context, name room.Name) (room.Event, eventVer
 		Accent   string `db:"accent"`
 		Logo     []byte `db:"logo"`
 	}
-	err := s.db.GetContext(ctx, &row, "SELECT room, epoch, created_ms, rev, told, past, title, venue, starts_ms, accent, logo FROM room_events WHERE room = ?", name)
+	err := s.db.GetContext(ctx, &row, "SELECT room, epoch, created_ms, rev, told, gone_ms, past, title, venue, starts_ms, accent, logo FROM room_events WHERE room = ?", name)
 	if err != nil {
 		return room.Event{}, eventVersion{}, err
 	}
@@ -165,9 +166,12 @@ func (s *saleEvents) look(ctx context.Context) (more bool, err error) {
 // them.
 func (b *Booker) Event(name room.Name) room.Event { return (*b.events.rooms.Load())[name].event }
 
-// line says which line of a room is the newest that is known, and whether epoch is of an
-// earlier one. An epoch that was never told of may be of a line that is newer still.
+// line says which line of a room is the newest that is known, none when the room was
+// deleted, and whether epoch is of an earlier one. An epoch that was never told of may be of a line that is newer still.
 func (s *saleEvents) line(name room.Name, epoch room.Epoch) (newest room.Epoch, old bool) {
 	v := (*s.rooms.Load())[name].version
-	return v.Epoch, v.Epoch != epoch && slices.Contains(strings.Split(v.Past, ","), string(epoch))
+	if newest = v.Epoch; v.GoneMS != 0 {
+		newest = ""
+	}
+	return newest, v.Epoch != epoch && slices.Contains(strings.Split(v.Past, ","), string(epoch))
 }

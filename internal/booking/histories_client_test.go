@@ -320,13 +320,6 @@ func (c *client) visit(ctx context.Context, pass int) {
 	if v.Booking != nil {
 		o.booking = v.Booking.Hold
 	}
-	if !v.Spent && v.Hold == nil && v.Booking == nil {
-		// Two reads: not spent at the first, without a live hold at the second.
-		for _, a.kind = range []string{actUnspent, actHoldless} {
-			c.add(c.number, call, a, answer{})
-		}
-		return
-	}
 	c.add(c.number, call, a, o)
 }
 

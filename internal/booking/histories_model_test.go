@@ -77,8 +77,6 @@ const (
 	actNotExtended = "extend: ended"     //
 	actExpired     = "expire: ended one" //
 	actVisit       = "visit"
-	actUnspent     = "visit: not spent"
-	actHoldless    = "visit: no hold"
 	actMap         = "map"
 )
 
@@ -200,10 +198,6 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 	case actVisit:
 		return p.spent == o.spent && p.hold == o.hold && p.booking == o.booking &&
 			(o.hold == 0 || w.holds[o.hold].until == o.until)
-	case actUnspent:
-		return !p.spent
-	case actHoldless:
-		return p.hold == 0 && p.booking == 0
 	case actMap:
 		for i, by := range w.seats {
 			want := byte('f')

@@ -15,7 +15,10 @@ import (
 // Bounds of what is told of a stock.
 const (
 	stockEvery = time.Second // a stock that changes is told so often at most, apart from its end
-	stockRooms = 500         // told in one look
+	// stockAgain is how often one that does not change is told again: a Redis that lost its
+	// last seconds may have lost what it was told in them.
+	stockAgain = time.Minute
+	stockRooms = 500 // told in one look
 )
 
 // stockRow is the counter of one room. Rev goes up in every transaction that changes
@@ -85,8 +88,8 @@ func (s *Store) tellStock(ctx context.Context, tx *sqlx.Tx, row stockRow, epoch 
 }
 
 // TellStock tells the stocks that changed since they were told, each at most once per
-// stockEvery, and again when a room has a new line, which knows nothing yet. A room of
-// which no line is known waits for one. It says how many it told.
+// stockEvery, and again when a room has a new line, which knows nothing yet, and each
+// stockAgain. A room of which no line is known waits for one. It says how many it told.
 func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err error) {
 	var rows []stockRow
 	// One row per room: a small table, read as it is.
@@ -98,10 +101,14 @@ func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err err
 			break
 		}
 		epoch := s.rules.epoch(r.Room, "")
-		if epoch == "" || r.Seats == 0 || (r.ToldRev == r.Rev && r.ToldLeft == r.left() && r.Epoch == epoch) {
+		if epoch == "" || r.Seats == 0 {
 			continue
 		}
-		if age := now.UnixMilli() - r.ToldMS; age >= 0 && age < stockEvery.Milliseconds() {
+		gap := stockEvery
+		if r.ToldRev == r.Rev && r.ToldLeft == r.left() && r.Epoch == epoch {
+			gap = stockAgain
+		}
+		if now.Sub(time.UnixMilli(r.ToldMS)).Abs() < gap {
 			continue
 		}
 		done := false
@@ -109,7 +116,7 @@ func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err err
 			done = false
 			// An older booker changes the counts without raising the rev.
 			result, err := tx.ExecContext(ctx, `UPDATE stock SET rev = rev + CASE WHEN told_rev = rev AND told_left >= 0 AND told_left <> seats - booked THEN 1 ELSE 0 END
-				WHERE room = ? AND told_rev = ? AND told_left = ? AND epoch = ?`, r.Room, r.ToldRev, r.ToldLeft, r.Epoch)
+				WHERE room = ? AND told_rev = ? AND told_left = ? AND told_ms = ? AND epoch = ?`, r.Room, r.ToldRev, r.ToldLeft, r.ToldMS, r.Epoch)
 			if err != nil {
 				return err
 			}

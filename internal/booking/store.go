@@ -60,13 +60,14 @@ type Store struct {
 	acts  *gatherer
 }
 
-// NewStore migrates the database and returns a store on it. The caller closes db.
-func NewStore(ctx context.Context, db *sqldb.DB, rules Rules) (*Store, error) {
+// NewStore migrates the database and returns a store on it. told hears of migrations that
+// take their time. The caller closes db.
+func NewStore(ctx context.Context, db *sqldb.DB, rules Rules, told ...sqldb.Progress) (*Store, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
-	if err := sqldb.Migrate(ctx, db, files); err != nil {
+	if err := sqldb.Migrate(ctx, db, files, told...); err != nil {
 		return nil, err
 	}
 	s := &Store{db: db, rules: rules, wrote: func() {}}

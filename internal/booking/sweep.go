@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,8 +14,8 @@ import (
 	"waitroom/internal/seat"
 )
 
-// sweepRows is how many holds one step ends, in one transaction; a full step is followed
-// by another at once.
+// sweepRows is how many holds one step ends, in one transaction; a step that ended some is
+// followed by another at once.
 const sweepRows = 200
 
 // every calls step until ctx ends, about once per gap, and at once again while
@@ -58,7 +59,24 @@ func (b *Booker) expire(ctx context.Context) (more bool, err error) {
 		b.log.Error("holds that can't expire are set aside, their seats stay held: look at the rows of hold, seats and admission, and mend them by hand", zap.Error(err))
 		return true, nil
 	}
-	return len(ended) == sweepRows, err
+	return len(ended) > 0, err // as many may be left, which another booker had just then
+}
+
+// settingsEvery is how often the database's settings are read: somebody may change them.
+const settingsEvery = 10 * time.Minute
+
+// settings warns of what a crash of the database would forget, and of the like.
+func (b *Booker) settings(ctx context.Context) (more bool, err error) {
+	list, err := b.store.db.Warnings(ctx)
+	if err != nil {
+		return false, err
+	}
+	var warning error
+	if len(list) > 0 {
+		warning = errors.New(strings.Join(list, "; "))
+	}
+	b.unsafe.Note(ctx, warning)
+	return false, nil
 }
 
 // tellStock tells the line what is left of the seats.

@@ -19,38 +19,33 @@ type Visit struct {
 }
 
 // Visit reads the state of a pass, so that a page that was loaded again resumes.
-// A pass never used is a Visit without anything; nothing is written.
+// A pass never used is a Visit without anything; nothing is written. It is one statement,
+// so that what it says is true of one moment.
 func (s *Store) Visit(ctx context.Context, pass token.Pass) (v Visit, err error) {
-	a, err := s.admission(ctx, pass.Admission.String())
+	var row struct {
+		holdRow
+		SpentMS int64 `db:"spent_ms"`
+	}
+	err = s.db.GetContext(ctx, &row, `SELECT a.spent_ms, COALESCE(h.id, '') AS id, a.id AS admission, COALESCE(h.room, '') AS room, COALESCE(h.seats, '') AS seats,
+		COALESCE(h.state, '') AS state, COALESCE(h.until_ms, 0) AS until_ms, COALESCE(h.ended_ms, 0) AS ended_ms,
+		COALESCE(h.amount, 0) AS amount, COALESCE(h.currency, '') AS currency, COALESCE(h.extended, 0) AS extended
+		FROM admissions a LEFT JOIN holds h ON h.id = CASE WHEN a.hold <> '' THEN a.hold ELSE a.booking END WHERE a.id = ?`, pass.Admission.String())
 	if errors.Is(err, sql.ErrNoRows) {
 		return Visit{}, nil
 	}
 	if err != nil {
 		return Visit{}, err
 	}
-	v.Spent = a.SpentMS != 0
-	id := a.Hold
-	if id == "" {
-		id = a.Booking
-	}
-	if id == "" {
-		return v, nil
-	}
-	h, err := s.hold(ctx, pass, seat.HoldID(id))
-	switch {
-	case errors.Is(err, seat.ErrNoHold): // kept no longer
-		return v, nil
-	case err != nil:
-		return Visit{}, err
-	case h.State == live:
-		held := h.hold()
+	v.Spent = row.SpentMS != 0
+	switch row.State { // "": none, or it is kept no longer
+	case live:
+		held := row.hold()
 		v.Hold = &held
 		if !held.Extended {
 			v.Extend = s.rules.Extend
 		}
-	case h.State == confirmed:
-		v.Spent = true // it may have been confirmed between the two reads
-		booking, found, err := s.booking(ctx, h)
+	case confirmed:
+		booking, found, err := s.booking(ctx, row.holdRow)
 		if err != nil || !found {
 			return v, err
 		}
