@@ -4,9 +4,9 @@
 //
 //	go run ./scripts/bench [--only name,name] [--kinds name,name] [--quick]
 //
-// It uses WAITROOM_TEST_REDIS and WAITROOM_TEST_KAFKA, and starts servers by
-// scripts/services where they are not set. Rooms are its own and are removed;
-// whatever else runs on these servers and on this machine is in the figures.
+// It uses WAITROOM_TEST_REDIS and WAITROOM_TEST_KAFKA, and starts by
+// scripts/services what the rows need and these don't name. Rooms are its own and are
+// removed; whatever else runs on these servers and on this machine is in the figures.
 //
 // Clients are processes of their own, since their sockets and their garbage are
 // not the server's: the program starts itself again with --role.
@@ -61,29 +61,33 @@ func (b *bench) runs() int {
 }
 
 type measurement struct {
-	name string
-	run  func(context.Context, *bench) error
+	name  string
+	run   func(context.Context, *bench) error
+	needs []string // servers, as scripts/services names them
 }
+
+// What rows need: those of the line.
+var ofLine = []string{"redis", "kafka"}
 
 // measurements in the order of BENCHMARKS.md.
 var measurements = []measurement{
-	{"joins", measureJoins},
-	{"admissions", measureAdmissions},
-	{"bytes", measureBytes},
-	{"round", measureRound},
-	{"commands", measureCommands},
-	{"arithmetic", measureArithmetic},
-	{"allocations", measureAllocations},
-	{"memory", measureMemory},
-	{"held", measureHeld},
-	{"frames", measureFrames},
-	{"sockets", measureSockets},
-	{"told", measureTold},
-	{"relay", measureRelay},
-	{"relayed", measureRelayed},
-	{"pace", measurePace},
-	{"quiet", measureQuiet},
-	{"hostile", measureHostile},
+	{"joins", measureJoins, ofLine},
+	{"admissions", measureAdmissions, ofLine},
+	{"bytes", measureBytes, ofLine},
+	{"round", measureRound, ofLine},
+	{"commands", measureCommands, ofLine},
+	{"arithmetic", measureArithmetic, ofLine},
+	{"allocations", measureAllocations, ofLine},
+	{"memory", measureMemory, ofLine},
+	{"held", measureHeld, ofLine},
+	{"frames", measureFrames, ofLine},
+	{"sockets", measureSockets, ofLine},
+	{"told", measureTold, ofLine},
+	{"relay", measureRelay, ofLine},
+	{"relayed", measureRelayed, ofLine},
+	{"pace", measurePace, ofLine},
+	{"quiet", measureQuiet, ofLine},
+	{"hostile", measureHostile, ofLine},
 }
 
 func main() {
@@ -113,7 +117,13 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	stopServers, err := servers(ctx)
+	needs := map[string]bool{}
+	for _, m := range measurements {
+		for _, server := range m.needs {
+			needs[server] = needs[server] || slices.Contains(wanted, m.name)
+		}
+	}
+	stopServers, err := servers(ctx, needs)
 	if err != nil {
 		return err
 	}
@@ -124,7 +134,8 @@ func run(ctx context.Context, args []string) error {
 	if *small {
 		b = quick
 	}
-	b.redis, b.kafka, b.kinds, b.table.out = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA"), peers, os.Stdout
+	b.redis, b.kafka = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA")
+	b.kinds, b.table.out = peers, os.Stdout
 	var failed []error
 	for _, m := range measurements {
 		if !slices.Contains(wanted, m.name) {
@@ -164,10 +175,16 @@ func names() (list []string) {
 	return list
 }
 
-// servers makes sure of Redis and Kafka; the function it returns stops what it
-// started.
-func servers(ctx context.Context) (stop func(), err error) {
-	if os.Getenv("WAITROOM_TEST_REDIS") != "" && os.Getenv("WAITROOM_TEST_KAFKA") != "" {
+// servers makes sure of those that are needed; the function it returns stops what
+// it started.
+func servers(ctx context.Context, needs map[string]bool) (stop func(), err error) {
+	var absent []string
+	for server, variable := range map[string]string{"redis": "WAITROOM_TEST_REDIS", "kafka": "WAITROOM_TEST_KAFKA"} {
+		if needs[server] && os.Getenv(variable) == "" {
+			absent = append(absent, server)
+		}
+	}
+	if len(absent) == 0 {
 		return func() {}, nil
 	}
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
@@ -187,13 +204,13 @@ func servers(ctx context.Context) (stop func(), err error) {
 			os.RemoveAll(dir)
 		}
 	}
-	start := exec.CommandContext(ctx, script, "--dir", dir, "start", "redis", "kafka")
+	start := exec.CommandContext(ctx, script, append([]string{"--dir", dir, "start"}, absent...)...)
 	start.Stderr = os.Stderr
 	if err := start.Run(); err != nil {
 		stop()
 		return nil, fmt.Errorf("scripts/services start: %w", err)
 	}
-	out, err := exec.CommandContext(ctx, script, "--dir", dir, "env", "redis", "kafka").Output()
+	out, err := exec.CommandContext(ctx, script, append([]string{"--dir", dir, "env"}, absent...)...).Output()
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("scripts/services env: %w", err)
