@@ -41,14 +41,13 @@ func (t *table) print(columns, row string) {
 func cells(list ...string) string { return "| " + strings.Join(list, " | ") + " |" }
 
 // row is the figure in Markdown, its median and the whole spread.
-func (f Figure) row() string {
+func (f Figure) row() string { return cells(append(f.head(), f.beside(), f.Note)...) }
+
+// head is the first four cells: what it is, its aim, the median and the spread.
+func (f Figure) head() []string {
 	spread := "–"
 	if len(f.Runs) > 1 {
 		spread = fmt.Sprintf("%s – %s (%d runs)", number(slices.Min(f.Runs)), number(slices.Max(f.Runs)), len(f.Runs))
-	}
-	floor := "–"
-	if len(f.Floor) > 0 {
-		floor = fmt.Sprintf("%s (× %.2f)", number(median(f.Floor)), median(f.Runs)/median(f.Floor))
 	}
 	aim := f.Aim
 	if f.Met != nil {
@@ -58,7 +57,15 @@ func (f Figure) row() string {
 			aim += ", **missed**"
 		}
 	}
-	return cells(f.Name, aim, number(median(f.Runs))+" "+f.Unit, spread, floor, f.Note)
+	return []string{f.Name, aim, number(median(f.Runs)) + " " + f.Unit, spread}
+}
+
+// beside is the floor, and how many times it the figure is.
+func (f Figure) beside() string {
+	if len(f.Floor) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%s (× %.2f)", number(median(f.Floor)), median(f.Runs)/median(f.Floor))
 }
 
 func atLeast(aim float64) func(median, floor float64) bool {

@@ -2,11 +2,12 @@
 // beside its floor where one exists: the same work by the bare client or
 // syscall, in the same run. The table is Markdown, for BENCHMARKS.md.
 //
-//	go run ./scripts/bench [--only name,name] [--kinds name,name] [--quick]
+//	go run ./scripts/bench [--only name,name] [--kinds name,name] [--sync-binlog N] [--quick]
 //
-// It uses WAITROOM_TEST_REDIS and WAITROOM_TEST_KAFKA, and starts by
-// scripts/services what the rows need and these don't name. Rooms are its own and are
-// removed; whatever else runs on these servers and on this machine is in the figures.
+// It uses WAITROOM_TEST_REDIS, WAITROOM_TEST_KAFKA and WAITROOM_TEST_DB, and starts
+// by scripts/services what the rows need and these don't name. Rooms and databases
+// are its own and are removed; whatever else runs on these servers and on this
+// machine is in the figures.
 //
 // Clients are processes of their own, since their sockets and their garbage are
 // not the server's: the program starts itself again with --role.
@@ -35,6 +36,7 @@ type bench struct {
 	brisk int // how much shorter what takes a while is: 1 is not at all
 	redis string
 	kafka string
+	db    string
 	kinds []string // of hostile peers; empty: all
 	table table
 }
@@ -66,8 +68,8 @@ type measurement struct {
 	needs []string // servers, as scripts/services names them
 }
 
-// What rows need: those of the line.
-var ofLine = []string{"redis", "kafka"}
+// What rows need: those of the line, of the shop, and of the shop with its facts.
+var ofLine, ofShop, ofFacts = []string{"redis", "kafka"}, []string{"mariadb"}, []string{"mariadb", "kafka"}
 
 // measurements in the order of BENCHMARKS.md.
 var measurements = []measurement{
@@ -88,6 +90,8 @@ var measurements = []measurement{
 	{"pace", measurePace, ofLine},
 	{"quiet", measureQuiet, ofLine},
 	{"hostile", measureHostile, ofLine},
+	{"holds", measureHolds, ofShop},
+	{"confirms", measureConfirms, ofShop},
 }
 
 func main() {
@@ -103,6 +107,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	only := flags.String("only", "", "names of figures, with commas: "+strings.Join(names(), " "))
 	hostile := flags.String("kinds", "", "of hostile peers, with commas: "+strings.Join(kindNames(), " "))
+	syncs := flags.Int("sync-binlog", 0, "MariaDB's setting during the run: 0 leaves the binary log to the kernel, 1 syncs it with each commit")
 	small := flags.Bool("quick", false, "a tenth of the sizes, once: to see that it works")
 	role := flags.String("role", "", "used by bench itself, for its other processes")
 	flags.Parse(args)
@@ -130,11 +135,19 @@ func run(ctx context.Context, args []string) error {
 	defer stopServers()
 
 	fmt.Println(machine())
+	if needs["mariadb"] {
+		said, putBack, err := database(ctx, os.Getenv("WAITROOM_TEST_DB"), *syncs)
+		if err != nil {
+			return err
+		}
+		defer putBack()
+		fmt.Println(said)
+	}
 	b := full
 	if *small {
 		b = quick
 	}
-	b.redis, b.kafka = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA")
+	b.redis, b.kafka, b.db = os.Getenv("WAITROOM_TEST_REDIS"), os.Getenv("WAITROOM_TEST_KAFKA"), os.Getenv("WAITROOM_TEST_DB")
 	b.kinds, b.table.out = peers, os.Stdout
 	var failed []error
 	for _, m := range measurements {
@@ -179,7 +192,7 @@ func names() (list []string) {
 // it started.
 func servers(ctx context.Context, needs map[string]bool) (stop func(), err error) {
 	var absent []string
-	for server, variable := range map[string]string{"redis": "WAITROOM_TEST_REDIS", "kafka": "WAITROOM_TEST_KAFKA"} {
+	for server, variable := range map[string]string{"redis": "WAITROOM_TEST_REDIS", "kafka": "WAITROOM_TEST_KAFKA", "mariadb": "WAITROOM_TEST_DB"} {
 		if needs[server] && os.Getenv(variable) == "" {
 			absent = append(absent, server)
 		}
@@ -204,7 +217,7 @@ func servers(ctx context.Context, needs map[string]bool) (stop func(), err error
 			os.RemoveAll(dir)
 		}
 	}
-	start := exec.CommandContext(ctx, script, append([]string{"--dir", dir, "start"}, absent...)...)
+	start := exec.CommandContext(ctx, script, append([]string{"--dir", dir, "--production", "start"}, absent...)...)
 	start.Stderr = os.Stderr
 	if err := start.Run(); err != nil {
 		stop()
