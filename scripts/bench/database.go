@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"waitroom/internal/booking"
 	"waitroom/internal/sqldb"
+	"waitroom/internal/token"
 )
 
 // rowLimit is how long a row may take: who waits for the whole table waits for some
@@ -107,7 +109,9 @@ type shopGround struct {
 	db     *sqldb.DB
 	store  *booking.Store
 	floor  *sql.DB
-	rooms  int // made so far
+	dir    string         // of its files
+	keys   *token.Keyring // that sign the passes
+	rooms  int            // made so far
 }
 
 // rules are the shop's defaults.
@@ -129,6 +133,20 @@ func onShop(ctx context.Context, b *bench, row func(*shopGround) error) (err err
 	}
 	u.Path = "/" + g.name
 	g.dsn = u.String()
+	if g.dir, err = os.MkdirTemp("", "waitroom-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(g.dir)
+	key, err := token.NewKey()
+	if err == nil {
+		g.keys, err = token.NewKeyring(key)
+	}
+	if err == nil {
+		err = g.keys.WriteFile(filepath.Join(g.dir, "keys"))
+	}
+	if err != nil {
+		return err
+	}
 	if g.server, err = bare(b.db, ""); err != nil {
 		return err
 	}

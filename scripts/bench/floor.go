@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"waitroom/internal/room"
+	"waitroom/internal/seat"
 )
 
 // The floor of the shop: the statements of a hold and of a confirm through
@@ -205,4 +207,42 @@ func (g *shopGround) measure(ctx context.Context, of func(tag string, list []*sh
 	}
 	f.gathered = t.perSecond() * gather
 	return f, nil
+}
+
+// trips is the first floor alone, in acts a second.
+func (g *shopGround) trips(ctx context.Context, of func(tag string, list []*shopper) statements, list []*shopper, n int, d time.Duration) (float64, error) {
+	if err := g.mirror(ctx, inTrips, list[0].pass.Room); err != nil {
+		return 0, err
+	}
+	t := callers(ctx, n, len(list), d, func(ctx context.Context, i int) error {
+		return tripped(ctx, g.floor, of(inTrips, list[i:i+1]))
+	})
+	if err := t.some(); err != nil {
+		return 0, fmt.Errorf("the floor in trips: %w", err)
+	}
+	return t.perSecond(), nil
+}
+
+// buyRaw lets n callers hold and confirm, one shopper after the other, and says how
+// long each took in ms.
+func (g *shopGround) buyRaw(ctx context.Context, list []*shopper, n int, d time.Duration) (holds, confirms []float64, err error) {
+	var mu sync.Mutex
+	t := callers(ctx, n, len(list), d, func(ctx context.Context, i int) error {
+		one := *list[i]
+		one.hold = seat.HoldID(inTrips + string(one.pass.Visitor[:15])) // as holdOf names it
+		begun := time.Now()
+		if err := tripped(ctx, g.floor, holdOf(inTrips, list[i:i+1])); err != nil {
+			return err
+		}
+		held := time.Now()
+		if err := tripped(ctx, g.floor, confirmOf(inTrips, []*shopper{&one})); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		holds = append(holds, held.Sub(begun).Seconds()*1e3)
+		confirms = append(confirms, time.Since(held).Seconds()*1e3)
+		return nil
+	})
+	return holds, confirms, t.some()
 }

@@ -89,8 +89,9 @@ func measureHolds(ctx context.Context, b *bench) error {
 		rooms, callers int
 		aim            float64 // 0: report
 	}{{1, 1, 0}, {1, 8, 0}, {1, 64, 4000}, {1, 1000, 4000}, {8, 64, 4000}, {8, 1000, 4000}} {
+		seats := b.scale(roomSeats)
 		f := ShopFigure{Figure: Figure{Unit: "/s", Aim: "report",
-			Name: fmt.Sprintf("holds in the store, %s callers, %s of %s seats", count(int64(one.callers)), plural(one.rooms, "room"), count(roomSeats))}}
+			Name: fmt.Sprintf("holds in the store, %s callers, %s of %s seats", count(int64(one.callers)), plural(one.rooms, "room"), count(int64(seats)))}}
 		if one.aim > 0 {
 			f.Aim, f.Met = "≥ "+number(one.aim)+"/s", atLeast(one.aim)
 		}
@@ -98,7 +99,7 @@ func measureHolds(ctx context.Context, b *bench) error {
 		err := onShop(ctx, b, func(g *shopGround) error {
 			return b.repeat(func() error {
 				// Twice what the aim takes in a stretch.
-				list, err := g.fill(ctx, one.rooms, roomSeats, b.scale(min(one.rooms*roomSeats, 16_000)))
+				list, err := g.fill(ctx, one.rooms, seats, min(one.rooms*seats, b.scale(16_000)))
 				if err != nil {
 					return err
 				}
@@ -162,7 +163,7 @@ func measureConfirms(ctx context.Context, b *bench) error {
 			return g.withDesk(ctx, func(desk *booking.Booker) error {
 				return b.repeat(func() error {
 					// What the aim takes in a stretch: holding takes its time too.
-					list, err := g.fill(ctx, 1, roomSeats, b.scale(3_000))
+					list, err := g.fill(ctx, 1, b.scale(roomSeats), b.scale(3_000))
 					if err != nil {
 						return err
 					}

@@ -92,6 +92,10 @@ var measurements = []measurement{
 	{"hostile", measureHostile, ofLine},
 	{"holds", measureHolds, ofShop},
 	{"confirms", measureConfirms, ofShop},
+	{"edgeholds", measureEdgeHolds, ofShop},
+	{"edgeconfirms", measureEdgeConfirms, ofShop},
+	{"open", measureOpen, ofShop},
+	{"closed", measureClosed, ofShop},
 }
 
 func main() {

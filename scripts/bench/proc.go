@@ -78,6 +78,10 @@ func play(ctx context.Context, role string, args []string) error {
 		return playClients(ctx, args)
 	case "replica":
 		return playReplica(ctx, args)
+	case "booker":
+		return playBooker(ctx, args)
+	case "buyers":
+		return playBuyers(ctx)
 	case "raid":
 		return playRaid(ctx, os.Stdin)
 	}

@@ -1,11 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"waitroom/internal/testenv"
@@ -36,6 +43,84 @@ func TestCallers(t *testing.T) {
 	}
 }
 
+// Who comes while another one is served waits since it was due, not since it was sent:
+// a server that stops for a second is late for all who came meanwhile.
+func TestOnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := make(chan struct{}, 1)
+		got := onTime(t.Context(), 10, 5, time.Minute, func(_ context.Context, i int, _ time.Time) error {
+			server <- struct{}{}
+			defer func() { <-server }()
+			if i == 0 {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		slices.Sort(got.times)
+		if want := []float64{600, 700, 800, 900, 1000}; !slices.Equal(got.times, want) || got.failed > 0 {
+			t.Errorf("got %v ms and %d failed, want %v and none", got.times, got.failed, want)
+		}
+		got = onTime(t.Context(), 10, 5, 250*time.Millisecond, func(ctx context.Context, _ int, _ time.Time) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if len(got.times) > 0 || got.took > time.Second {
+			t.Errorf("nobody is served: got %d done in %s, want none, and an end at the limit", len(got.times), got.took)
+		}
+	})
+}
+
+// served is a shop that answers one connection out of a list.
+func served(t *testing.T, answers ...string) (dial func(string, int) (connection, error), asked *[]string) {
+	t.Helper()
+	asked = &[]string{}
+	return func(string, int) (connection, error) {
+		here, there := net.Pipe()
+		go func() { // ends with the connection
+			for in := bufio.NewReader(there); ; {
+				r, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					return
+				}
+				*asked = append(*asked, r.Method+" "+r.URL.Path+" "+string(body))
+				answer := answers[min(len(*asked), len(answers))-1]
+				status, text, _ := strings.Cut(answer, " ")
+				fmt.Fprintf(there, "HTTP/1.1 %s x\r\nContent-Length: %d\r\n\r\n%s", status, len(text), text)
+			}
+		}()
+		return here, nil
+	}, asked
+}
+
+// A buyer who is told to come back does, as the page would; one that the schedule sent
+// does not, since others come behind it.
+func TestBuyers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, perSecond := range []float64{0, 10} {
+			dial, asked := served(t, `503 {"code":"overloaded"}`, `201 {"id":"0123456789abcdef"}`, `200 {}`)
+			crowd := &buyers{dial: dial, list: []*Buyer{{Room: "gig", Seat: "A-1", Pass: "pass"}}}
+			d, err := crowd.do(t.Context(), Task{What: toBuy, Count: 1, Connections: 1, PerSecond: perSecond, Span: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{`POST /rooms/gig/holds {"seats":["A-1"]}`}
+			if perSecond == 0 {
+				want = append(want, want[0], "POST /rooms/gig/holds/0123456789abcdef/confirm ")
+			}
+			if !slices.Equal(*asked, want) {
+				t.Errorf("%v a second: got %q, want %q", perSecond, *asked, want)
+			}
+			if d.Others["503 overloaded"] != 1 || d.Acts[toHold].N != len(want)/2 || d.Acts[toConfirm].N != len(want)/3 || d.Whole != len(want)/3 {
+				t.Errorf("%v a second: got %+v, want one 503 and what came of %q", perSecond, d, want)
+			}
+		}
+	})
+}
+
 // The rows of the shop, small, on a real MariaDB: each is printed, and no act of it
 // failed.
 func TestShopRows(t *testing.T) {
@@ -44,8 +129,10 @@ func TestShopRows(t *testing.T) {
 		measure func(context.Context, *bench) error
 		want    []string
 	}{
-		"holds":    {measureHolds, []string{shopColumns, "64 callers, 8 rooms of 6,000 seats", "no errors"}},
+		"holds":    {measureHolds, []string{shopColumns, "64 callers, 8 rooms of 120 seats", "no errors"}},
 		"confirms": {measureConfirms, []string{shopColumns, "one room, 1,000 callers", "no errors"}},
+		"open":     {measureOpen, []string{edgeColumns, "| open loop at 1,500 holds"}},
+		"closed":   {measureClosed, []string{edgeColumns, "| closed loop of 20 buyers", "p95 of a confirm", "| none |"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder

@@ -136,8 +136,46 @@ func callers(ctx context.Context, n, acts int, d time.Duration, act func(ctx con
 					mu.Unlock()
 					continue
 				}
-				t.times[i] = time.Since(start).Seconds() * 1e3
+				t.times[i] = max(time.Since(start).Seconds()*1e3, 1e-6) // 0 is not done
 			}
+		})
+	}
+	all.Wait()
+	t.took = time.Since(began)
+	t.times = slices.DeleteFunc(t.times, func(ms float64) bool { return ms == 0 })
+	return t
+}
+
+// onTime begins an act each time one is due, at so many a second, whatever became of
+// those before, and tells it when that was: its time runs from then on, also when
+// this machine, or what the act waits for, was late. The acts' ctx ends after the
+// limit. It returns when all have ended.
+func onTime(ctx context.Context, perSecond float64, acts int, limit time.Duration, act func(ctx context.Context, i int, due time.Time) error) (t tally) {
+	t.times = make([]float64, acts)
+	var all sync.WaitGroup
+	var mu sync.Mutex // of failed and first
+	fail := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if t.failed++; t.failed == 1 {
+			t.first = err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	for i := range acts {
+		due := began.Add(time.Duration(float64(i) / perSecond * float64(time.Second)))
+		if d := time.Until(due); d > 0 && pause(ctx, d) != nil {
+			fail(ctx.Err())
+			break
+		}
+		all.Go(func() {
+			if err := act(ctx, i, due); err != nil {
+				fail(err)
+				return
+			}
+			t.times[i] = max(time.Since(due).Seconds()*1e3, 1e-6) // 0 is not done
 		})
 	}
 	all.Wait()
