@@ -26,11 +26,12 @@ import (
 const bookerIdle = 130 * time.Second
 
 // bookerFlags are those of the command, read by the same tags and with the same
-// defaults, and two of the bench: brokers, without which facts are acknowledged at
-// once, and the topic of admissions, which names its group too.
+// defaults, and those of the bench: brokers, without which facts are acknowledged at
+// once, and the topic and group of admissions, without which none are read.
 type bookerFlags struct {
 	Brokers  string
 	Admitted string
+	Group    string
 	Public   process.Public   `embed:""`
 	Shop     boxoffice.Config `embed:""`
 }
@@ -80,6 +81,7 @@ func playBooker(ctx context.Context, args []string) error {
 	}
 	defer db.Close()
 	facts := &acked{}
+	var given atomic.Int64 // when the first admissions were, in µs since 1970
 	o := boxoffice.Options{Config: flags.Shop, DB: db, Passes: keys.Verifier(), Publisher: facts, Gateway: booking.FreeGateway{},
 		Log: env.Log, Metrics: env.Metrics}
 	if flags.Brokers != "" {
@@ -88,10 +90,13 @@ func playBooker(ctx context.Context, args []string) error {
 		facts.next = writer
 	}
 	if flags.Admitted != "" {
-		consumer := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: strings.Split(flags.Brokers, ","), Group: flags.Admitted,
+		consumer := kafkaio.NewConsumer(kafkaio.ConsumerConfig{Brokers: strings.Split(flags.Brokers, ","), Group: flags.Group,
 			Topics: []string{flags.Admitted}, ClientID: "bench", Log: env.Log})
 		o.Consume = func(ctx context.Context, handle func(context.Context, []events.Record) error) error {
-			return consumer.Run(ctx, handle)
+			return consumer.Run(ctx, func(ctx context.Context, records []events.Record) error {
+				given.CompareAndSwap(0, time.Now().UnixMicro())
+				return handle(ctx, records)
+			})
 		}
 	}
 	shop, err := boxoffice.New(ctx, o)
@@ -114,6 +119,7 @@ func playBooker(ctx context.Context, args []string) error {
 	return answer(map[string]func(string) (any, error){
 		"usage":     func(string) (any, error) { return usage(nil) },
 		"run":       func(string) (any, error) { go shop.Run(ctx); return true, nil },
+		"given":     func(string) (any, error) { return given.Load(), nil },
 		"published": func(string) (any, error) { return facts.all.Load(), nil },
 	})
 }

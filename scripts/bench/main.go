@@ -96,6 +96,8 @@ var measurements = []measurement{
 	{"edgeconfirms", measureEdgeConfirms, ofShop},
 	{"open", measureOpen, ofShop},
 	{"closed", measureClosed, ofShop},
+	{"facts", measureFacts, ofFacts},
+	{"admitted", measureAdmitted, ofFacts},
 }
 
 func main() {

@@ -173,3 +173,28 @@ func TestOnShop(t *testing.T) {
 		t.Errorf("the database %s is still there", name)
 	}
 }
+
+// The rows of facts and admissions, small, on a real MariaDB and Kafka.
+func TestFactRows(t *testing.T) {
+	dsn, brokers := testenv.MySQL(t), testenv.Kafka(t)
+	for name, row := range map[string]struct {
+		measure func(context.Context, *bench) error
+		want    []string
+	}{
+		"facts":    {measureFacts, []string{figureColumns, "| facts out of the table"}},
+		"admitted": {measureAdmitted, []string{figureColumns, "into the table, fresh", "into the table, known"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			b := &bench{part: 20, brisk: 10, db: dsn, kafka: brokers, table: table{out: &out}}
+			if err := row.measure(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("got %s\nwant %q in it", out.String(), want)
+				}
+			}
+		})
+	}
+}
