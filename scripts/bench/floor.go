@@ -124,6 +124,22 @@ func confirmOf(tag string, list []*shopper) (s statements) {
 	return s
 }
 
+// expireOf is the statements by which the holds of shoppers of one room end.
+func expireOf(tag string, list []*shopper) (s statements) {
+	in := "(" + strings.Repeat(", ?", len(list))[2:] + ")"
+	var admissions, holds, seats []any
+	for _, one := range list {
+		admissions, holds = append(admissions, tag+one.pass.Admission.String()), append(holds, tag+string(one.hold[1:]))
+		seats = append(seats, one.seat)
+	}
+	s.add("SELECT id, admission, seats FROM floor_holds WHERE state = 'live' AND until_ms < ? ORDER BY until_ms LIMIT ?", time.Now().UnixMilli(), len(list))
+	s.add("UPDATE floor_admissions SET hold = '' WHERE id IN "+in, admissions...)
+	s.add("UPDATE floor_holds SET state = 'expired', ended_ms = ? WHERE id IN "+in, append([]any{time.Now().UnixMilli()}, holds...)...)
+	s.add("UPDATE floor_seats SET state = 'free', hold = '' WHERE room = ? AND id IN "+in+" AND state = 'held'", append([]any{tag + string(list[0].pass.Room)}, seats...)...)
+	s.facts(len(list), string(list[0].pass.Visitor))
+	return s
+}
+
 // tripped runs a transaction with a round trip for each statement, the begin and
 // the commit.
 func tripped(ctx context.Context, db *sql.DB, s statements) error {

@@ -98,6 +98,8 @@ var measurements = []measurement{
 	{"closed", measureClosed, ofShop},
 	{"facts", measureFacts, ofFacts},
 	{"admitted", measureAdmitted, ofFacts},
+	{"hotseat", measureHotSeat, ofShop},
+	{"expiry", measureExpiry, ofShop},
 }
 
 func main() {
