@@ -49,7 +49,7 @@ type Buyer struct {
 type Task struct {
 	Address     string
 	What        string
-	From, Count int           // which of them
+	From, Count int           // which of them; who looks may do so again
 	Connections int           // at most, opened before it begins
 	PerSecond   float64       // at which they come, whoever is still served; 0: a connection's next buyer comes when one is done
 	Span        time.Duration // after which nobody comes any more
@@ -86,7 +86,7 @@ type link struct {
 }
 
 // ask makes one request. After an error the next one dials anew.
-func (l *link) ask(method, path, pass, body string) (status int, header http.Header, answer []byte, err error) {
+func (l *link) ask(method, path, pass, body string) (status int, answer []byte, err error) {
 	defer func() {
 		if err != nil && l.conn != nil {
 			l.conn.Close()
@@ -95,30 +95,30 @@ func (l *link) ask(method, path, pass, body string) (status int, header http.Hea
 	}()
 	if l.conn == nil {
 		if l.conn, err = l.dial(); err != nil {
-			return 0, nil, nil, err
+			return 0, nil, err
 		}
 		l.in = bufio.NewReader(l.conn)
 	}
 	if err := l.conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return 0, nil, nil, err
+		return 0, nil, err
 	}
 	request := method + " " + path + " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + pass + "\r\nAccept-Encoding: gzip\r\n"
 	if method == http.MethodPost {
 		request += "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
 	if _, err := io.WriteString(l.conn, request+"\r\n"+body); err != nil {
-		return 0, nil, nil, err
+		return 0, nil, err
 	}
 	r, err := http.ReadResponse(l.in, nil)
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, err
 	}
 	answer, err = io.ReadAll(r.Body)
 	if err == nil && r.Close {
 		l.conn.Close()
 		l.conn = nil
 	}
-	return r.StatusCode, r.Header, answer, err
+	return r.StatusCode, answer, err
 }
 
 // buyers are a crowd of them on a pool of connections.
@@ -160,7 +160,7 @@ func playBuyers(ctx context.Context) error {
 
 // do carries out a task.
 func (c *buyers) do(ctx context.Context, o Task) (Deeds, error) {
-	if o.From+o.Count > len(c.list) {
+	if len(c.list) == 0 || (o.What != toLook && o.From+o.Count > len(c.list)) {
 		return Deeds{}, fmt.Errorf("%d buyers from %d on, of %d", o.Count, o.From, len(c.list))
 	}
 	c.times, c.deeds = map[string][]float64{}, Deeds{Acts: map[string]Times{}, Others: map[string]int{}}
@@ -191,7 +191,7 @@ func (c *buyers) do(ctx context.Context, o Task) (Deeds, error) {
 			return ctx.Err()
 		}
 		defer func() { free <- l }()
-		return c.visit(ctx, l, o, c.list[o.From+i], due, end)
+		return c.visit(ctx, l, o, c.list[(o.From+i)%len(c.list)], due, end)
 	}
 	var t tally
 	if o.PerSecond > 0 {
@@ -221,12 +221,11 @@ func (c *buyers) visit(ctx context.Context, l *link, o Task, b *Buyer, due, end 
 	holds := "/rooms/" + string(b.Room) + "/holds"
 	request := func(what, method, path, body string, want int) ([]byte, error) {
 		for {
-			status, header, answer, err := l.ask(method, path, b.Pass, body)
+			status, answer, err := l.ask(method, path, b.Pass, body)
 			took := time.Since(due).Seconds() * 1e3
 			if err == nil && status == want {
 				c.mu.Lock()
 				c.times[what] = append(c.times[what], took)
-				c.deeds.Bytes, c.deeds.Zipped = len(answer), header.Get("Content-Encoding") == "gzip"
 				c.mu.Unlock()
 				return answer, nil
 			}
@@ -252,7 +251,7 @@ func (c *buyers) visit(ctx context.Context, l *link, o Task, b *Buyer, due, end 
 		}
 	}
 	if o.What == toLook {
-		_, err := request(toLook, http.MethodGet, "/rooms/"+string(b.Room)+"/seats", "", http.StatusOK)
+		_, err := request(toLook, http.MethodGet, mapPath(b.Room), "", http.StatusOK)
 		return err
 	}
 	if o.What != toConfirm {

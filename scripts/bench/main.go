@@ -100,6 +100,8 @@ var measurements = []measurement{
 	{"admitted", measureAdmitted, ofFacts},
 	{"hotseat", measureHotSeat, ofShop},
 	{"expiry", measureExpiry, ofShop},
+	{"seatmap", measureSeatMap, ofShop},
+	{"flat", measureFlat, ofShop},
 }
 
 func main() {

@@ -82,6 +82,8 @@ func play(ctx context.Context, role string, args []string) error {
 		return playBooker(ctx, args)
 	case "buyers":
 		return playBuyers(ctx)
+	case "file":
+		return playFile(args)
 	case "raid":
 		return playRaid(ctx, os.Stdin)
 	}

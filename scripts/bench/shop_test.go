@@ -133,6 +133,9 @@ func TestShopRows(t *testing.T) {
 		"confirms": {measureConfirms, []string{shopColumns, "one room, 1,000 callers", "no errors"}},
 		"open":     {measureOpen, []string{edgeColumns, "| open loop at 1,500 holds"}},
 		"closed":   {measureClosed, []string{edgeColumns, "| closed loop of 20 buyers", "p95 of a confirm", "| none |"}},
+		"expiry":   {measureExpiry, []string{figureColumns, "| 100 lapsed holds, ended by 3 bookers"}},
+		"seatmap":  {measureSeatMap, []string{edgeColumns, "bytes of the map of 400 seats", "beside 4 maps a second"}},
+		"flat":     {measureFlat, []string{figureColumns, "with 20,000 admissions and a room of 2,000 seats"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
@@ -196,5 +199,20 @@ func TestFactRows(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What became of a crowd is read out of the words that the shop answers: one seat is
+// sold once, and all others hear so.
+func TestHotSeatRow(t *testing.T) {
+	var out strings.Builder
+	b := &bench{part: 20, brisk: 10, db: testenv.MySQL(t), table: table{out: &out}}
+	if err := measureHotSeat(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{edgeColumns, "all others 409, met", "| 49 × 409 seat_taken |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got %s\nwant %q in it", out.String(), want)
+		}
 	}
 }
