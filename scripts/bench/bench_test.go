@@ -42,3 +42,14 @@ func TestRow(t *testing.T) {
 		t.Errorf("one run that meets its aim: got %s", got)
 	}
 }
+
+func TestMiddle(t *testing.T) {
+	for _, c := range []struct {
+		runs []float64
+		want int
+	}{{[]float64{7}, 0}, {[]float64{9, 1, 5}, 2}, {[]float64{9, 4, 1, 5}, 1}} {
+		if got := middle(c.runs); got != c.want {
+			t.Errorf("%v: got run %d, want %d", c.runs, got, c.want)
+		}
+	}
+}

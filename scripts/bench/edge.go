@@ -24,13 +24,9 @@ type EdgeFigure struct {
 type edgeCost struct{ booker, db, buyers, idle float64 }
 
 func (b *bench) reportEdge(f EdgeFigure) {
-	middle := 0
-	others := map[string]int{}
-	for i, r := range f.Runs {
-		if r == median(f.Runs) {
-			middle = i
-		}
-		for word, n := range f.deeds[i].Others {
+	others := map[string]int{} // of all runs
+	for _, d := range f.deeds {
+		for word, n := range d.Others {
 			others[word] += n
 		}
 	}
@@ -47,7 +43,8 @@ func (b *bench) reportEdge(f EdgeFigure) {
 	if f.Met != nil && sentAway {
 		f.Met = func(float64, float64) bool { return false } // who was sent away was not served
 	}
-	d, cost := f.deeds[middle], f.costs[middle]
+	at := middle(f.Runs)
+	d, cost := f.deeds[at], f.costs[at]
 	t := d.Acts[f.what]
 	n := d.Others[f.expected] // requests that were answered as they should
 	for _, one := range d.Acts {

@@ -87,6 +87,18 @@ func median(xs []float64) float64 {
 	return (s[len(s)/2-1] + s[len(s)/2]) / 2
 }
 
+// middle is the run that is nearest to the median: what is told of one run only is told
+// of that one.
+func middle(runs []float64) (at int) {
+	m := median(runs)
+	for i, r := range runs {
+		if math.Abs(r-m) < math.Abs(runs[at]-m) {
+			at = i
+		}
+	}
+	return at
+}
+
 // count prints a whole number, thousands apart.
 func count(n int64) string {
 	s := strconv.FormatInt(n, 10)

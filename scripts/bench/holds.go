@@ -48,14 +48,8 @@ func (b *bench) reportShop(f ShopFigure) {
 		}
 		return fmt.Sprintf("%s (× %.2f)", number(median(all)), median(f.Runs)/median(all))
 	}
-	// The run of the median speaks for all, so that its quantiles are of one run.
-	middle := 0
-	for i, r := range f.Runs {
-		if r == median(f.Runs) {
-			middle = i
-		}
-	}
-	t, cost, floor := f.tallies[middle], f.costs[middle], f.floors[middle].cost
+	at := middle(f.Runs)
+	t, cost, floor := f.tallies[at], f.costs[at], f.floors[at].cost
 	whole := append(f.head(),
 		fmt.Sprintf("%s, %s, %s", number(t.at(0.5)), number(t.at(0.95)), number(t.at(1))),
 		of(f.floors, func(f floors) float64 { return f.trips }),
