@@ -48,6 +48,13 @@ func (b *bench) reportShop(f ShopFigure) {
 		}
 		return fmt.Sprintf("%s (× %.2f)", number(median(all)), median(f.Runs)/median(all))
 	}
+	said := failures(f.tallies)
+	if f.Met != nil && said != "" {
+		f.Met = func(float64, float64) bool { return false } // none may fail
+	}
+	if said == "" {
+		said = ", no errors"
+	}
 	at := middle(f.Runs)
 	t, cost, floor := f.tallies[at], f.costs[at], f.floors[at].cost
 	whole := append(f.head(),
@@ -56,12 +63,12 @@ func (b *bench) reportShop(f ShopFigure) {
 		of(f.floors, func(f floors) float64 { return f.one }),
 		of(f.floors, func(f floors) float64 { return f.gathered }),
 		fmt.Sprintf("%.0f + %.0f (%.0f + %.0f)", cost.own, cost.db, floor.own, floor.db),
-		f.Note+failures(f.tallies)+"; load "+load(),
+		f.Note+said+"; load "+load(),
 	)
 	b.table.print(shopColumns, cells(whole...))
 }
 
-// failures says how many acts of all runs failed, and how.
+// failures says how many acts of all runs failed, and how; nothing if none did.
 func failures(list []tally) string {
 	failed, first := 0, error(nil)
 	for _, t := range list {
@@ -71,7 +78,7 @@ func failures(list []tally) string {
 		}
 	}
 	if failed == 0 {
-		return ", no errors"
+		return ""
 	}
 	return fmt.Sprintf(", **%s errors**, the first: %v", count(int64(failed)), first)
 }

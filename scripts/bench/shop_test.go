@@ -43,6 +43,23 @@ func TestCallers(t *testing.T) {
 	}
 }
 
+// A rate at which some acts failed is not the aim's.
+func TestShopFigure(t *testing.T) {
+	var out strings.Builder
+	b := &bench{table: table{out: &out}}
+	f := ShopFigure{Figure: Figure{Name: "holds", Aim: "≥ 2/s", Unit: "/s", Met: atLeast(2)}}
+	f.add(tally{took: time.Second, times: []float64{3, 1, 2}}, spent{200, 300}, floors{trips: 6, one: 1.5, gathered: 3, cost: spent{100, 150}})
+	b.reportShop(f)
+	f.add(tally{took: time.Second, times: []float64{3, 1, 2}, failed: 7, first: errors.New("bad")}, spent{}, floors{})
+	b.reportShop(f)
+	for _, want := range []string{"≥ 2/s, met | 3.00 /s | – | 2.00, 3.00, 3.00 | 6.00 (× 0.50) | 1.50 (× 2.00) | 3.00 (× 1.00) | 200 + 300 (100 + 150) | , no errors",
+		"≥ 2/s, **missed** |", "**7 errors**, the first: bad"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got %s\nwant %q in it", out.String(), want)
+		}
+	}
+}
+
 // Who comes while another one is served waits since it was due, not since it was sent:
 // a server that stops for a second is late for all who came meanwhile.
 func TestOnTime(t *testing.T) {
