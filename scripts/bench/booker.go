@@ -17,6 +17,7 @@ import (
 	"waitroom/internal/boxoffice"
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
+	"waitroom/internal/outbox"
 	"waitroom/internal/process"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
@@ -38,7 +39,7 @@ type bookerFlags struct {
 
 // acked counts the facts that Kafka has, and sends them to the bench's topic.
 type acked struct {
-	next publisher // nil: nobody
+	next outbox.Publisher // nil: nobody
 	all  atomic.Int64
 }
 
@@ -53,6 +54,14 @@ func (c *acked) Publish(ctx context.Context, records []events.Record) error {
 	}
 	c.all.Add(int64(len(records)))
 	return nil
+}
+
+// Partitions implements outbox.Publisher, for the topic that the records go to.
+func (c *acked) Partitions(ctx context.Context, _ string) (int, error) {
+	if c.next == nil {
+		return 8, nil
+	}
+	return c.next.Partitions(ctx, benchTopic)
 }
 
 // playBooker: URL of the database, file of the keys, flags. It is cmd/booker's wiring,
