@@ -801,6 +801,9 @@ func (w *world) Stock(_ context.Context, name room.Name, epoch room.Epoch, stock
 		return false, room.ErrRecovering
 	}
 	old := stock.Rev == 0 && stock.At.UnixMilli() > 0 && !stock.At.After(l.stockAt)
+	if stock.Rev > 0 && stock.Rev == l.stockRev && stock.At.After(l.stockAt) {
+		l.stockAt = stock.At
+	}
 	if stock.Rev > 0 && stock.Rev <= l.stockRev || old {
 		return false, nil
 	}

@@ -77,11 +77,17 @@ func (a *admitter) stock() {
 	a.tell(left(9, 0), false, false)
 	a.round("reopened", 10, 1, room.StopEmpty)
 	a.tell(left(10, 0), true, true)
+	// A reopening that names the stock before its fact comes: the fact changes nothing, but
+	// its moment is known, and what a shop without revisions said before it is over.
+	a.Set(room.Change{Actor: "ann", Reopen: true, StockRev: 11})
+	a.tell(left(11, 0), false, false)
+	a.tell(room.Stock{At: left(11, 0).At}, false, false)
+	a.tell(left(12, 0), true, true)
 	s, err := a.Line.Status(a.ctx, a.Name)
-	if err != nil || !s.Conf.SoldOut || s.Conf.StockRev != 10 {
-		a.t.Errorf("got %+v, %v, want it sold out at 10", s.Conf, err)
+	if err != nil || !s.Conf.SoldOut || s.Conf.StockRev != 12 {
+		a.t.Errorf("got %+v, %v, want it sold out at 12", s.Conf, err)
 	}
-	for _, bad := range []room.Stock{{Rev: -1}, {Rev: 11, Left: -1}, {Left: 1}} {
+	for _, bad := range []room.Stock{{Rev: -1}, {Rev: 13, Left: -1}, {Left: 1}} {
 		if _, err := a.Line.Stock(a.ctx, a.Name, a.Conf.Epoch, bad); err == nil {
 			a.t.Errorf("%+v: got no error", bad)
 		}

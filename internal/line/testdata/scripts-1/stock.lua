@@ -10,7 +10,8 @@
 -- reply {'ok', 1 when it is newer} | {'absent'|'epoch'|'recovering'}: an act that was
 --       lost may still come back
 -- In conf: stock_rev is the greatest revision that a fact or a reopening told, stock_ms
--- the time of the newest fact with a revision. They change each second in a busy sale,
+-- the time of the newest fact with a revision, which is heard also where a reopening
+-- named that revision before. They change each second in a busy sale,
 -- which is no act: rev and the audit stream are of sold_out alone.
 
 local last, refused = guard()
@@ -19,7 +20,11 @@ if settling then return {'recovering'} end
 local had = redis.call('HMGET', conf, 'sold_out', 'stock_rev', 'stock_ms')
 local known, told = tonumber(had[2] or '0'), tonumber(ARGV[7])
 if told > 0 then
-  if told <= known then return {'ok', 0} end
+  if told <= known then
+    -- What a reopening named before: nothing to change, but a moment that is known now.
+    if told == known and tonumber(ARGV[9]) > tonumber(had[3] or '0') then redis.call('HSET', conf, 'stock_ms', ARGV[9]) end
+    return {'ok', 0}
+  end
   redis.call('HSET', conf, 'stock_rev', ARGV[7], 'stock_ms', ARGV[9])
 elseif ARGV[9] ~= '0' and tonumber(ARGV[9]) <= tonumber(had[3] or '0') then
   return {'ok', 0} -- of before the shop counted, or from beside one that does
