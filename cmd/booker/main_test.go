@@ -142,6 +142,10 @@ func testShop(t *testing.T, kafka, db string) {
 		{"--room gig --count 5 --per-row 3 --new", 1, "", []string{"room gig has 4 seats already", "without --new"}},
 		{"--room gig --count 5 --per-row 3", 0, "room gig: 1 of 5 seats added\n", nil},
 		{"--room gig --count 5 --per-row 3", 0, "room gig: 0 of 5 seats added\n", nil},
+		{"--room hall --section N2 --count 3 --per-row 2 --new", 0, "room hall: 3 of 3 seats added\n", nil},
+		{"--room hall --section S --count 3 --per-row 2", 0, "room hall: 3 of 3 seats added\n", nil},
+		{"--room hall --section S --count 3 --per-row 2", 0, "room hall: 0 of 3 seats added\n", nil},
+		{"--room hall --section N-2 --count 3", 2, "", []string{"--section", "A-Z and 0-9"}},
 		{"--room gog --count 5", 1, "", []string{"room gog has no seats", "did you mean gig?", "--new"}},
 	} {
 		code, out, errs := booker(t.Context(), append([]string{"seats", "--db", db}, strings.Fields(c.args)...)...)

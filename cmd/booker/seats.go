@@ -15,7 +15,8 @@ import (
 type seatsCmd struct {
 	Database database `embed:""`
 	Room     string   `help:"Name of the room." required:""`
-	Count    int      `help:"Seats that the room shall have." required:""`
+	Section  string   `help:"Section that the seats are in, such as N2: part of their names. Each section of a room is made by a call of its own."`
+	Count    int      `help:"Seats that the room, or its section, shall have." required:""`
 	PerRow   int      `help:"Seats in each row." default:"20"`
 	New      bool     `help:"The room has no seats yet: without it a mistyped name is refused, and with it a room that has others."`
 }
@@ -28,6 +29,11 @@ func (c *seatsCmd) Check() error {
 	}
 	if _, err := seat.Generate(c.Count, c.PerRow); err != nil {
 		errs = append(errs, fmt.Errorf("--count %d --per-row %d: %w", c.Count, c.PerRow, err))
+	}
+	if c.Section != "" {
+		if _, err := seat.ParseID(c.Section + "-A-1"); err != nil {
+			errs = append(errs, fmt.Errorf("--section %q: want 1 to 8 of A-Z and 0-9", c.Section))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -48,6 +54,11 @@ func (c *seatsCmd) Run(ctx context.Context, env *process.Env) error {
 	seats, err := seat.Generate(c.Count, c.PerRow)
 	if err != nil {
 		return err
+	}
+	if c.Section != "" {
+		for i, id := range seats {
+			seats[i] = seat.ID(c.Section) + "-" + id
+		}
 	}
 	if err := c.meant(ctx, store, seats); err != nil {
 		return err

@@ -113,7 +113,7 @@ func (s *Store) impatient(ctx context.Context, work func(*sqlx.Tx) error) error 
 			return err
 		}
 		ended := work(tx)
-		if _, err := tx.ExecContext(ctx, waitOn); err != nil {
+		if _, err := tx.ExecContext(context.WithoutCancel(ctx), waitOn); err != nil { // the connection is the pool's again
 			return err
 		}
 		if ended != nil && !sqldb.IsDuplicate(ended) {

@@ -9,12 +9,25 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"waitroom/internal/room"
+	"waitroom/internal/seat"
 )
 
+// sweepSeats is how many seats one step frees at most, or those of one hold: its
+// statements grow with them.
+const sweepSeats = 1000
+
+// asideError names holds that were set aside.
+type asideError struct{ reasons []error }
+
+func (e *asideError) Error() string { return errors.Join(e.reasons...).Error() }
+
+// Unwrap has errors.Is find what broke.
+func (e *asideError) Unwrap() []error { return e.reasons }
+
 // Expire ends at most limit holds whose time and grace are over, and says of which
-// rooms. It takes those that nobody has locked: of several sweepers each ends others,
-// and none waits for another or for a visitor. What can't be ended because its rows
-// contradict each other is set aside, and is the error.
+// rooms. It takes those of which nobody has locked a row: of several sweepers each ends
+// others, and none waits for another, for a visitor or for a stranger. What can't be ended
+// because its rows contradict each other is set aside, and is the error, an *asideError.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (ended []room.Name, err error) {
 	var wrong []error
 	err = s.tx(ctx, func(tx *sqlx.Tx) error {
@@ -27,19 +40,27 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (ended []r
 			return err
 		}
 		var ids []string
-		for _, h := range over {
+		asked, seats := map[room.Name][]string{}, 0
+		for i, h := range over {
+			if seats += len(h.seats()); i > 0 && seats > sweepSeats {
+				over = over[:i]
+				break
+			}
 			t.holds[h.ID] = &h
 			ids = append(ids, h.Admission)
+			for _, id := range h.seats() {
+				asked[h.Room] = append(asked[h.Room], string(id))
+			}
 		}
 		if err := t.loadAdmissions(ctx, unique(ids), nil); err != nil {
 			return err
 		}
-		if err := t.loadSeats(ctx, nil); err != nil {
+		if err := t.loadSeats(ctx, asked, seat.Held); err != nil {
 			return err
 		}
 		for _, h := range over {
-			if t.held[h.Admission] {
-				continue // its visitor is at it, or another sweeper
+			if t.held[h.Admission] || t.isLocked(&h) {
+				continue // its visitor is at it, another sweeper or a stranger
 			}
 			row := t.holds[h.ID]
 			err := t.giveBack(&act{now: now}, t.admissions[h.Admission], row, expired)
@@ -58,5 +79,18 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (ended []r
 	if err != nil {
 		return nil, err
 	}
-	return ended, errors.Join(wrong...)
+	if len(wrong) > 0 {
+		return ended, &asideError{wrong}
+	}
+	return ended, nil
+}
+
+// isLocked reports whether somebody has one of a hold's seats locked.
+func (t *table) isLocked(h *holdRow) bool {
+	for _, id := range h.seats() {
+		if s := t.seats[key{h.Room, id}]; s != nil && s.locked {
+			return true
+		}
+	}
+	return false
 }

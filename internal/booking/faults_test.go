@@ -142,46 +142,92 @@ func TestDeadHost(t *testing.T) {
 	}
 }
 
-// A hundred holds that can't be ended, at the head of all that are over, keep nobody
-// else's from ending.
+// Holds whose rows contradict each other, as a hand in the database leaves them, are told
+// once and set aside: those behind them expire.
 func TestBrokenHoldsDontStopTheSweeper(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		const wrong, good = 100, 10
-		s := newStore(t, dsn, wrong+good)
-		all, err := s.Seats(t.Context(), "gig")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, one := range all {
-			mustHold(t, s, newPass(), string(one.ID), noon.Add(-time.Hour+time.Duration(i)*time.Second))
-		}
-		for _, one := range all[:wrong] { // as a hand in the database would
-			if _, err := s.db.Write(t.Context(), "UPDATE seats SET hold = 'x' WHERE room = 'gig' AND id = ?", one.ID); err != nil {
+	for name, hand := range map[string]string{
+		"the seat is another's":    "UPDATE seats SET hold = 'x' WHERE room = 'gig' AND id = ?",
+		"the seat is free":         "UPDATE seats SET hold = '', state = 'free' WHERE room = 'gig' AND id = ?",
+		"the pass is spent":        "UPDATE admissions SET spent_ms = 1 WHERE hold = (SELECT hold FROM seats WHERE room = 'gig' AND id = ?)",
+		"the pass holds another":   "UPDATE admissions SET hold = 'x' WHERE hold = (SELECT hold FROM seats WHERE room = 'gig' AND id = ?)",
+		"the pass is not recorded": "DELETE FROM admissions WHERE hold = (SELECT hold FROM seats WHERE room = 'gig' AND id = ?)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, dsn string) {
+				const wrong, good = 20, 10
+				s := newStore(t, dsn, wrong+good)
+				all, err := s.Seats(t.Context(), "gig")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, one := range all {
+					mustHold(t, s, newPass(), string(one.ID), noon.Add(-time.Hour+time.Duration(i)*time.Second))
+				}
+				for _, one := range all[:wrong] {
+					if _, err := s.db.Write(t.Context(), hand, one.ID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				told, ended := 0, 0
+				for range 3 {
+					list, err := s.Expire(t.Context(), noon, 12)
+					var set *asideError
+					if errors.As(err, &set) {
+						told += len(set.reasons)
+					} else if err != nil {
+						t.Fatal(err)
+					}
+					ended += len(list)
+				}
+				if told != wrong || ended != good {
+					t.Errorf("after three steps of 12: %d are told and %d ended, want %d and %d", told, ended, wrong, good)
+				}
+				if list, err := s.Expire(t.Context(), noon, 12); err != nil || len(list) != 0 {
+					t.Errorf("then: got %v, %v, want nothing", list, err)
+				}
+			})
+		})
+	}
+}
+
+// A stranger who has a row of a lapsed hold locked keeps the sweeper from that hold alone,
+// and for no time.
+func TestSweeperPassesLocksOver(t *testing.T) {
+	for name, lock := range map[string]string{
+		"a seat":       "UPDATE seats SET state = state WHERE room = 'gig' AND id = 'A-1'",
+		"a hold":       "UPDATE holds SET state = state WHERE seats = 'A-1'",
+		"an admission": "UPDATE admissions SET spent_ms = spent_ms WHERE hold = (SELECT hold FROM seats WHERE room = 'gig' AND id = 'A-1')",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := testenv.MySQL(t)
+			s := newStore(t, dsn, 10)
+			for _, id := range ids("A-1 A-2 A-3") {
+				mustHold(t, s, newPass(), string(id), noon)
+			}
+			stranger, err := openDB(t, dsn).BeginTxx(t.Context(), nil)
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		said := 0
-		for range 5 {
-			if _, err := s.Expire(t.Context(), noon, sweepRows); err != nil {
-				said++
+			defer stranger.Rollback()
+			if _, err := stranger.ExecContext(t.Context(), lock); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if said == 0 {
-			t.Error("got no error, want the broken ones told")
-		}
-		left := 0
-		if all, err = s.Seats(t.Context(), "gig"); err != nil {
-			t.Fatal(err)
-		}
-		for _, one := range all[wrong:] {
-			if one.State != seat.Free {
-				left++
+			began := time.Now()
+			ended, err := s.Expire(t.Context(), noon.Add(time.Hour), 10)
+			if err != nil || len(ended) != 2 {
+				t.Errorf("got %v, %v, want the two that nobody has locked", ended, err)
 			}
-		}
-		if left > 0 {
-			t.Errorf("after five sweeps %d of %d good holds are live, want none", left, good)
-		}
-	})
+			if took := time.Since(began); took > 2*time.Second { // a lock is waited for 5 s
+				t.Errorf("it took %s", took)
+			}
+			if err := stranger.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			if ended, err := s.Expire(t.Context(), noon.Add(time.Hour), 10); err != nil || len(ended) != 1 {
+				t.Errorf("then: got %v, %v, want the third", ended, err)
+			}
+		})
+	}
 }
 
 // refusing is a till that captures all but one payment.

@@ -23,15 +23,18 @@ const (
 	// workers is how many transactions of acts run at once, each of another room or lane,
 	// so that a room whose counter a stranger has locked keeps one of them at most.
 	workers = 8
-	// loners is how many acts run by themselves, waiting for a stranger's lock.
-	loners = 8
+	// lonersMost is how many acts run by themselves at once, waiting for a stranger's lock,
+	// and lonerMost how many of one lane: those of a seat that many want wait for one another,
+	// and keep neither their lane nor another room's waiting.
+	lonersMost = 8
+	lonerMost  = 2
 	// raceTries bounds how often an act looks again after others were faster at its rows.
 	// Each time somebody has made progress.
 	raceTries = 20
 	// batchLimit bounds one transaction of a batch, aloneLimit that of an act by itself,
 	// which may wait for a lock.
 	batchLimit = 10 * time.Second
-	aloneLimit = 8 * time.Second
+	aloneLimit = 8 * time.Second // from when it is set apart
 )
 
 // lane is where acts that may be decided together wait: those of one room, and the
@@ -43,8 +46,10 @@ type lane struct {
 
 // waiting is an act in the queue.
 type waiting struct {
-	act  *act
-	done chan struct{}
+	act   *act
+	lane  lane
+	done  chan struct{}
+	until time.Time // when an act that is to run by itself is given up
 
 	// Guarded by the gatherer's mu.
 	gone  bool // its visitor waits no longer, and it was not begun: it is passed over
@@ -55,27 +60,29 @@ type waiting struct {
 // the next one, all in one. So under load a transaction serves many, and without load
 // nobody waits. It has goroutines only while there are acts.
 type gatherer struct {
-	run    func(ctx context.Context, acts []*act, alone bool) error
-	most   int // batches at once
-	single chan struct{}
+	run  func(ctx context.Context, acts []*act, alone bool) error
+	most int // batches at once
 
 	mu      sync.Mutex
 	lanes   map[lane][]*waiting // in order of arrival; a lane is there while it has acts or one is running
 	running map[lane]bool
-	ready   []lane // have acts and are not running, in order of their oldest act
-	count   int    // acts that wait
+	ready   []lane              // have acts and are not running, in order of their oldest act
+	lonely  map[lane][]*waiting // are to be run by themselves, in order
+	single  map[lane]int        // run by themselves, lonerMost of a lane
+	count   int                 // acts that wait, lonely ones too
 	workers int
+	loners  int
 }
 
 func newGatherer(most int, run func(ctx context.Context, acts []*act, alone bool) error) *gatherer {
-	return &gatherer{run: run, most: most, single: make(chan struct{}, loners), lanes: map[lane][]*waiting{}, running: map[lane]bool{}}
+	return &gatherer{run: run, most: most, lanes: map[lane][]*waiting{}, running: map[lane]bool{}, lonely: map[lane][]*waiting{}, single: map[lane]int{}}
 }
 
 // do waits until the act is decided, and returns what it came to. When ctx ends before
 // it was begun, it is not done; after that its end is unknown: sqldb.ErrUnsure.
 func (q *gatherer) do(ctx context.Context, a *act) error {
-	w := &waiting{act: a, done: make(chan struct{})}
-	if err := q.add(w, lane{a.pass.Room, a.kind == toConfirm}); err != nil {
+	w := &waiting{act: a, lane: lane{a.pass.Room, a.kind == toConfirm}, done: make(chan struct{})}
+	if err := q.add(w, w.lane); err != nil {
 		return err
 	}
 	select {
@@ -183,25 +190,74 @@ func (q *gatherer) decide(batch []*waiting) {
 	}
 }
 
-// alone runs an act by itself, where it may wait for somebody's lock and its fault is
-// nobody else's. While all loners wait, so does the lane: acts are not piled up.
+// alone has an act run by itself, where it may wait for somebody's lock and its fault is
+// nobody else's. Its lane goes on.
 func (q *gatherer) alone(w *waiting) {
-	q.single <- struct{}{}
-	go func() { // ends with aloneLimit
-		defer func() { <-q.single }()
-		ctx, cancel := context.WithTimeout(context.Background(), aloneLimit)
-		defer cancel()
-		for range raceTries {
-			if err := q.run(ctx, []*act{w.act}, true); err != nil {
-				w.act.err = err
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.until = time.Now().Add(aloneLimit)
+	q.lonely[w.lane] = append(q.lonely[w.lane], w)
+	q.count++
+	if q.loners < lonersMost && q.single[w.lane] < lonerMost {
+		q.loners++
+		q.single[w.lane]++
+		go q.lone(w.lane) // ends when there is none
+	}
+}
+
+// lone runs acts of a lane by themselves, one after the other, and then those of another
+// lane for which there was no room.
+func (q *gatherer) lone(l lane) {
+	for {
+		q.mu.Lock()
+		if len(q.lonely[l]) == 0 {
+			delete(q.lonely, l)
+			if q.single[l]--; q.single[l] == 0 {
+				delete(q.single, l)
 			}
-			if !errors.Is(w.act.err, errAlone) {
-				break
+			next, found := q.unattended()
+			if !found {
+				q.loners--
+				q.mu.Unlock()
+				return
 			}
+			l = next
+			q.single[l]++
 		}
-		if errors.Is(w.act.err, errAlone) {
-			w.act.err = fmt.Errorf("%w: too many are at the same rows", sqldb.ErrAway)
+		w := q.lonely[l][0]
+		q.lonely[l] = q.lonely[l][1:]
+		q.count--
+		q.mu.Unlock()
+		q.decideAlone(w)
+	}
+}
+
+// unattended is a lane whose lonely acts nobody runs. The caller holds mu.
+func (q *gatherer) unattended() (l lane, found bool) {
+	for l, acts := range q.lonely {
+		if len(acts) > 0 && q.single[l] == 0 {
+			return l, true
 		}
-		close(w.done)
-	}()
+	}
+	return lane{}, false
+}
+
+// decideAlone runs one act until it is decided, or its time is up: then it was not done.
+func (q *gatherer) decideAlone(w *waiting) {
+	defer close(w.done)
+	ctx, cancel := context.WithDeadline(context.Background(), w.until)
+	defer cancel()
+	w.act.err = fmt.Errorf("%w: somebody has the rows locked", sqldb.ErrAway)
+	for range raceTries {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := q.run(ctx, []*act{w.act}, true); err != nil {
+			w.act.err = err
+		}
+		if !errors.Is(w.act.err, errAlone) {
+			return
+		}
+	}
+	w.act.err = fmt.Errorf("%w: too many are at the same rows", sqldb.ErrAway)
 }

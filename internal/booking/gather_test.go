@@ -129,10 +129,10 @@ func TestQueueIsFull(t *testing.T) {
 		release := make(chan struct{})
 		g := newGatherer(1, func(context.Context, []*act, bool) error { <-release; return nil })
 		var crowd sync.WaitGroup
-		for range waitingMost + 1 { // one is begun
+		for i := range waitingMost + 1 {
 			crowd.Go(func() { _ = g.do(t.Context(), wished("gig", toHold)) })
-			if g.workers == 0 {
-				synctest.Wait()
+			if i == 0 {
+				synctest.Wait() // it is begun
 			}
 		}
 		synctest.Wait()
@@ -202,6 +202,70 @@ func TestFaultsStayAlone(t *testing.T) {
 					})
 				}
 				visitors.Wait()
+			})
+		})
+	}
+}
+
+// Many who want what a stranger has locked keep nobody waiting who wants something else,
+// in their room or another, also where a row is locked there, too; and none waits for ever.
+func TestManyAtALockedSeat(t *testing.T) {
+	for name, c := range map[string]struct {
+		lock time.Duration
+		want error // of the crowd
+		took time.Duration
+	}{
+		"for seconds": {3 * time.Second, nil, 3 * time.Second},
+		"for good":    {time.Hour, sqldb.ErrAway, aloneLimit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				free := time.Now().Add(c.lock)
+				g := newGatherer(1, func(ctx context.Context, acts []*act, alone bool) error {
+					for _, a := range acts {
+						a.err = nil
+						switch {
+						case a.kind != toRelease:
+						case !alone:
+							a.err = errAlone
+						case a.pass.Room == "gig":
+							select {
+							case <-time.After(time.Until(free)):
+							case <-ctx.Done():
+								return sqldb.ErrAway
+							}
+						}
+					}
+					return nil
+				})
+				began := time.Now()
+				var crowd sync.WaitGroup
+				for range 3 * lonersMost {
+					crowd.Go(func() {
+						if err := g.do(t.Context(), wished("gig", toRelease)); !errors.Is(err, c.want) {
+							t.Errorf("got %v, want %v", err, c.want)
+						}
+					})
+				}
+				synctest.Wait()
+				for range 10 {
+					for _, a := range []*act{wished("gig", toHold), wished("other", toRelease), wished("other", toHold)} {
+						if err := g.do(t.Context(), a); err != nil {
+							t.Errorf("got %v", err)
+						}
+					}
+				}
+				if took := time.Since(began); took != 0 {
+					t.Errorf("the others waited %s", took)
+				}
+				crowd.Wait()
+				if took := time.Since(began); took != c.took {
+					t.Errorf("the crowd waited %s, want %s", took, c.took)
+				}
+				synctest.Wait()
+				if g.loners != 0 || g.count != 0 || len(g.lonely) != 0 || len(g.single) != 0 {
+					t.Errorf("something is left: %d loners, %d waiting", g.loners, g.count)
+				}
 			})
 		})
 	}

@@ -26,7 +26,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		skew: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "waitroom", Subsystem: "booker", Name: "clock_ahead_seconds",
 			Help: "How far this clock is ahead of the database's."}),
 		aside: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "holds_set_aside_total",
-			Help: "Times that holds were set aside because their rows contradict each other: an operator must look."}),
+			Help: "Holds that were set aside because their rows contradict each other: an operator must look."}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "failures_total",
 			Help: "Failed steps of the loops, and failed calls of the payment gateway."}, []string{"cause"}),
 	}

@@ -100,7 +100,7 @@ func (t *table) decide(a *act) error {
 		return t.decideConfirm(a, p, h)
 	case toRelease:
 		switch {
-		case h.State == confirmed:
+		case h.State == confirmed || h.State == aside:
 			return seat.ErrHoldEnded
 		case h.State != live:
 			return nil // done already
@@ -147,6 +147,7 @@ func (t *table) decideHold(a *act, p *admissionRow) error {
 			taken = append(taken, id)
 		case s.locked:
 			locked = true
+		case s.Amount == 0: // costs nothing, in any currency
 		case currency != "" && s.Currency != currency:
 			return broken("seats %s of room %s cost two currencies", joined(a.seats), a.pass.Room)
 		default:
@@ -210,11 +211,12 @@ func (t *table) decideLeave(a *act, p *admissionRow) error {
 	if p.SpentMS != 0 {
 		return nil // done already
 	}
-	if p.Hold != "" {
-		h := t.holds[seat.HoldID(p.Hold)]
-		if h == nil || h.State != live {
-			return broken("pass %s points to hold %s, which is not live", a.id, p.Hold)
-		}
+	h := t.holds[seat.HoldID(p.Hold)]
+	switch {
+	case p.Hold == "" || h != nil && h.State == aside: // what was set aside stays as it is
+	case h == nil || h.State != live:
+		return broken("pass %s points to hold %s, which is not live", a.id, p.Hold)
+	default:
 		if err := t.giveBack(a, p, h, released); err != nil {
 			return err
 		}
@@ -243,8 +245,8 @@ func (t *table) decideExtend(a *act, p *admissionRow, h *holdRow) error {
 // giveBack ends a live hold without a booking: its seats are free, and the pass may
 // hold again.
 func (t *table) giveBack(a *act, p *admissionRow, h *holdRow, state string) error {
-	if p == nil || p.Hold != string(h.ID) {
-		return broken("hold %s is live, and its pass %s does not point to it", h.ID, h.Admission)
+	if p == nil || p.Hold != string(h.ID) || p.SpentMS != 0 {
+		return broken("hold %s is live, and its pass %s is spent or does not point to it", h.ID, h.Admission)
 	}
 	if err := t.owns(h); err != nil {
 		return err

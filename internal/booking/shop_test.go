@@ -114,7 +114,7 @@ func (s *Store) quiet(t *testing.T) {
 	await(t, "the acts to end", func() bool {
 		s.acts.mu.Lock()
 		defer s.acts.mu.Unlock()
-		return s.acts.workers == 0 && len(s.acts.single) == 0
+		return s.acts.workers == 0 && s.acts.loners == 0
 	})
 }
 

@@ -2,6 +2,8 @@ package booking
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -17,8 +19,10 @@ const (
 	stockEvery = time.Second // a stock that changes is told so often at most, apart from its end
 	// stockAgain is how often one that does not change is told again: a Redis that lost its
 	// last seconds may have lost what it was told in them.
-	stockAgain = time.Minute
-	stockRooms = 500 // told in one look
+	stockAgain  = time.Minute
+	stockRooms  = 500             // told in one look
+	stockFaults = 5               // rooms that can't be told before a look ends
+	stockLimit  = 2 * time.Second // of telling one, whose row a stranger may have locked
 )
 
 // stockRow is the counter of one room. Rev goes up in every transaction that changes
@@ -96,6 +100,7 @@ func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err err
 	if err := s.db.SelectContext(ctx, &rows, "SELECT "+stockColumns+" FROM stock"); err != nil {
 		return 0, err
 	}
+	var errs []error
 	for _, r := range rows {
 		if told == stockRooms {
 			break
@@ -112,10 +117,11 @@ func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err err
 			continue
 		}
 		done := false
-		err := s.tx(ctx, func(tx *sqlx.Tx) error {
+		one, cancel := context.WithTimeout(ctx, stockLimit)
+		err := s.tx(one, func(tx *sqlx.Tx) error {
 			done = false
 			// An older booker changes the counts without raising the rev.
-			result, err := tx.ExecContext(ctx, `UPDATE stock SET rev = rev + CASE WHEN told_rev = rev AND told_left >= 0 AND told_left <> seats - booked THEN 1 ELSE 0 END
+			result, err := tx.ExecContext(one, `UPDATE stock SET rev = rev + CASE WHEN told_rev = rev AND told_left >= 0 AND told_left <> seats - booked THEN 1 ELSE 0 END
 				WHERE room = ? AND told_rev = ? AND told_left = ? AND told_ms = ? AND epoch = ?`, r.Room, r.ToldRev, r.ToldLeft, r.ToldMS, r.Epoch)
 			if err != nil {
 				return err
@@ -124,28 +130,32 @@ func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err err
 				return err // another booker told it
 			}
 			var row stockRow
-			if err := tx.GetContext(ctx, &row, "SELECT "+stockColumns+" FROM stock WHERE room = ?", r.Room); err != nil {
+			if err := tx.GetContext(one, &row, "SELECT "+stockColumns+" FROM stock WHERE room = ?", r.Room); err != nil {
 				return err
 			}
 			if row.Rev == 0 { // of before there were revisions
 				row.Rev = 1
-				if _, err := tx.ExecContext(ctx, "UPDATE stock SET rev = 1 WHERE room = ?", r.Room); err != nil {
+				if _, err := tx.ExecContext(one, "UPDATE stock SET rev = 1 WHERE room = ?", r.Room); err != nil {
 					return err
 				}
 			}
-			fact, err := s.tellStock(ctx, tx, row, epoch, now)
+			fact, err := s.tellStock(one, tx, row, epoch, now)
 			if err != nil {
 				return err
 			}
 			done = true
-			return outbox.Add(ctx, tx, fact)
+			return outbox.Add(one, tx, fact)
 		})
-		if err != nil {
-			return told, err
+		cancel()
+		if err != nil { // the next room's row may be free
+			errs = append(errs, fmt.Errorf("room %s: %w", r.Room, err))
+			if ctx.Err() != nil || len(errs) == stockFaults {
+				break
+			}
 		}
 		if done {
 			told++
 		}
 	}
-	return told, nil
+	return told, errors.Join(errs...)
 }

@@ -54,10 +54,11 @@ func (b *Booker) expire(ctx context.Context) (more bool, err error) {
 	for _, name := range ended {
 		b.met.acts.WithLabelValues(string(name), expired).Inc()
 	}
-	if errors.Is(err, errBroken) {
-		b.met.aside.Inc()
+	var set *asideError
+	if errors.As(err, &set) {
+		b.met.aside.Add(float64(len(set.reasons)))
 		b.log.Error("holds that can't expire are set aside, their seats stay held: look at the rows of hold, seats and admission, and mend them by hand", zap.Error(err))
-		return true, nil
+		return true, nil // they are not met again
 	}
 	return len(ended) > 0, err // as many may be left, which another booker had just then
 }

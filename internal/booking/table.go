@@ -44,7 +44,8 @@ type sold struct {
 // is that of every transaction of the shop: admissions by id, seats by name, the
 // counter of a room last. Who has an admission's row has its holds and their seats too:
 // nobody else may change them. So a batch, which takes only rows that nobody has locked,
-// waits for no one before it writes the counter.
+// waits for no one before it writes the counter, or a second for somebody who is just
+// making an admission's row.
 type table struct {
 	store *Store
 	tx    *sqlx.Tx
@@ -133,11 +134,11 @@ func (t *table) load(ctx context.Context, acts []*act) error {
 			asked[a.pass.Room] = append(asked[a.pass.Room], string(id))
 		}
 	}
-	if err := t.loadSeats(ctx, asked); err != nil {
+	if err := t.loadSeats(ctx, asked, seat.Free); err != nil {
 		return err
 	}
 	for _, a := range acts {
-		if a.kind != toHold || t.bare[a.pass.Room] || slices.ContainsFunc(a.seats, func(id seat.ID) bool { return t.seats[key{a.pass.Room, id}] != nil }) {
+		if _, known := t.bare[a.pass.Room]; a.kind != toHold || known || slices.ContainsFunc(a.seats, func(id seat.ID) bool { return t.seats[key{a.pass.Room, id}] != nil }) {
 			continue
 		}
 		var n int
@@ -186,8 +187,19 @@ func (t *table) loadAdmissions(ctx context.Context, ids []string, fresh map[stri
 	for _, id := range missing {
 		args = append(args, id, 0, fresh[id].now.UnixMilli(), "", "", 0)
 	}
+	// A row that somebody is just making can't be passed over: it is waited for, a second.
+	if t.skips() {
+		if _, err := t.tx.ExecContext(ctx, waitLess); err != nil {
+			return err
+		}
+	}
 	_, err = t.tx.ExecContext(ctx, t.store.insertNew()+" INTO admissions (id, admitted_at_us, created_ms, hold, booking, spent_ms) VALUES "+
 		rows(len(missing), 6), args...)
+	if t.skips() {
+		if _, err := t.tx.ExecContext(context.WithoutCancel(ctx), waitOn); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -213,9 +225,9 @@ func (t *table) loadHolds(ctx context.Context, ids []string) error {
 }
 
 // loadSeats reads the seats that were asked for and those of the holds, and locks those
-// that are free and asked for. The others are their hold's: who has its admission's row
-// has them.
-func (t *table) loadSeats(ctx context.Context, asked map[room.Name][]string) error {
+// that were asked for and are in a state. The others are their hold's: who has its
+// admission's row has them.
+func (t *table) loadSeats(ctx context.Context, asked map[room.Name][]string, in seat.State) error {
 	all := map[room.Name][]string{}
 	for name, ids := range asked {
 		all[name] = append(all[name], ids...)
@@ -236,7 +248,7 @@ func (t *table) loadSeats(ctx context.Context, asked map[room.Name][]string) err
 		var free []string
 		for _, r := range rows {
 			t.seats[key{name, r.ID}] = &r
-			if r.State == seat.Free && slices.Contains(asked[name], string(r.ID)) {
+			if r.State == in && slices.Contains(asked[name], string(r.ID)) {
 				free = append(free, string(r.ID))
 			}
 		}
@@ -244,7 +256,7 @@ func (t *table) loadSeats(ctx context.Context, asked map[room.Name][]string) err
 			continue
 		}
 		var locked []seatRow
-		err = t.query(ctx, &locked, "SELECT id, state, hold, amount, currency FROM seats WHERE room = ? AND id IN (?) AND state = ? ORDER BY id"+t.lock(), name, unique(free), seat.Free)
+		err = t.query(ctx, &locked, "SELECT id, state, hold, amount, currency FROM seats WHERE room = ? AND id IN (?) AND state = ? ORDER BY id"+t.lock(), name, unique(free), in)
 		if err != nil {
 			return err
 		}

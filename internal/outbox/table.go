@@ -107,7 +107,11 @@ func (t *table) read(ctx context.Context, where string, limit int) ([]fact, erro
 	if len(out) > 0 {
 		where += " AND id NOT IN (" + joined(out) + ")"
 	}
-	return t.rows(ctx, where, limit)
+	list, err := t.rows(ctx, where, limit)
+	if err != nil {
+		return nil, t.doubt(err)
+	}
+	return list, nil
 }
 
 type factRow struct {
@@ -166,12 +170,25 @@ func (t *table) remove(ctx context.Context, ids []int64) error {
 		left[id] = true
 	}
 	removed, err := t.delete(ctx, ids)
+	if err != nil {
+		return t.doubt(err)
+	}
 	for _, id := range removed {
 		delete(left, id)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.Copy(t.gone, left)
+	return nil
+}
+
+// doubt forgets which rows are published, after an error of the database: one that took
+// over, and lost its last commits, gives their ids to other facts. To publish twice is
+// nothing; to delete what was never published is a fact lost.
+func (t *table) doubt(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.gone)
 	return err
 }
 
@@ -235,7 +252,7 @@ func (t *table) removeGone(ctx context.Context) error {
 		return nil
 	}
 	if _, err := t.delete(ctx, ids); err != nil {
-		return err
+		return t.doubt(err)
 	}
 	var there []int64
 	if err := t.db.SelectContext(ctx, &there, "SELECT id FROM "+t.name+" WHERE id IN ("+joined(ids)+")"); err != nil {

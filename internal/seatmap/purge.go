@@ -56,11 +56,11 @@ func (m *Maps) purge(ctx context.Context, before time.Time) (deleted int64, err 
 		return 0, err
 	}
 	last := -1
+	// Up to the last one that is old: one whose writer's clock was ahead keeps no other.
 	for i, r := range rows {
-		if r.AtMS >= before.UnixMilli() {
-			break
+		if r.AtMS < before.UnixMilli() {
+			last = i
 		}
-		last = i
 	}
 	if last < 0 {
 		return 0, nil

@@ -19,12 +19,12 @@ import (
 // and nothing else. 8 are left for the maps and the loops. The map itself has no places: it
 // is answered out of memory, and who may read it bounds itself.
 //
-// A purchase reads its hold before it is gathered, and 128 fill two transactions, the
-// one that runs and the next.
+// A purchase reads its hold before it is gathered, in its turn at the pool. It has as many
+// places as a hold: fewer would be taken by one room whose counter somebody has locked.
 const (
 	readPlaces    = 8
 	holdPlaces    = 1024
-	confirmPlaces = 128
+	confirmPlaces = 1024
 )
 
 // Why a request is not served.

@@ -12,7 +12,7 @@ import (
 // Config is the edge's flags. ARCHITECTURE.md argues the defaults.
 type Config struct {
 	MaxSeats int           `help:"Seats that one visitor may hold and buy." default:"6" env:"WAITROOM_MAX_SEATS"`
-	MaxCalls int           `help:"Most requests of one kind (map, pass, holds, purchases) at once, with those that wait for their turn; further ones are told to come back." default:"2000" env:"WAITROOM_MAX_CALLS"`
+	MaxCalls int           `help:"Most requests of one kind (passes, holds, purchases) at once, with those that wait for their turn; further ones are told to come back." default:"2000" env:"WAITROOM_MAX_CALLS"`
 	Patience time.Duration `help:"How long a request waits for its turn before it is told to come back." default:"5s" env:"WAITROOM_PATIENCE"`
 
 	TrustedProxy  []string `help:"Addresses (CIDR) of proxies whose X-Forwarded-For is believed." env:"WAITROOM_TRUSTED_PROXY"`

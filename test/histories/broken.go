@@ -24,7 +24,7 @@ type change struct{ file, old, new string }
 var behind = []change{
 	{"purchase.go", "if !slices.Contains(moves[h.State], state) {", "if slices.Contains(moves[h.State], \"nowhere\") {"},
 	{"purchase.go", "if s := t.seats[key{h.Room, id}]; s == nil || s.State != seat.Held || s.Hold != h.ID {", "if false {"},
-	{"purchase.go", "if p == nil || p.Hold != string(h.ID) {", "if p == nil {"},
+	{"purchase.go", "if p == nil || p.Hold != string(h.ID) || p.SpentMS != 0 {", "if p == nil {"},
 	{"table.go", "if h.State == live {\n\t\t\tfor _, id := range h.seats()", "if true {\n\t\t\tfor _, id := range h.seats()"},
 	{"table.go", "[]string{\"state\", \"until_ms\", \"ended_ms\", \"extended\"}, nil, \"state = 'live'\")", "[]string{\"state\", \"until_ms\", \"ended_ms\", \"extended\"}, nil, \"1 = 1\")"},
 	{"table.go", "[]string{\"hold\"}, \"spent_ms = 0\")", "[]string{\"hold\"}, \"1 = 1\")"},
@@ -66,7 +66,7 @@ var brokens = []broken{
 	{rule: "a booking spends its pass", without: []change{
 		{"purchase.go", "p.Hold, p.Booking, p.SpentMS = \"\", string(h.ID), a.now.UnixMilli()", "p.Hold, p.Booking = \"\", string(h.ID)"}}},
 	{rule: "a booked hold is not released", without: append([]change{
-		{"purchase.go", "case h.State == confirmed:\n\t\t\treturn seat.ErrHoldEnded\n\t\tcase h.State != live:", "case h.State == released || h.State == expired:"}}, behind...)},
+		{"purchase.go", "case h.State == confirmed || h.State == aside:\n\t\t\treturn seat.ErrHoldEnded\n\t\tcase h.State != live:", "case h.State == released || h.State == expired:"}}, behind...)},
 	{rule: "a hold frees its own seats only", without: append([]change{
 		{"purchase.go", "case h.State != live:\n\t\t\treturn nil // done already", "case false:\n\t\t\treturn nil // done already"}}, behind...)},
 	{rule: "a release frees the pass", without: []change{
@@ -74,7 +74,7 @@ var brokens = []broken{
 	{rule: "leaving spends the pass", without: []change{
 		{"purchase.go", "\tp.SpentMS = a.now.UnixMilli()\n", ""}}},
 	{rule: "leaving ends the live hold", without: []change{
-		{"purchase.go", "if p.Hold != \"\" {\n\t\th := t.holds", "if p.Hold == \"none\" {\n\t\th := t.holds"}}},
+		{"purchase.go", "case p.Hold == \"\" || h != nil && h.State == aside:", "case true:"}}},
 	{rule: "an extension is given once", without: []change{
 		{"purchase.go", "case h.Extended != 0 || a.longer <= 0:", "case a.longer <= 0:"}}},
 	{rule: "an extension ends with the pass", without: []change{

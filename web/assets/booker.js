@@ -32,7 +32,8 @@ export class Booker {
    */
   async map(since) {
     /** @type {Record<string, string>} */
-    const headers = this.#etag ? { 'If-None-Match': this.#etag } : {};
+    // Who has seen nothing has nothing to keep.
+    const headers = since && this.#etag ? { 'If-None-Match': this.#etag } : {};
     const answer = await this.#ask('GET', '/seats?plan' + (since && '&since=' + encodeURIComponent(since)), undefined, { headers });
     if (answer.status === 304) return null;
     const map = await answer.json();

@@ -246,7 +246,7 @@ export class SeatMap {
 
 /** "A-12" → ["A", "12"]. @param {string} id */
 function split(id) {
-  const dash = id.indexOf('-');
+  const dash = id.lastIndexOf('-'); // a section stands before its row
   return [id.slice(0, dash), id.slice(dash + 1)];
 }
 

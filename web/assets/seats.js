@@ -179,7 +179,7 @@ function render() {
     say('done-seats', list(inOrder(booking.seats)));
     say('done-count', plural('done.seat', booking.seats.length));
     say('done-room', name);
-    say('done-id', booking.id);
+    say('done-id', booking.reference || booking.id); // an older booker gives none
   }
   if (phase === 'over') {
     say('over-title', t(state.why === 'left' ? 'over.shop_left.title' : state.why === 'pass_expired' ? 'over.shop_expired.title' : state.why === 'pass_spent' ? 'over.shop_spent.title' : 'over.shop.title'));
