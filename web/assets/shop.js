@@ -20,7 +20,7 @@
  *   seats: Map<string, string>,
  *   chosen: string[],
  *   hold: Hold|null,
- *   booking: {id: string, seats: string[]}|null,
+ *   booking: {id: string, reference?: string, seats: string[]}|null,
  *   why: string,
  *   said: string,
  *   named: string[],
