@@ -42,12 +42,12 @@ func TestWrongFlags(t *testing.T) {
 }
 
 // TestServerAway: a binary whose server does not answer says which one, fails
-// with 1, and keeps passwords to itself. An admitter serves without its Kafka, which
-// TestKafkaAwayAtStart shows.
+// with 1, and keeps passwords to itself. An admitter and a booker serve without their
+// Kafka, which TestKafkaAwayAtStart and TestSellsWithoutKafka show.
 func TestServerAway(t *testing.T) {
 	enabled(t)
 	t.Parallel() // it only waits, so it does beside a fleet
-	kafka, dsn := testenv.Kafka(t), testenv.MySQL(t)
+	kafka := testenv.Kafka(t)
 	keys := filepath.Join(t.TempDir(), "keys.json")
 	must(t, "waitroom", nil, "keys", "new", "--file", keys)
 	away := address(t) // nobody listens there
@@ -59,7 +59,6 @@ func TestServerAway(t *testing.T) {
 	}{
 		{"waitroom", "redis", []string{"WAITROOM_REDIS=" + awayRedis}, []string{"run", "--keys", keys}},
 		{"admitter", "redis", []string{"WAITROOM_REDIS=" + awayRedis, "WAITROOM_KAFKA=" + kafka}, []string{"run"}},
-		{"booker", "kafka", []string{"WAITROOM_KAFKA=" + away, "WAITROOM_DB=" + dsn}, []string{"run"}},
 		{"booker", "--db", []string{"WAITROOM_KAFKA=" + kafka, "WAITROOM_DB=" + awayDB}, []string{"run"}},
 		{"booker", "--db", []string{"WAITROOM_DB=" + awayDB}, []string{"seats", "--room", "a", "--count", "1", "--new"}},
 		{"admitter", "redis", []string{"WAITROOM_REDIS=" + awayRedis}, []string{"status"}},
