@@ -521,6 +521,42 @@ func TestTold(t *testing.T) {
 	}
 }
 
+// A claim that is refused for a while is made again while its time lasts: waits that
+// are right for a join would let the turn lapse.
+func TestClaimsAgain(t *testing.T) {
+	const left = 3 * time.Second
+	var took time.Duration
+	config := bot.Config{BackoffMin: 4 * time.Second, BackoffMax: 30 * time.Second}
+	wantEnd(t, visitAs(t, config, newShop(1), func(n *node) {
+		n.hear(wire.Request{Type: wire.Join})
+		began := time.Now()
+		n.say(joined(7), wire.AdmittedMessage{Type: wire.Admitted, ClaimMS: left.Milliseconds()})
+		for range 3 {
+			n.hear(wire.Request{Type: wire.Claim})
+			n.say(refusal(wire.Recovering))
+		}
+		n.hear(wire.Request{Type: wire.Claim})
+		took = time.Since(began)
+		n.say(n.pass())
+	}), bot.Booked)
+	if took > left {
+		t.Errorf("the fourth claim came after %s, want it within %s", took, left)
+	}
+}
+
+// A line that lost the admission under a claim lets the visitor in again, at once and
+// with no position between: then the claim is made again.
+func TestClaimsAnAdmissionThatComesAgain(t *testing.T) {
+	wantEnd(t, visit(t, bot.Plan{}, newShop(1), func(n *node) {
+		n.hear(wire.Request{Type: wire.Join})
+		n.say(joined(7), admitted)
+		n.hear(wire.Request{Type: wire.Claim})
+		n.say(admitted)
+		n.hear(wire.Request{Type: wire.Claim})
+		n.say(n.pass())
+	}), bot.Booked)
+}
+
 func TestShop(t *testing.T) {
 	once := func(call string, code wire.Code) func(string, int) wire.Code {
 		return func(c string, nth int) wire.Code {

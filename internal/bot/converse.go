@@ -21,6 +21,13 @@ const (
 	beatGrace = 2 * time.Second
 )
 
+// A refused claim is made again after a random part of this, doubling, as PROTOCOL.md
+// has it: its time runs, and those who claim at once are few.
+const (
+	claimFirst = time.Second
+	claimMost  = 5 * time.Second
+)
+
 // phase is where the visitor is, as far as this connection knows.
 type phase int
 
@@ -44,7 +51,8 @@ type conversation struct {
 	closed   bool          // the room is: over for those who wait
 	told     wire.Code     // the last error
 	silence  time.Duration // allowed, by the beat that was named last
-	refusals int           // of a join, in a row
+	refusals int           // of the last step, in a row
+	lapses   time.Time     // when the claim's time is over, as last told
 
 	// moments of the next steps; zero: none
 	silentAt, claimAt, againAt, drainAt time.Time
@@ -140,7 +148,7 @@ func (c *conversation) act(ctx context.Context, now time.Time) {
 	switch {
 	case due(&c.claimAt):
 		if c.phase == turn {
-			c.phase = claiming
+			c.phase, c.refusals = claiming, 0
 			c.send(ctx, wire.Request{Type: wire.Claim})
 		}
 	case due(&c.againAt):
@@ -285,7 +293,7 @@ func (c *conversation) hear(ctx context.Context, data []byte) {
 	case wire.Position:
 		c.hearPosition(m.Position)
 	case wire.Admitted:
-		c.hearAdmitted(time.Duration(m.ClaimMS) * time.Millisecond)
+		c.hearAdmitted(ctx, time.Duration(m.ClaimMS)*time.Millisecond)
 	case wire.Pass:
 		if len(v.out.Stays) > 0 {
 			s := v.stay()
@@ -338,7 +346,7 @@ func (c *conversation) hearPosition(p room.Position) {
 	}
 }
 
-func (c *conversation) hearAdmitted(left time.Duration) {
+func (c *conversation) hearAdmitted(ctx context.Context, left time.Duration) {
 	v := c.v
 	if len(v.out.Stays) == 0 {
 		c.finish(Failed, errors.New("admitted before the place"))
@@ -348,12 +356,17 @@ func (c *conversation) hearAdmitted(left time.Duration) {
 		s.Admitted = time.Now()
 		v.log("admitted")
 	}
+	c.lapses = time.Now().Add(left)
 	switch {
 	case c.phase == leaving:
 	case v.missClaim:
 		c.phase = missing
 		v.leaveAt, v.dropAt = time.Time{}, time.Time{}
-	case c.phase != claiming:
+	case c.phase == claiming:
+		// The line lost the admission that was claimed, and let us in again.
+		c.againAt = time.Time{}
+		c.send(ctx, wire.Request{Type: wire.Claim})
+	default:
 		c.phase = turn
 		c.claimAt = time.Now().Add(v.think(left))
 		// From here on it means to buy.
@@ -406,9 +419,13 @@ func (c *conversation) hearError(ctx context.Context, code wire.Code, retry time
 		// What closes the connection says the rest by its close code. What leaves
 		// it open and may be tried again is, at a random moment.
 		if m := wire.Codes[code]; m.Close == 0 && m.Retry {
-			wait := v.within(ceiling(2*v.config.BackoffMin, v.config.BackoffMax, c.refusals))
+			most := ceiling(2*v.config.BackoffMin, v.config.BackoffMax, c.refusals)
+			if c.phase == claiming {
+				// Its time runs. Few claim at once, so it is near and leaves room for more.
+				most = min(most, ceiling(claimFirst, claimMost, c.refusals), max(0, time.Until(c.lapses))/4)
+			}
 			c.refusals++
-			c.againAt = time.Now().Add(min(mostRetryAfter, retry) + wait)
+			c.againAt = time.Now().Add(min(mostRetryAfter, retry) + v.within(most))
 		}
 	}
 }

@@ -660,7 +660,8 @@ function received(s, m, c) {
       if (s.phase !== 'claiming') s.phase = 'turn';
       Object.assign(s, { late: false, turned: true, spare: null, position: null, eta: null, why: '', said: '' });
       if (news) keep(s, c);
-      if (s.phase === 'claiming' && !s.claimSent) sendClaim(s, c);
+      // After a claim too: the line lost the admission that was claimed.
+      if (s.phase === 'claiming') sendClaim(s, c);
       return;
     }
     case 'pass': {

@@ -32,7 +32,8 @@ test('a second `admitted` puts the end of the turn off, also after this page tho
     const now = told.turnEnds + 500;
     const [longer, does] = step(state, { type: 'message', message: { type: 'admitted', claim_ms: 40_000 }, now });
     assert.deepEqual([longer.phase, longer.turnEnds, longer.timers.turn, longer.late], [state.phase, now + 40_000, now + 40_000, false]);
-    assert.deepEqual(does, [], 'nothing new is kept, and no claim is sent twice');
+    const again = state.phase === 'claiming' ? [{ do: 'send', message: { type: 'claim' } }] : [];
+    assert.deepEqual(does, again, 'nothing new is kept; what was claimed is claimed again, the line may have lost it');
   }
 });
 

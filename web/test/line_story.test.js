@@ -206,6 +206,19 @@ test('a claim into a black hole is made again on a new connection, once, within 
   }
 });
 
+test('an admission that is lost under its claim is claimed again when it comes again', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const { world, page, line } = turn(60_000, seed);
+    world.run(10_000);
+    line.lose(1_000);
+    page.happen({ type: 'claim' });
+    world.run(1_500);
+    assert.equal(page.state.phase, 'inside', `seed ${seed}`);
+    assert.equal(page.went.length, 1, 'and goes to the shop by itself');
+    clean(world);
+  }
+});
+
 test('a claim rushes to a new connection once', () => {
   const { world, page } = turn(120_000);
   /** @type {any} */ (page.ws).dark = true;

@@ -50,6 +50,7 @@ function walk(seed) {
     look: [3, () => page().look(random() < 0.2)],
     sleep: [3, () => page().sleep(random() < 0.5, pick([500, 5_000, 40_000, 600_000]))],
     admit: [5, () => line.admit(pick([...line.places.keys()]) ?? '', pick([2_000, 20_000, 120_000]))],
+    lose: [2, () => line.lose(pick([0, 500, 20_000]))],
     spend: [1, () => line.end(pick([...line.places.keys()]) ?? '', 'spent', pick([undefined, 'away']))],
     claim: [6, () => page().hear({ type: 'claim' })],
     leave: [1, () => page().hear({ type: 'leave' })],
@@ -88,10 +89,10 @@ function walk(seed) {
       if (i - k + 1 > DIALS_A_MINUTE) world.fault(`got ${i - k + 1} dials in a minute, want at most ${DIALS_A_MINUTE}`);
       if (i > 0 && p.dials[i] - p.dials[i - 1] < 999) world.fault(`got two dials within ${p.dials[i] - p.dials[i - 1]} ms, want a second`);
     }
-    // A second claim follows a click, a refusal, or a new connection.
+    // A second claim follows a click, a refusal, another `admitted`, or a new connection.
     const claims = p.sent.filter((m) => m.type === 'claim');
     for (let i = 1; i < claims.length; i++) {
-      if (!claims[i].clicked && claims[i].socket === claims[i - 1].socket) world.fault('got a second claim on one connection without a click, want one');
+      if (!claims[i].clicked && claims[i].socket === claims[i - 1].socket) world.fault('got a second claim on one connection without a click or an `admitted`, want one');
     }
   }
   return { world, story };

@@ -142,6 +142,15 @@ export class Line {
     }
   }
 
+  /** The admissions of now are lost, and given again within ms, before any position. @param {number} ms */
+  lose(ms) {
+    for (const [place, p] of this.places) {
+      if (p.standing !== 'admitted') continue;
+      p.standing = 'waits';
+      this.world.after(ms * this.world.random(), () => this.admit(place, 60_000));
+    }
+  }
+
   /** @param {number} retry */
   drain(retry) {
     for (const c of this.connections.filter((c) => c.open)) {
@@ -329,7 +338,7 @@ export class Page {
   /** @type {Connection|null} */ ws = null;
   /** @type {number[]} */ dials = [];
   /** @type {{type: string, at: number, socket: number, clicked: boolean}[]} */ sent = [];
-  clicked = false; // since the last claim
+  clicked = false; // clicked, or admitted anew, since the last claim
   /** @type {string[]} */ went = [];
 
   /** @param {World} world @param {Browser} [browser] */
@@ -374,7 +383,7 @@ export class Page {
   happen(event) {
     const { world } = this;
     const before = this.state;
-    if (event.type === 'claim') this.clicked = true;
+    if (event.type === 'claim' || (event.type === 'message' && event.message.type === 'admitted')) this.clicked = true;
     if (event.type === 'closed' && this.ws?.socket === event.socket) this.ws.gone = true;
     const [state, effects] = step(before, { ...event, now: world.now - this.stopped, random: world.random(), slept: this.slept });
     this.slept = 0;
