@@ -9,7 +9,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"waitroom/internal/embedded"
 	"waitroom/internal/events"
 	"waitroom/internal/kafkaio"
 	"waitroom/internal/line"
@@ -19,24 +18,7 @@ import (
 
 // A line that was sold out admits again once seats are left, and no operator says so.
 func TestSeatsAreLeftAgain(t *testing.T) {
-	t.Run("stand-ins", func(t *testing.T) {
-		_, addr, stopRedis, err := embedded.Redis()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(stopRedis)
-		rdb, err := line.Dial("redis://" + addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { rdb.Close() })
-		broker, stopKafka, err := embedded.Kafka()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(stopKafka)
-		testSeatsAreLeftAgain(t, rdb, broker)
-	})
+	t.Run("stand-ins", func(t *testing.T) { testSeatsAreLeftAgain(standIns(t)) })
 	t.Run("servers", func(t *testing.T) { testSeatsAreLeftAgain(t, testenv.Redis(t), testenv.Kafka(t)) })
 	t.Run("cluster", func(t *testing.T) { testSeatsAreLeftAgain(t, testenv.Cluster(t), testenv.Kafka(t)) })
 }

@@ -24,25 +24,28 @@ import (
 // The whole way over a line and a Kafka: two replicas admit, relay, and apply
 // the shop's facts, one of them is stopped in the middle.
 func TestServers(t *testing.T) {
-	t.Run("stand-ins", func(t *testing.T) {
-		_, addr, stopRedis, err := embedded.Redis()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(stopRedis)
-		rdb, err := line.Dial("redis://" + addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { rdb.Close() })
-		broker, stopKafka, err := embedded.Kafka()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(stopKafka)
-		testServers(t, rdb, broker)
-	})
+	t.Run("stand-ins", func(t *testing.T) { testServers(standIns(t)) })
 	t.Run("servers", func(t *testing.T) { testServers(t, testenv.Redis(t), testenv.Kafka(t)) })
+}
+
+// standIns are a Redis and a Kafka inside this process.
+func standIns(t *testing.T) (*testing.T, redis.UniversalClient, string) {
+	_, addr, stopRedis, err := embedded.Redis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stopRedis)
+	rdb, err := line.Dial("redis://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rdb.Close() })
+	broker, stopKafka, err := embedded.Kafka()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stopKafka)
+	return t, rdb, broker
 }
 
 const visitors = 400

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -223,31 +222,13 @@ func (s *RedisServer) start() error {
 			"--maxmemory-policy", "noeviction", "--enable-debug-command", "local")
 	}
 	cmd := exec.Command("redis-server", append(args, s.args...)...)
-	dieWithParent(cmd)
-
-	started, exited := make(chan error), make(chan struct{})
-	// Ends with the process; end waits for it. The parent of dieWithParent is the
-	// thread that started the process, so this goroutine keeps one for itself.
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended is of no interest, the log tells
-		}
-		close(exited)
-	}()
-	if err := <-started; err != nil {
+	var err error
+	if s.process, s.exited, err = spawn(cmd); err != nil {
 		return err
 	}
-	s.process, s.exited = cmd.Process, exited
-
-	err := s.await()
-	if err != nil {
+	if err = s.await(); err != nil {
 		s.end(syscall.SIGKILL)
-		lines, _ := os.ReadFile(log)
-		return fmt.Errorf("%w; its log ends with:\n%s", err, lines[max(0, len(lines)-2000):])
+		return withEnd(err, log)
 	}
 	return nil
 }
