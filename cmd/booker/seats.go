@@ -18,10 +18,12 @@ type seatsCmd struct {
 	Section  string   `help:"Section that the seats are in, such as N2: part of their names. Each section of a room is made by a call of its own."`
 	Count    int      `help:"Seats that the room, or its section, shall have." required:""`
 	PerRow   int      `help:"Seats in each row." default:"20"`
+	Amount   int64    `help:"What each seat that is added costs, in the smallest unit of the currency: 1250 for EUR 12.50, 12500 for KRW 12,500. Holds and bookings say what their seats cost together. Seats that exist keep what they cost."`
+	Currency string   `help:"Currency of --amount, as ISO 4217 has it: KRW, EUR. One for all seats of a room."`
 	New      bool     `help:"The room has no seats yet: without it a mistyped name is refused, and with it a room that has others."`
 }
 
-// Check reports a bad name and bad numbers together.
+// Check reports a bad name, bad numbers and a bad price together.
 func (c *seatsCmd) Check() error {
 	var errs []error
 	if _, err := room.ParseName(c.Room); err != nil {
@@ -35,8 +37,13 @@ func (c *seatsCmd) Check() error {
 			errs = append(errs, fmt.Errorf("--section %q: want 1 to 8 of A-Z and 0-9", c.Section))
 		}
 	}
+	if err := c.price().Check(); err != nil {
+		errs = append(errs, fmt.Errorf("--amount %d --currency %q: %w", c.Amount, c.Currency, err))
+	}
 	return errors.Join(errs...)
 }
+
+func (c *seatsCmd) price() seat.Price { return seat.Price{Amount: c.Amount, Currency: c.Currency} }
 
 // Run adds the seats that are missing.
 func (c *seatsCmd) Run(ctx context.Context, env *process.Env) error {
@@ -63,11 +70,14 @@ func (c *seatsCmd) Run(ctx context.Context, env *process.Env) error {
 	if err := c.meant(ctx, store, seats); err != nil {
 		return err
 	}
-	added, err := store.AddSeats(ctx, room.Name(c.Room), seats)
+	added, kept, err := store.AddPricedSeats(ctx, room.Name(c.Room), seats, c.price())
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Out, "room %s: %d of %d seats added\n", c.Room, added, len(seats))
+	if kept > 0 {
+		fmt.Fprintf(env.Out, "room %s: %d of them exist with another amount, and keep it\n", c.Room, kept)
+	}
 	return nil
 }
 

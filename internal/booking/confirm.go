@@ -129,12 +129,13 @@ func (s *Store) booking(ctx context.Context, h holdRow) (b Booking, found bool, 
 	if err = read(); errors.Is(err, sql.ErrNoRows) {
 		return Booking{}, false, nil
 	}
-	// An older booker gives none.
+	// An older booker gives none, and knows no price: what its hold says is what it costs.
 	for range referenceTries {
 		if err != nil || row.Reference.String != "" {
 			break
 		}
-		_, err = s.db.Write(ctx, "UPDATE bookings SET reference = ? WHERE hold = ? AND reference IS NULL", seat.NewReference(), h.ID)
+		_, err = s.db.Write(ctx, "UPDATE bookings SET reference = ?, amount = ?, currency = ? WHERE hold = ? AND reference IS NULL",
+			seat.NewReference(), h.Amount, h.Currency, h.ID)
 		if err == nil || sqldb.IsDuplicate(err) {
 			err = read()
 		}

@@ -1,8 +1,10 @@
 package booking
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,17 +17,29 @@ import (
 	"waitroom/internal/seat"
 )
 
-// seatRows is how many seats one INSERT holds at most: about 30 KB of SQL.
+// seatRows is how many seats one INSERT holds at most: about 40 KB of SQL.
 const seatRows = 500
 
-// AddSeats adds those of the seats that the room lacks, and says how many. Seats
-// that exist stay as they are, so a repeat adds nothing. Its counter grows in the
-// same transaction: a room that was sold out has seats again, which the line is told at
-// once, and whoever books the last of them says so anew.
+// AddSeats adds those of the seats that the room lacks, which cost nothing, and says how
+// many; see AddPricedSeats.
 func (s *Store) AddSeats(ctx context.Context, name room.Name, seats []seat.ID) (added int, err error) {
+	added, _, err = s.AddPricedSeats(ctx, name, seats, seat.Price{})
+	return added, err
+}
+
+// AddPricedSeats adds those of the seats that the room lacks, each at that price, and says
+// how many. Seats that exist stay as they are, so a repeat adds nothing; kept is how many of
+// them cost something else. seat.ErrPrice: it is none; seat.ErrCurrency: the room has seats
+// that cost another currency. Its counter grows in the same transaction: a room that was
+// sold out has seats again, which the line is told at once, and whoever books the last of
+// them says so anew.
+func (s *Store) AddPricedSeats(ctx context.Context, name room.Name, seats []seat.ID, price seat.Price) (added, kept int, err error) {
+	if err := price.Check(); err != nil {
+		return 0, 0, err
+	}
 	_, err = s.db.Write(ctx, s.insertNew()+" INTO stock (room, seats, booked) VALUES (?, 0, 0)", name)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	now := time.Now()
 	err = s.tx(ctx, func(tx *sqlx.Tx) error {
@@ -38,27 +52,43 @@ func (s *Store) AddSeats(ctx context.Context, name room.Name, seats []seat.ID) (
 		if err := tx.GetContext(ctx, &before, "SELECT "+stockColumns+" FROM stock WHERE room = ?", name); err != nil {
 			return err
 		}
-		var have []seat.ID
-		if err := tx.SelectContext(ctx, &have, "SELECT id FROM seats WHERE room = ?", name); err != nil {
+		var have []struct {
+			ID seat.ID `db:"id"`
+			seat.Price
+		}
+		if err := tx.SelectContext(ctx, &have, "SELECT id, amount, currency FROM seats WHERE room = ?", name); err != nil {
 			return err
 		}
-		exists := make(map[seat.ID]bool, len(have)) // at most seat.MaxPerRoom
-		for _, id := range have {
-			exists[id] = true
+		exists := make(map[seat.ID]seat.Price, len(have)) // at most seat.MaxPerRoom
+		var currency string                               // that the room has already
+		for _, h := range have {
+			exists[h.ID] = h.Price
+			currency = cmp.Or(currency, h.Currency)
 		}
-		missing := slices.DeleteFunc(slices.Clone(seats), func(id seat.ID) bool { return exists[id] })
+		missing := slices.Clone(seats)
 		slices.Sort(missing)
 		missing = slices.Compact(missing)
+		kept = 0 // of a try before
+		missing = slices.DeleteFunc(missing, func(id seat.ID) bool {
+			has, there := exists[id]
+			if there && has != price {
+				kept++
+			}
+			return there
+		})
+		if len(missing) > 0 && price.Currency != "" && cmp.Or(currency, price.Currency) != price.Currency {
+			return fmt.Errorf("%w: those of %s cost %s", seat.ErrCurrency, name, currency)
+		}
 		if len(have)+len(missing) > seat.MaxPerRoom {
 			return errors.New("seats: a room has at most " + strconv.Itoa(seat.MaxPerRoom))
 		}
 		for chunk := range slices.Chunk(missing, seatRows) {
-			args := make([]any, 0, 2*len(chunk))
+			args := make([]any, 0, 4*len(chunk))
 			for _, id := range chunk {
-				args = append(args, name, id)
+				args = append(args, name, id, price.Amount, price.Currency)
 			}
-			values := strings.Repeat(", (?, ?, 'free', '')", len(chunk))[2:]
-			if _, err := tx.ExecContext(ctx, "INSERT INTO seats (room, id, state, hold) VALUES "+values, args...); err != nil {
+			values := strings.Repeat(", (?, ?, 'free', '', ?, ?)", len(chunk))[2:]
+			if _, err := tx.ExecContext(ctx, "INSERT INTO seats (room, id, state, hold, amount, currency) VALUES "+values, args...); err != nil {
 				return err
 			}
 		}
@@ -81,7 +111,7 @@ func (s *Store) AddSeats(ctx context.Context, name room.Name, seats []seat.ID) (
 		}
 		return outbox.Add(ctx, tx, fact)
 	})
-	return added, err
+	return added, kept, err
 }
 
 // Rooms names the rooms that have seats, in order, room.MaxRooms at most: what an

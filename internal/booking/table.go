@@ -25,11 +25,10 @@ type key struct {
 }
 
 type seatRow struct {
-	ID       seat.ID     `db:"id"`
-	State    seat.State  `db:"state"`
-	Hold     seat.HoldID `db:"hold"`
-	Amount   int64       `db:"amount"`
-	Currency string      `db:"currency"`
+	ID    seat.ID     `db:"id"`
+	State seat.State  `db:"state"`
+	Hold  seat.HoldID `db:"hold"`
+	seat.Price
 
 	locked bool // by a stranger, who may be about to take it
 }
