@@ -105,7 +105,7 @@ func (c *cli) build(ctx context.Context, env *process.Env, behind *servers, on a
 		Metrics: env.Metrics, Subsystem: "booker"})
 	start, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	rules := boxoffice.Config{Booking: booking.Config{Hold: time.Minute, Grace: 2 * time.Second, Sweep: 500 * time.Millisecond, Keep: 720 * time.Hour},
+	rules := boxoffice.Config{Booking: booking.Config{Hold: time.Minute, Extend: 2 * time.Minute, Grace: 2 * time.Second, Sweep: 500 * time.Millisecond, Keep: 720 * time.Hour},
 		Shop: shop.Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}, Map: seatmap.Config{MaxStreams: 1000}}
 	if err := rules.Check(); err != nil {
 		return nil, err

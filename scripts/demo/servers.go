@@ -121,6 +121,9 @@ func (s *servers) openRedis(ctx context.Context, url string, log *zap.Logger) er
 	return nil
 }
 
+// ticket is what each seat of the demo costs. No money is taken.
+var ticket = seat.Price{Amount: 4500, Currency: "EUR"}
+
 // prepare makes the room and its seats. On real servers both may exist: then the
 // room goes on with the rate asked for, which the returned note says.
 func (c *cli) prepare(ctx context.Context, s *servers) (note string, err error) {
@@ -135,7 +138,7 @@ func (c *cli) prepare(ctx context.Context, s *servers) (note string, err error) 
 	if err != nil {
 		return "", err
 	}
-	if _, err := store.AddSeats(ctx, name, seats); err != nil {
+	if _, _, err := store.AddPricedSeats(ctx, name, seats, ticket); err != nil {
 		return "", fmt.Errorf("--db: %w", err)
 	}
 	rate, err := room.ParseRate(c.Rate)
