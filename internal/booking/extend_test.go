@@ -15,17 +15,17 @@ func TestExtend(t *testing.T) {
 		s := newStore(t, dsn, 4)
 		p := newPass()
 		h := mustHold(t, s, p, "A-1", noon)
-		if v, err := s.Visit(t.Context(), p); err != nil || v.Extend != rules.Extend {
+		if v, err := s.Visit(t.Context(), p); err != nil || h.More != rules.Extend || v.Hold.More != rules.Extend {
 			t.Errorf("got %+v, %v, want an extension offered", v, err)
 		}
 		got, err := s.Extend(t.Context(), p, h.ID, noon.Add(time.Minute))
-		if err != nil || !got.Until.Equal(h.Until.Add(rules.Extend)) || !got.Extended {
+		if err != nil || !got.Until.Equal(h.Until.Add(rules.Extend)) || got.More != 0 {
 			t.Errorf("got %+v, %v, want until %v", got, err, h.Until.Add(rules.Extend))
 		}
 		if _, err := s.Extend(t.Context(), p, h.ID, noon.Add(time.Minute)); !errors.Is(err, seat.ErrExtended) {
 			t.Errorf("again: got %v, want %v", err, seat.ErrExtended)
 		}
-		if v, err := s.Visit(t.Context(), p); err != nil || v.Extend != 0 || !v.Hold.Until.Equal(got.Until) {
+		if v, err := s.Visit(t.Context(), p); err != nil || v.Hold.More != 0 || !v.Hold.Until.Equal(got.Until) {
 			t.Errorf("got %+v, %v, want no further extension", v, err)
 		}
 		// The sweeper and a confirm go by the new end.
@@ -42,6 +42,9 @@ func TestExtend(t *testing.T) {
 		short := newPass()
 		short.Expires = noon.Add(rules.Hold + time.Minute)
 		h = mustHold(t, s, short, "A-2", noon)
+		if h.More != time.Minute {
+			t.Errorf("a pass that ends a minute after its hold: %s are offered", h.More)
+		}
 		if got, err := s.Extend(t.Context(), short, h.ID, noon); err != nil || !got.Until.Equal(short.Expires) {
 			t.Errorf("got %v, %v, want the end of the pass, %v", got.Until, err, short.Expires)
 		}
@@ -55,6 +58,9 @@ func TestExtend(t *testing.T) {
 			t.Errorf("another's: got %v, want %v", err, seat.ErrNoHold)
 		}
 		s.rules.Extend = 0
+		if v, err := s.Visit(t.Context(), late); err != nil || v.Hold.More != 0 {
+			t.Errorf("none is given: got %+v, %v, want none offered", v.Hold, err)
+		}
 		if _, err := s.Extend(t.Context(), late, h.ID, noon); !errors.Is(err, seat.ErrExtended) {
 			t.Errorf("none is given: got %v, want %v", err, seat.ErrExtended)
 		}

@@ -229,18 +229,30 @@ func (t *table) decideLeave(a *act, p *admissionRow) error {
 	return nil
 }
 
-// decideExtend gives a live hold more time, once, and never more than its pass has.
+// decideExtend gives a live hold more time.
 func (t *table) decideExtend(a *act, p *admissionRow, h *holdRow) error {
+	if p == nil || p.Hold != string(h.ID) {
+		return seat.ErrHoldEnded
+	}
+	if err := a.extend(h); err != nil {
+		return err
+	}
+	t.moved(h)
+	a.got = *h
+	return nil
+}
+
+// extend gives a hold more time, once, while it lasts, and never more than its pass has.
+// What a visitor is offered is what it would give.
+func (a *act) extend(h *holdRow) error {
 	switch {
-	case p == nil || p.Hold != string(h.ID) || h.State != live || h.UntilMS < a.now.UnixMilli():
+	case h.State != live || h.UntilMS < a.now.UnixMilli():
 		return seat.ErrHoldEnded
 	case h.Extended != 0 || a.longer <= 0:
 		return seat.ErrExtended
 	}
 	h.UntilMS = max(h.UntilMS, min(h.UntilMS+a.longer.Milliseconds(), a.pass.Expires.UnixMilli()))
 	h.Extended = 1
-	t.moved(h)
-	a.got = *h
 	return nil
 }
 
@@ -324,8 +336,12 @@ func (h holdRow) seats() []seat.ID {
 	return ids
 }
 
-func (h holdRow) hold() seat.Hold {
-	return seat.Hold{ID: h.ID, Seats: h.seats(), Until: time.UnixMilli(h.UntilMS), Amount: h.Amount, Currency: h.Currency, Extended: h.Extended != 0}
+// hold is a live one as its visitor sees it.
+func (r Rules) hold(h holdRow, pass token.Pass) seat.Hold {
+	longer := h
+	_ = (&act{pass: pass, longer: r.Extend}).extend(&longer) // refused, it has no more time than before
+	return seat.Hold{ID: h.ID, Seats: h.seats(), Until: time.UnixMilli(h.UntilMS),
+		More: time.Duration(longer.UntilMS-h.UntilMS) * time.Millisecond, Amount: h.Amount, Currency: h.Currency}
 }
 
 func joined(seats []seat.ID) string {

@@ -96,7 +96,7 @@ func (s *Store) Hold(ctx context.Context, pass token.Pass, seats []seat.ID, now 
 	if err := s.acts.do(ctx, a); err != nil {
 		return seat.Hold{}, false, err
 	}
-	return a.got.hold(), a.fresh, nil
+	return s.rules.hold(a.got, pass), a.fresh, nil
 }
 
 // Release ends a hold on the visitor's word. Releasing one that was released or
@@ -119,7 +119,7 @@ func (s *Store) Extend(ctx context.Context, pass token.Pass, id seat.HoldID, now
 	if err := s.acts.do(ctx, a); err != nil {
 		return seat.Hold{}, err
 	}
-	return a.got.hold(), nil
+	return s.rules.hold(a.got, pass), nil
 }
 
 // hold reads a hold of the pass, ended ones too; seat.ErrNoHold when there is none.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
@@ -13,8 +12,7 @@ import (
 // Visit is what a pass has come to.
 type Visit struct {
 	Spent   bool
-	Hold    *seat.Hold    // the live one
-	Extend  time.Duration // how much more it may ask for, once; 0: none
+	Hold    *seat.Hold // the live one
 	Booking *Booking
 }
 
@@ -39,11 +37,8 @@ func (s *Store) Visit(ctx context.Context, pass token.Pass) (v Visit, err error)
 	v.Spent = row.SpentMS != 0
 	switch row.State { // "": none, or it is kept no longer
 	case live:
-		held := row.hold()
+		held := s.rules.hold(row.holdRow, pass)
 		v.Hold = &held
-		if !held.Extended {
-			v.Extend = s.rules.Extend
-		}
 	case confirmed:
 		booking, found, err := s.booking(ctx, row.holdRow)
 		if err != nil || !found {

@@ -163,9 +163,9 @@ type Hold struct {
 	ID       HoldID
 	Seats    []ID // sorted
 	Until    time.Time
-	Extended bool   // it had more time already
-	Amount   int64  // what the seats cost together, in the currency's minor units
-	Currency string // ISO 4217, "" with an amount of 0
+	More     time.Duration // for which it may be extended, once, while it lasts; 0: not at all, or not again
+	Amount   int64         // what the seats cost together, in the currency's minor units
+	Currency string        // ISO 4217, "" with an amount of 0
 }
 
 // Ask checks and sorts the seats of one request: 1 to most of them, no repeats.

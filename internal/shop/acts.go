@@ -77,12 +77,8 @@ type passAnswer struct {
 	Booking   *bookingAnswer `json:"booking,omitempty"`
 }
 
-func (s *Shop) held(v *visit, h seat.Hold) *holdAnswer {
-	a := &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now()), price: price{h.Amount, h.Currency}}
-	if !h.Extended { // and never beyond the pass
-		a.ExtendMS = min(s.parts.Extend.Milliseconds(), left(v.pass.Expires, h.Until))
-	}
-	return a
+func (s *Shop) held(h seat.Hold) *holdAnswer {
+	return &holdAnswer{ID: h.ID, Seats: h.Seats, LeftMS: left(h.Until, s.desk.Now()), ExtendMS: h.More.Milliseconds(), price: price{h.Amount, h.Currency}}
 }
 
 func booked(b booking.Booking) *bookingAnswer {
@@ -99,7 +95,7 @@ func (s *Shop) showPass(ctx context.Context, v *visit) (reply, error) {
 	}
 	a := passAnswer{ExpiresMS: left(v.pass.Expires, s.desk.Now()), MaxSeats: s.config.MaxSeats, Spent: was.Spent}
 	if was.Hold != nil {
-		a.Hold = s.held(v, *was.Hold)
+		a.Hold = s.held(*was.Hold)
 	}
 	if was.Booking != nil {
 		a.Booking = booked(*was.Booking)
@@ -125,9 +121,9 @@ func (s *Shop) hold(ctx context.Context, v *visit) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	case !fresh:
-		return answer("repeated", http.StatusOK, s.held(v, h))
+		return answer("repeated", http.StatusOK, s.held(h))
 	}
-	return answer("held", http.StatusCreated, s.held(v, h))
+	return answer("held", http.StatusCreated, s.held(h))
 }
 
 // named reads the hold that the path names.
@@ -145,7 +141,7 @@ func (s *Shop) extend(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return answer("extended", http.StatusOK, s.held(v, h))
+	return answer("extended", http.StatusOK, s.held(h))
 }
 
 func (s *Shop) confirm(ctx context.Context, v *visit) (reply, error) {

@@ -48,7 +48,7 @@ type exchange struct {
 }
 
 var (
-	aHold    = seat.Hold{ID: "AAAAAAAAAAAAAAAA", Seats: []seat.ID{"A-1", "A-2"}, Until: bookingtest.Noon.Add(5 * time.Minute), Amount: 24_000, Currency: "KRW"}
+	aHold    = seat.Hold{ID: "AAAAAAAAAAAAAAAA", Seats: []seat.ID{"A-1", "A-2"}, Until: bookingtest.Noon.Add(5 * time.Minute), More: 2 * time.Minute, Amount: 24_000, Currency: "KRW"}
 	aBooking = booking.Booking{Hold: aHold.ID, Reference: "4G7KQ2ZC", Seats: aHold.Seats, Amount: aHold.Amount, Currency: aHold.Currency}
 )
 
@@ -69,12 +69,12 @@ func exchanges() map[string]*exchange {
 	extends := func(err error) *fakeDesk {
 		return &fakeDesk{extend: func(context.Context, token.Pass, seat.HoldID) (seat.Hold, error) {
 			h := aHold
-			h.Until, h.Extended = h.Until.Add(2*time.Minute), true
+			h.Until, h.More = h.Until.Add(2*time.Minute), 0
 			return h, err
 		}}
 	}
 	// Its pass ends a minute after it, and it costs nothing.
-	late := seat.Hold{ID: aHold.ID, Seats: aHold.Seats, Until: bookingtest.Pass().Expires.Add(-time.Minute)}
+	late := seat.Hold{ID: aHold.ID, Seats: aHold.Seats, Until: bookingtest.Pass().Expires.Add(-time.Minute), More: time.Minute}
 	ends := &fakeDesk{end: func(context.Context, token.Pass) error { return nil }}
 	all := map[string]*exchange{
 		"pass":                  {ask: "GET /pass", desk: visits(booking.Visit{})},

@@ -44,7 +44,7 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	below := bookingtest.New(t, dsn, count, func(p *booking.Parts) { p.Metrics = reg })
-	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Maps: runMaps(t, below), Grace: bookingtest.Config.Grace, Extend: bookingtest.Config.Extend, Log: zap.NewNop(), Metrics: reg}
+	parts := Parts{Desk: below.Booker, Passes: bookingtest.Unsigned{}, Maps: runMaps(t, below), Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
 	if change != nil {
 		change(&parts)
 	}

@@ -62,7 +62,7 @@ func (d *fakeDesk) Did(_ room.Name, code string) {
 func newEdge(t testing.TB, desk *fakeDesk, config Config, change func(*Parts)) (*Shop, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	parts := Parts{Desk: desk, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Extend: bookingtest.Config.Extend, Log: zap.NewNop(), Metrics: reg}
+	parts := Parts{Desk: desk, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
 	if change != nil {
 		change(&parts)
 	}

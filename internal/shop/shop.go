@@ -46,7 +46,6 @@ type Parts struct {
 	Passes  Passes
 	Maps    *seatmap.Maps
 	Grace   time.Duration // for which an expired pass still confirms
-	Extend  time.Duration // by which a hold may be extended, once; 0: by nothing
 	Page    http.Handler  // the seat page and its assets; nil: none
 	Prefix  string        // of every path, "" or "/tickets"
 	Log     *zap.Logger
