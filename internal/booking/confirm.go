@@ -166,6 +166,9 @@ const (
 	captureRows  = 50
 	captureLimit = 10 * time.Second // of one capture
 	captureOnce  = 8                // at once, so that one that hangs does not keep the others
+	// captureNote bounds the noting of what a capture came to. It is one row by its key; who
+	// has it locked, or a database that hangs, is not waited for: the gateway is asked again.
+	captureNote = 3 * time.Second
 )
 
 // owed is a booking whose money was authorised and not yet taken.
@@ -203,12 +206,14 @@ func (b *Booker) capture(ctx context.Context) (more bool, err error) {
 		one, cancel := context.WithTimeout(ctx, captureLimit)
 		defer cancel()
 		err := b.gateway.Capture(one, o.Payment)
+		note, end := context.WithTimeout(ctx, captureNote)
+		defer end()
 		if err == nil {
-			errs[i] = b.store.captured(ctx, o.Hold, b.clock.at())
+			errs[i] = b.store.captured(note, o.Hold, b.clock.at())
 			return
 		}
 		errs[i] = fmt.Errorf("payment of hold %s: %w", o.Hold, err)
-		if err := b.store.captureLater(ctx, o, b.clock.at()); err != nil {
+		if err := b.store.captureLater(note, o, b.clock.at()); err != nil {
 			errs[i] = errors.Join(errs[i], err)
 		}
 	})
