@@ -121,15 +121,17 @@ func (t *table) decideHold(a *act, p *admissionRow) error {
 	if p.Hold != "" {
 		has := t.holds[seat.HoldID(p.Hold)]
 		switch {
+		case has != nil && has.State == aside: // stays as it is, and keeps nobody from another
 		case has == nil || has.State != live:
 			return broken("pass %s points to hold %s, which is not live", a.id, p.Hold)
 		case has.Seats != joined(a.seats):
 			return seat.ErrHoldOpen
 		case t.rules.lapsed(*has, a.now):
 			return seat.ErrHoldEnded // the sweeper is about to end it
+		default:
+			a.got = *has
+			return nil
 		}
-		a.got = *has
-		return nil
 	}
 	if t.rules.past(a.pass) {
 		return seat.ErrEpoch
