@@ -6,6 +6,7 @@ import (
 
 	"waitroom/internal/line"
 	"waitroom/internal/process"
+	"waitroom/internal/secret"
 )
 
 type aclCmd struct {
@@ -29,7 +30,7 @@ func (c *aclCmd) Run(env *process.Env) error {
 	password := ""
 	if c.PasswordFile != "" {
 		var err error
-		if password, err = line.ReadSecret(c.PasswordFile); err != nil {
+		if password, err = secret.Read(c.PasswordFile); err != nil {
 			return fmt.Errorf("--password-file: %w", err)
 		}
 	}

@@ -1,13 +1,11 @@
 package line
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -17,6 +15,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"waitroom/internal/secret"
 )
 
 const (
@@ -39,8 +39,6 @@ const (
 	// which package process keeps open files. A master does one thing at a time.
 	clusterConns = 4
 	clusterPipes = 4
-	// maxSecret is more than any password has.
-	maxSecret = 4096
 )
 
 // Server is the Redis that holds the line: one server, a Redis Cluster, or a
@@ -119,11 +117,11 @@ func (s Server) options() (options, error) {
 		if o.address.secret {
 			wrong("--redis-password-file", errors.New("the URL has a password as well; want one of them"))
 		}
-		_, err := ReadSecret(s.PasswordFile)
+		_, err := secret.Read(s.PasswordFile)
 		wrong("--redis-password-file", err)
 		user, file := o.address.user, s.PasswordFile
 		o.secret = func(context.Context) (string, string, error) {
-			password, err := ReadSecret(file)
+			password, err := secret.Read(file)
 			return user, password, err
 		}
 	}
@@ -139,7 +137,7 @@ func (s Server) options() (options, error) {
 			}
 		}
 	} else if s.SentinelPasswordFile != "" {
-		o.sentinelPassword, err = ReadSecret(s.SentinelPasswordFile)
+		o.sentinelPassword, err = secret.Read(s.SentinelPasswordFile)
 		wrong("--redis-sentinel-password-file", err)
 	}
 	o.sentinelUser = s.SentinelUser
@@ -183,25 +181,6 @@ func (s Server) tls(wanted bool) (*tls.Config, error) {
 		errs = append(errs, errors.New("--redis-cert, --redis-key: want both or none"))
 	}
 	return conf, errors.Join(errs...)
-}
-
-// ReadSecret returns the first line of a file with a password.
-func ReadSecret(name string) (string, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
-	if err != nil {
-		return "", err
-	}
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if len(line) == 0 {
-		return "", fmt.Errorf("%s: its first line is empty", name)
-	}
-	return string(line), nil
 }
 
 // The three kinds of clients have options of their own with the same meaning. In

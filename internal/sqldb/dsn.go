@@ -1,13 +1,11 @@
 package sqldb
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -15,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"waitroom/internal/secret"
 )
 
 // ErrDSN is a database URL of no known form.
@@ -23,9 +23,6 @@ var ErrDSN = errors.New("database: want mysql://user:password@host:port/name, my
 // overTLS is the scheme of MySQL over TLS, where the server's certificate has to be good
 // for its host.
 const overTLS = "mysqls"
-
-// maxSecret is more than any password has.
-const maxSecret = 4096
 
 // Config says which database and how to it.
 type Config struct {
@@ -60,7 +57,7 @@ func (c Config) Check() error {
 		if _, has := u.User.Password(); has {
 			wrong("--db-password-file", errors.New("the URL has a password as well; want one of them"))
 		}
-		_, err := readSecret(c.PasswordFile)
+		_, err := secret.Read(c.PasswordFile)
 		wrong("--db-password-file", err)
 	}
 	switch {
@@ -127,30 +124,11 @@ func mysqlConfig(c Config) (*mysql.Config, error) {
 // is away: the next connection may find it.
 func passwordOf(file string) func(context.Context, *mysql.Config) error {
 	return func(_ context.Context, config *mysql.Config) (err error) {
-		if config.Passwd, err = readSecret(file); err != nil {
+		if config.Passwd, err = secret.Read(file); err != nil {
 			return fmt.Errorf("%w: password: %w", ErrAway, err)
 		}
 		return nil
 	}
-}
-
-// readSecret returns the first line of a file with a password.
-func readSecret(name string) (string, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxSecret))
-	if err != nil {
-		return "", err
-	}
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if len(line) == 0 {
-		return "", fmt.Errorf("%s: no password in its first line", name)
-	}
-	return string(line), nil
 }
 
 func readCA(name string) (*x509.CertPool, error) {
