@@ -126,11 +126,11 @@ type wrong struct {
 	err error
 }
 
-func (w wrong) ParsePass(ctx context.Context, pass string, want room.Name, now time.Time) (token.Pass, error) {
+func (w wrong) TryPass(ctx context.Context, pass string, want room.Name, now time.Time, try func() error) (token.Pass, error) {
 	if w.err != nil {
 		return token.Pass{}, w.err
 	}
-	return w.Unsigned.ParsePass(ctx, pass, want, now)
+	return w.Unsigned.TryPass(ctx, pass, want, now, try)
 }
 
 func (e *exchange) run(t *testing.T) golden {

@@ -190,18 +190,17 @@ func (s *Shop) letIn(ctx context.Context, v *visit, leeway time.Duration) error 
 	return err
 }
 
-// verify is ParsePass. A pass that is not known is a try of its address, which a good
+// verify is TryPass. A pass that is not known is a try of its address, which a good
 // signature gives back: one that has expired is not a stranger's.
 func (s *Shop) verify(ctx context.Context, pass string, name room.Name, from netip.Prefix, leeway time.Duration) (token.Pass, error) {
 	now := s.desk.Now().Add(-leeway)
-	if s.parts.Passes.Known(pass) {
-		return s.parts.Passes.ParsePass(ctx, pass, name, now)
-	}
-	if err := s.limits.try(from); err != nil {
-		return token.Pass{}, err
-	}
-	p, err := s.parts.Passes.ParsePass(ctx, pass, name, now)
-	if !errors.Is(err, token.ErrMalformed) && !errors.Is(err, token.ErrForeign) {
+	tried := false
+	p, err := s.parts.Passes.TryPass(ctx, pass, name, now, func() error {
+		err := s.limits.try(from)
+		tried = err == nil
+		return err
+	})
+	if tried && !errors.Is(err, token.ErrMalformed) && !errors.Is(err, token.ErrForeign) {
 		s.limits.verified(from)
 	}
 	return p, err

@@ -433,7 +433,7 @@ func wantRetry(t *testing.T, what string, w *httptest.ResponseRecorder) {
 
 type keysAway struct{ bookingtest.Unsigned }
 
-func (keysAway) ParsePass(context.Context, string, room.Name, time.Time) (token.Pass, error) {
+func (keysAway) TryPass(context.Context, string, room.Name, time.Time, func() error) (token.Pass, error) {
 	return token.Pass{}, token.ErrKeysAway
 }
 

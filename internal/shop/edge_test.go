@@ -19,6 +19,7 @@ import (
 
 	"waitroom/internal/booking"
 	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
@@ -164,7 +165,12 @@ type remembers struct {
 	known string
 }
 
-func (r remembers) Known(pass string) bool { return pass == r.known }
+func (r remembers) TryPass(ctx context.Context, pass string, want room.Name, now time.Time, try func() error) (token.Pass, error) {
+	if pass == r.known {
+		try = func() error { return nil }
+	}
+	return r.Unsigned.TryPass(ctx, pass, want, now, try)
+}
 
 // Passes that are not good are a try of their address, and when it has none left nobody
 // verifies what it shows; who is known is not asked for a try, and a good pass is none.

@@ -22,10 +22,9 @@ import (
 
 // Passes are what a visitor shows.
 type Passes interface {
-	// ParsePass verifies a pass for room want at now; its errors are token's.
-	ParsePass(ctx context.Context, pass string, want room.Name, now time.Time) (token.Pass, error)
-	// Known reports a pass that ParsePass need not verify again, so that it costs nothing.
-	Known(pass string) bool
+	// TryPass verifies a pass for room want at now; its errors are token's. Unless it is
+	// known to be good, it asks try first, and try's error is the answer then.
+	TryPass(ctx context.Context, pass string, want room.Name, now time.Time, try func() error) (token.Pass, error)
 }
 
 // Desk is what visitors with a pass do; booking.Booker is one.

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -12,13 +13,20 @@ import (
 	"waitroom/internal/room"
 )
 
+// known reports whether a verifier remembers a pass: then nobody has to let it try.
+func known(v *Verifier, pass string) bool {
+	asked := errors.New("asked")
+	_, err := v.TryPass(context.Background(), pass, "", now, func() error { return asked })
+	return !errors.Is(err, asked)
+}
+
 // What is remembered answers as what is verified: its room and its time are looked at
 // each time.
 func TestKnownPassesAreStillJudged(t *testing.T) {
 	r := ring(t)
 	v := r.Verifier()
 	pass := must(t)(r.Pass(admission, now.Add(time.Minute)))
-	if v.Known(pass) {
+	if known(v, pass) {
 		t.Error("got a pass known that was never shown")
 	}
 	for _, c := range []struct {
@@ -37,9 +45,46 @@ func TestKnownPassesAreStillJudged(t *testing.T) {
 		if !errors.Is(err, c.want) || err == nil && got.Admission != admission {
 			t.Errorf("%s at %s: got %+v, %v, want %v", c.room, c.at, got, err, c.want)
 		}
-		if !v.Known(pass) {
+		if !known(v, pass) {
 			t.Errorf("%s at %s: got a pass unknown that was verified", c.room, c.at)
 		}
+	}
+}
+
+// Who is let try is asked once for each pass that is not known, be it formed or not, and
+// never for one that is; where it says no, nothing is verified and nothing kept.
+func TestTryPass(t *testing.T) {
+	v := ring(t).Verifier()
+	r := ring(t)
+	v.keys = r.public
+	pass := must(t)(r.Pass(admission, now.Add(time.Minute)))
+	errFull := errors.New("no try left")
+	for _, c := range []struct {
+		what, text string
+		try        error
+		asked      int
+		want       error
+	}{
+		{"refused", pass, errFull, 1, errFull},
+		{"refused again", pass, errFull, 1, errFull},
+		{"too long", strings.Repeat("x", MaxToken+1), errFull, 1, errFull},
+		{"too long, and let try", strings.Repeat("x", MaxToken+1), nil, 1, ErrMalformed},
+		{"forged", pass[:len(pass)-8] + "AAAAAAAA", nil, 1, ErrForeign},
+		{"let try", pass, nil, 1, nil},
+		{"known", pass, errFull, 0, nil},
+		{"forged again", pass[:len(pass)-8] + "AAAAAAAA", nil, 1, ErrForeign},
+	} {
+		asked := 0
+		_, err := v.TryPass(t.Context(), c.text, "show", now, func() error { asked++; return c.try })
+		if !errors.Is(err, c.want) || asked != c.asked {
+			t.Errorf("%s: got %v, asked %d times, want %v, %d", c.what, err, asked, c.want, c.asked)
+		}
+	}
+	// Another key under its name: it is a stranger's again.
+	other := ring(t)
+	v.keys = publicKeys{r.SigningID(): other.public[other.SigningID()]}
+	if _, err := v.TryPass(t.Context(), pass, "show", now, func() error { return errFull }); !errors.Is(err, errFull) {
+		t.Errorf("its key was changed: got %v, want %v", err, errFull)
 	}
 }
 
@@ -62,8 +107,8 @@ func TestOnlyGoodPassesAreKnown(t *testing.T) {
 		{must(t)(stranger.Pass(admission, now.Add(time.Minute))), ErrForeign},
 	} {
 		for range 2 {
-			if _, err := v.ParsePass(t.Context(), c.text, "show", now); !errors.Is(err, c.want) || v.Known(c.text) {
-				t.Errorf("%.20s: got %v, known %t, want %v and nothing kept", c.text, err, v.Known(c.text), c.want)
+			if _, err := v.ParsePass(t.Context(), c.text, "show", now); !errors.Is(err, c.want) || known(v, c.text) {
+				t.Errorf("%.20s: got %v, known %t, want %v and nothing kept", c.text, err, known(v, c.text), c.want)
 			}
 		}
 	}
@@ -87,8 +132,8 @@ func TestKnownPassesEndWithTheirKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.keys = keys
-	if _, err := v.ParsePass(t.Context(), pass, "show", time.Now()); !errors.Is(err, ErrForeign) || v.Known(pass) {
-		t.Errorf("another key under its name: got %v, known %t, want %v", err, v.Known(pass), ErrForeign)
+	if _, err := v.ParsePass(t.Context(), pass, "show", time.Now()); !errors.Is(err, ErrForeign) || known(v, pass) {
+		t.Errorf("another key under its name: got %v, known %t, want %v", err, known(v, pass), ErrForeign)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		serving := old
@@ -114,7 +159,7 @@ func TestKnownPassesEndWithTheirKey(t *testing.T) {
 		check("dropped, within the age of the set", nil)
 		time.Sleep(maxAge + time.Second)
 		check("dropped", ErrForeign)
-		if v.Known(pass) {
+		if known(v, pass) {
 			t.Error("dropped: got the pass still known")
 		}
 		serving = nil
@@ -148,8 +193,8 @@ func TestKnownPassesAreBounded(t *testing.T) {
 			t.Fatalf("got %d passes known, want at most %d", got, 2*most)
 		}
 	}
-	if !v.Known(busy) || v.Known(quiet) {
-		t.Errorf("got the busy one known %t, the quiet one %t, want true and false", v.Known(busy), v.Known(quiet))
+	if !known(v, busy) || known(v, quiet) {
+		t.Errorf("got the busy one known %t, the quiet one %t, want true and false", known(v, busy), known(v, quiet))
 	}
 }
 
