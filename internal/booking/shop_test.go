@@ -3,10 +3,7 @@ package booking
 import (
 	"context"
 	"encoding/json"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,11 +11,10 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"waitroom/internal/booking/testkit"
 	"waitroom/internal/events"
-	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/sqldb"
-	"waitroom/internal/testenv"
 	"waitroom/internal/token"
 )
 
@@ -28,24 +24,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	rules  = Rules{Hold: 5 * time.Minute, Grace: 2 * time.Second, Extend: 2 * time.Minute}
 	config = Config{Hold: rules.Hold, Grace: rules.Grace, Extend: rules.Extend, Sweep: 10 * time.Millisecond, Keep: 30 * 24 * time.Hour}
-	noon   = time.UnixMilli(1_800_000_000_000)
+	noon   = testkit.Noon
+	epoch  = testkit.Epoch
 )
 
 // each runs a test on SQLite, and on MySQL or MariaDB when there is one.
-func each(t *testing.T, test func(t *testing.T, dsn string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "shop.db")) })
-	t.Run("mysql", func(t *testing.T) { test(t, testenv.MySQL(t)) })
-}
+func each(t *testing.T, test func(t *testing.T, dsn string)) { testkit.Each(t, test) }
 
-func openDB(t *testing.T, dsn string) *sqldb.DB {
-	t.Helper()
-	db, err := sqldb.Open(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
+func openDB(t *testing.T, dsn string) *sqldb.DB { t.Helper(); return testkit.Open(t, dsn) }
+
+// newPass is a pass for "gig" that no one has used, good for ten minutes.
+func newPass() token.Pass { return testkit.Pass() }
+
+// ids splits "A-1 A-2".
+func ids(s string) []seat.ID { return testkit.IDs(s) }
 
 // newStore is a store with a room "gig" of count seats, in rows of 10.
 func newStore(t *testing.T, dsn string, count int) *Store {
@@ -69,24 +61,6 @@ func addSeats(t *testing.T, s *Store, count int) int {
 		t.Fatal(err)
 	}
 	return added
-}
-
-var epoch = room.NewEpoch()
-
-// newPass is a pass for "gig" that no one has used, good for ten minutes.
-func newPass() token.Pass {
-	return token.Pass{
-		Admission: room.Admission{Room: "gig", Epoch: epoch, Number: 1, Visitor: room.NewVisitorID()},
-		Expires:   noon.Add(10 * time.Minute),
-	}
-}
-
-// ids splits "A-1 A-2".
-func ids(s string) (list []seat.ID) {
-	for f := range strings.FieldsSeq(s) {
-		list = append(list, seat.ID(f))
-	}
-	return list
 }
 
 func mustHold(t *testing.T, s *Store, p token.Pass, seats string, now time.Time) seat.Hold {
@@ -163,21 +137,10 @@ func outboxFacts(t *testing.T, s *Store) string {
 	var kinds []string
 	for _, r := range outboxRecords(t, s) {
 		if r.Headers["ce_type"] != events.TypeStock {
-			kinds = append(kinds, kind(t, r))
+			kinds = append(kinds, testkit.Kind(t, r))
 		}
 	}
 	return strings.Join(kinds, " ")
-}
-
-// kind is "held" of waitroom.bookings.held.v1; it fails when the record is not
-// one that the admitter would understand.
-func kind(t *testing.T, r events.Record) string {
-	t.Helper()
-	b, err := events.DecodeBooking(r.Headers, r.Value)
-	if err != nil {
-		t.Fatalf("fact %s: %v", r.Value, err)
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(b.Type, "waitroom.bookings."), ".v1")
 }
 
 func wantFacts(t *testing.T, s *Store, want string) {
@@ -188,42 +151,13 @@ func wantFacts(t *testing.T, s *Store, want string) {
 }
 
 // queue stands for Kafka: it keeps what is published, and can be away.
-type queue struct {
-	mu      sync.Mutex
-	records []events.Record
-	err     error
-	tried   int
-	changed chan struct{} // gets a token, if it has room, at every try
-}
+type queue struct{ *testkit.Queue }
 
-func newQueue() *queue { return &queue{changed: make(chan struct{}, 1)} }
+func newQueue() *queue { return &queue{testkit.NewQueue()} }
 
-func (q *queue) Publish(ctx context.Context, records []events.Record) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.tried++
-	select {
-	case q.changed <- struct{}{}:
-	default:
-	}
-	if q.err != nil {
-		return q.err
-	}
-	q.records = append(q.records, records...)
-	return nil
-}
+func (q *queue) fail(err error) { q.Fail(err) }
 
-func (q *queue) fail(err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.err = err
-}
-
-func (q *queue) all() []events.Record {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return slices.Clone(q.records)
-}
+func (q *queue) all() []events.Record { return q.All() }
 
 // newBooker is a booker on a store of its own with count seats. Its clock stands
 // still at noon.
