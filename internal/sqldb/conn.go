@@ -123,16 +123,31 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (tx driver.Tx
 	if err != nil {
 		return nil, err
 	}
-	return transaction{tx, c}, nil
+	return transaction{tx, c, ctx}, nil
 }
 
-// transaction notes what a COMMIT says, which no context bounds but statementWait.
+// transaction sends its COMMIT as any other statement: it goes on for linger when its
+// caller's context has ended.
 type transaction struct {
 	driver.Tx
 	conn *conn
+	ctx  context.Context // of who began it
 }
 
-func (t transaction) Commit() error { return t.conn.note(t.Tx.Commit()) }
+// Commit is sent in any case: database/sql has looked at the context, and would keep a
+// connection in a transaction that was not ended. One that is given up is a connection
+// that broke, never the context's own error, which stands for a COMMIT that was not sent.
+func (t transaction) Commit() error {
+	own, cut := context.WithCancel(context.WithoutCancel(t.ctx))
+	// The timer may fire after the COMMIT, when nothing looks at own any more.
+	stop := context.AfterFunc(t.ctx, func() { time.AfterFunc(linger, cut) })
+	defer stop()
+	_, err := t.conn.mysqlConn.ExecContext(own, "COMMIT", nil)
+	if own.Err() != nil && err != nil {
+		err = fmt.Errorf("no answer to a commit within %s of its caller's end: %w", linger, mysql.ErrInvalidConn)
+	}
+	return t.conn.note(err)
+}
 
 // isReadOnly reports that the server takes no writes, as during a failover.
 func isReadOnly(err error) bool {

@@ -28,7 +28,8 @@ const (
 // Who waits for a connection waits in the order of the calls, until ctx ends. A
 // statement that has begun is not ended by ctx, or at most a second later; between two
 // statements the end of ctx rolls back. An error of the commit itself is an ErrUnsure,
-// after 8 s at most: a caller for whom that matters reads the row again.
+// after 8 s at most, or a second after the end of ctx: a caller for whom that matters
+// reads the row again.
 func (db *DB) Tx(ctx context.Context, work func(tx *sqlx.Tx) error) error {
 	return db.retry(ctx, func() error {
 		tx, err := db.BeginTxx(ctx, nil)
