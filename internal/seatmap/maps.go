@@ -98,10 +98,11 @@ type Maps struct {
 
 	mu       sync.Mutex
 	halls    map[room.Name]*hall
-	seats    int           // of all halls
-	moved    chan struct{} // closed at each tick, and made anew
-	streams  map[string][]*stream
-	open     int // streams
+	seats    int                  // of all halls
+	moved    chan struct{}        // closed at each tick, and made anew
+	streams  map[string][]*stream // by pass, the oldest first
+	entering map[string]bool      // passes of which one waits for its oldest stream to end
+	open     int                  // streams
 	draining bool
 	drained  chan struct{} // closed when streams are to end
 }
@@ -112,7 +113,8 @@ func New(config Config, p Parts) *Maps {
 		failing: outage.New(outage.Config{Log: p.Log, Down: "the log of the seat map can't be read; trying again", Up: "the log of the seat map is read again"}),
 		unread:  outage.New(outage.Config{Log: p.Log, Down: "a room's seats can't be read for their map; trying again", Up: "rooms' seats are read again"}),
 		turn:    make(chan struct{}, 1), feed: feed{db: p.DB}, loads: make(chan struct{}, 1), began: time.Now(), repairEvery: repairEvery,
-		halls: map[room.Name]*hall{}, moved: make(chan struct{}), streams: map[string][]*stream{}, drained: make(chan struct{})}
+		halls: map[room.Name]*hall{}, moved: make(chan struct{}), streams: map[string][]*stream{}, entering: map[string]bool{},
+		drained: make(chan struct{})}
 	m.life, m.end = context.WithCancel(context.Background())
 	return m
 }

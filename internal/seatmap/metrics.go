@@ -13,7 +13,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "waitroom", Subsystem: "booker", Name: "map_streams",
 			Help: "Live seat maps that are open."}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "map_streams_ended_total",
-			Help: "Live seat maps that ended; cause is gone (the visitor), slow (it did not read), pass (it expired), tabs (a newer one of the same pass), draining, or refused (--max-streams were open)."}, []string{"cause"}),
+			Help: "Live seat maps that ended; cause is gone (the visitor), slow (it did not read), pass (it expired), tabs (a newer one of the same pass), draining, or refused (--max-streams were open, or the pass's older ones did not end)."}, []string{"cause"}),
 		loads: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "waitroom", Subsystem: "booker", Name: "map_reads_total",
 			Help: "Whole reads of a room's seats for the map."}),
 	}

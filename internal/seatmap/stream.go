@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"waitroom/internal/room"
@@ -23,8 +24,13 @@ const (
 	// it: what changed is told in one event when it reads again.
 	writeLimit = 10 * time.Second
 	// perPass is how many streams one pass has: a tab, and another or a dead one that
-	// nobody has noticed yet. A further one ends the oldest.
+	// nobody has noticed yet. A further one ends the oldest, and waits until it is gone:
+	// one whose visitor does not read is a stream for as long as its write hangs.
 	perPass = 2
+	// byeLimit is what such an oldest one has for the write that it is at and its bye:
+	// who reads needs a round trip. Who waits for it is told to come back after wayLimit.
+	byeLimit = time.Second
+	wayLimit = 2 * byeLimit
 	// comeBack spreads those whom a drain sends away: the time in which they come to
 	// another booker.
 	comeBack = 4 * time.Second
@@ -40,10 +46,13 @@ const (
 	causeRefused  = "refused"
 )
 
-// stream is one visitor's live map.
+// stream is one visitor's live map. Set once.
 type stream struct {
 	pass  string
-	newer chan struct{} // closed when newer ones of the pass took its place
+	out   *pen
+	newer context.Context // ends when a newer one of the pass takes its place, and with the request
+	end   context.CancelFunc
+	gone  chan struct{} // closed when it has ended
 }
 
 // Live answers GET …/live: a stream of server-sent events that tells what changes on
@@ -51,33 +60,33 @@ type stream struct {
 // until the pass has ended, left from now. It returns when the stream has ended. An
 // error means that nothing was written.
 func (m *Maps) Live(w http.ResponseWriter, r *http.Request, name room.Name, pass string, left time.Duration) error {
-	ctx, cancel := context.WithTimeout(r.Context(), awaitFor+loadLimit)
-	defer cancel()
-	h, s, err := m.join(ctx, name, pass)
+	out := &pen{w: w, to: http.NewResponseController(w)}
+	h, s, err := m.join(r.Context(), name, pass, out)
 	if err != nil {
 		return err
 	}
 	defer m.part(h, s)
+	ctx, cancel := context.WithTimeout(s.newer, awaitFor+loadLimit)
+	defer cancel()
 	seen := parseVersion(r.Header.Get("Last-Event-ID"))
 	if seen.life == "" {
 		seen = parseVersion(r.URL.Query().Get("since"))
 	}
 	m.await(ctx, seen)
-	if _, _, err := m.look(ctx, name); err != nil {
+	if _, _, err := m.look(ctx, name); err != nil && s.newer.Err() == nil {
 		return err
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no") // nginx would keep events back
-	out := &pen{w: w, to: http.NewResponseController(w)}
+	header.Set("X-Accel-Buffering", "no")   // nginx would keep events back
 	_ = out.to.SetReadDeadline(time.Time{}) // the request was read; a deadline would end the stream
-	m.met.ended.WithLabelValues(m.tell(r.Context(), out, h, s, seen, left)).Inc()
+	m.met.ended.WithLabelValues(m.tell(r.Context(), h, s, seen, left)).Inc()
 	return nil
 }
 
 // tell writes the stream and returns why it ended.
-func (m *Maps) tell(ctx context.Context, out *pen, h *hall, s *stream, seen version, left time.Duration) (cause string) {
+func (m *Maps) tell(ctx context.Context, h *hall, s *stream, seen version, left time.Duration) (cause string) {
 	hello, _ := json.Marshal(struct {
 		BeatMS int64 `json:"beat_ms"`
 	}{beat.Milliseconds()})
@@ -90,7 +99,7 @@ func (m *Maps) tell(ctx context.Context, out *pen, h *hall, s *stream, seen vers
 		news, v := h.since(seen)
 		seen = v.version
 		if text = append(text, news...); len(text) > 0 {
-			if err := out.write(text); errors.Is(err, os.ErrDeadlineExceeded) {
+			if err := s.out.write(text); errors.Is(err, os.ErrDeadlineExceeded) {
 				return causeSlow
 			} else if err != nil {
 				return causeGone
@@ -105,11 +114,12 @@ func (m *Maps) tell(ctx context.Context, out *pen, h *hall, s *stream, seen vers
 		case <-beats.C:
 			text = []byte(": beat\n\n")
 			continue
-		case <-ctx.Done():
-			return causeGone
 		case <-end.C:
 			cause = causePass
-		case <-s.newer:
+		case <-s.newer.Done():
+			if ctx.Err() != nil {
+				return causeGone
+			}
 			cause = causeTabs
 		case <-m.drained:
 			cause, retry = causeDraining, rand.N(comeBack)
@@ -118,7 +128,7 @@ func (m *Maps) tell(ctx context.Context, out *pen, h *hall, s *stream, seen vers
 			Reason  string `json:"reason"`
 			RetryMS int64  `json:"retry_ms,omitempty"`
 		}{cause, retry.Milliseconds()})
-		_ = out.write(event("bye", version{}, bye)) // a failed write means that it has gone
+		_ = s.out.write(event("bye", version{}, bye)) // a failed write means that it has gone
 		return cause
 	}
 }
@@ -127,42 +137,70 @@ func (m *Maps) tell(ctx context.Context, out *pen, h *hall, s *stream, seen vers
 type pen struct {
 	w  http.ResponseWriter
 	to *http.ResponseController
+
+	mu   sync.Mutex
+	last time.Time // no write lasts beyond it; zero: none was set. Guarded by mu
 }
 
+// write sends b, within writeLimit.
 func (p *pen) write(b []byte) error {
-	_ = p.to.SetWriteDeadline(time.Now().Add(writeLimit)) // a writer without one is a test's
+	p.mu.Lock()
+	by := time.Now().Add(writeLimit)
+	if !p.last.IsZero() && p.last.Before(by) {
+		by = p.last
+	}
+	_ = p.to.SetWriteDeadline(by) // a writer without one is a test's
+	p.mu.Unlock()
 	if _, err := p.w.Write(b); err != nil {
 		return err
 	}
 	return p.to.Flush()
 }
 
-// join opens a stream of a pass on a room that is in memory from now on.
-func (m *Maps) join(ctx context.Context, name room.Name, pass string) (*hall, *stream, error) {
+// hurry leaves byeLimit to all writes, the one that hangs too. Only while the request
+// lasts: behind it the connection may be another's.
+func (p *pen) hurry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = time.Now().Add(byeLimit)
+	_ = p.to.SetWriteDeadline(p.last)
+}
+
+// join opens a stream of a pass on a room that is in memory from now on. request ends
+// with the visitor's request.
+func (m *Maps) join(request context.Context, name room.Name, pass string, out *pen) (*hall, *stream, error) {
+	ctx, cancel := context.WithTimeout(request, loadLimit+wayLimit)
+	defer cancel()
 	for {
 		h, _, err := m.look(ctx, name)
 		if err != nil {
 			return nil, nil, err
 		}
 		m.mu.Lock()
+		if gone := m.crowded(pass); gone != nil {
+			m.mu.Unlock()
+			err = await(ctx, gone)
+			m.mu.Lock()
+			delete(m.entering, pass)
+			if err != nil {
+				m.mu.Unlock()
+				m.met.ended.WithLabelValues(causeRefused).Inc()
+				return nil, nil, err
+			}
+			// Nobody else of the pass has entered since.
+		}
 		if m.halls[name] != h { // forgotten since
 			m.mu.Unlock()
 			continue
 		}
-		mine := m.streams[pass]
-		// The one that makes place is counted until it has ended: a pass has one more
-		// for a moment, the process never.
-		if m.draining || m.open >= m.config.MaxStreams {
+		if m.entering[pass] || m.draining || m.open >= m.config.MaxStreams {
 			m.mu.Unlock()
 			m.met.ended.WithLabelValues(causeRefused).Inc()
 			return nil, nil, fmt.Errorf("%w: no further live map", seat.ErrBusy)
 		}
-		if len(mine) >= perPass {
-			close(mine[0].newer)
-			mine = slices.Delete(mine, 0, 1)
-		}
-		s := &stream{pass: pass, newer: make(chan struct{})}
-		m.streams[pass] = append(mine, s)
+		s := &stream{pass: pass, out: out, gone: make(chan struct{})}
+		s.newer, s.end = context.WithCancel(request)
+		m.streams[pass] = append(m.streams[pass], s)
 		m.open++
 		h.streams++
 		m.met.streams.Inc()
@@ -171,10 +209,41 @@ func (m *Maps) join(ctx context.Context, name room.Name, pass string) (*hall, *s
 	}
 }
 
+// crowded ends the oldest stream of a pass that has all it may have, and returns what is
+// closed when it is gone. Until the caller takes the pass from entering, nobody else of
+// the pass enters. nil: there is nothing to wait for. mu is held.
+func (m *Maps) crowded(pass string) (gone <-chan struct{}) {
+	mine := m.streams[pass]
+	if len(mine) < perPass || m.entering[pass] {
+		return nil
+	}
+	m.entering[pass] = true
+	mine[0].end()
+	mine[0].out.hurry()
+	return mine[0].gone
+}
+
+// await waits for a stream to end, which takes byeLimit; one on a connection that knows
+// no deadline may take longer.
+func await(ctx context.Context, gone <-chan struct{}) error {
+	late := time.NewTimer(wayLimit)
+	defer late.Stop()
+	select {
+	case <-gone:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("%w: older live maps of the pass are not gone yet", seat.ErrBusy)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // part ends what join began.
 func (m *Maps) part(h *hall, s *stream) {
+	s.end()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	close(s.gone)
 	h.streams--
 	h.looked = time.Now()
 	m.open--

@@ -18,6 +18,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/seatmap"
 )
@@ -358,6 +359,100 @@ func TestDeadReaderIsCut(t *testing.T) {
 	}
 	if dead.deadline.IsZero() || time.Until(dead.deadline) > 10*time.Second {
 		t.Errorf("got a deadline of %v, want 10 s from the write at most", dead.deadline)
+	}
+	gone(t, m, 0)
+}
+
+// A pass has two streams, whatever it opens and however long its writes hang, and who
+// waits for nobody hears everything at once.
+func TestHangingStreamsOfAPass(t *testing.T) {
+	b := bookingtest.New(t, bookingtest.SQLite(t), 20, nil)
+	// A map that no buffer takes whole: 400 KB.
+	ids := make([]seat.Seat, 0, seat.MaxPerRoom)
+	for i := range cap(ids) {
+		ids = append(ids, seat.Seat{ID: seat.ID(fmt.Sprintf("%s-%d", seat.Row(i/200), i%200+1)), State: seat.Free})
+	}
+	m := maps(t, b.DB, func(p *seatmap.Parts, _ *seatmap.Config) {
+		p.Load = func(context.Context, room.Name) ([]seat.Seat, error) { return ids, nil }
+	})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := m.Live(w, r, "gig", r.Header.Get("Authorization"), time.Hour); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	}))
+	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			_ = c.(*net.TCPConn).SetWriteBuffer(4 << 10)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	t.Cleanup(m.Drain) // or what hangs would keep the server
+	// hang opens a stream over a connection that takes a few KB, and reads its head only.
+	hang := func() {
+		t.Helper()
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
+		fmt.Fprintf(c, "GET /live HTTP/1.1\r\nHost: a\r\nAuthorization: rude\r\n\r\n")
+		_ = c.SetReadDeadline(time.Now().Add(soon))
+		head, err := bufio.NewReaderSize(c, 16).ReadString('\n')
+		if err != nil || !strings.Contains(head, " 200 ") {
+			t.Fatalf("got %q, %v, want a stream", head, err)
+		}
+	}
+	polite := listen(t, s, "polite", "")
+	polite.hears(strings.Repeat("f", len(ids)))
+	for i := range 6 {
+		hang()
+		if n := m.Streams(); n > 1+seatmap.PerPass {
+			t.Fatalf("after %d streams of a pass: got %d open, want 2 of it and another's", i+1, n)
+		}
+	}
+	began := time.Now()
+	mustSet(t, b.DB, "gig", "A-2", seat.Held)
+	polite.hears("fh" + strings.Repeat("f", len(ids)-2))
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("another's stream beside hanging ones: got a change after %v, want it within a second", took)
+	}
+}
+
+// A write that no deadline ends keeps its place: the pass's next stream is refused.
+func TestAWriteWithoutEndKeepsItsPlace(t *testing.T) {
+	b := bookingtest.New(t, bookingtest.SQLite(t), 20, nil)
+	m := maps(t, b.DB, nil)
+	hanging := &stuck{header: http.Header{}, goOn: make(chan struct{}), wrote: make(chan string, 100)}
+	ctx, leave := context.WithCancel(t.Context())
+	ended := make(chan error)
+	for range seatmap.PerPass {
+		go func() { // ends with goOn
+			ended <- m.Live(hanging, httptest.NewRequest("GET", "/live", nil).WithContext(ctx), "gig", "rude", time.Hour)
+		}()
+	}
+	gone(t, m, seatmap.PerPass)
+	const more = 3
+	for range more {
+		go func() { // ends when it is refused
+			ended <- m.Live(httptest.NewRecorder(), httptest.NewRequest("GET", "/live", nil), "gig", "rude", time.Hour)
+		}()
+	}
+	for range more {
+		if err := <-ended; !errors.Is(err, seat.ErrBusy) {
+			t.Errorf("a further stream: got %v, want it refused", err)
+		}
+	}
+	if n := m.Streams(); n != seatmap.PerPass {
+		t.Errorf("got %d streams, want %d", n, seatmap.PerPass)
+	}
+	leave()
+	close(hanging.goOn)
+	for range seatmap.PerPass {
+		if err := <-ended; err != nil {
+			t.Errorf("got %v, want a stream that ended", err)
+		}
 	}
 	gone(t, m, 0)
 }
