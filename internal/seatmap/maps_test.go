@@ -481,6 +481,32 @@ func TestPurge(t *testing.T) {
 	})
 }
 
+// A log whose rows are all old still says how far it goes: who comes from a booker that
+// has shown the last of them waits for nothing at one that was started since.
+func TestAPurgedLogIsNotWaitedFor(t *testing.T) {
+	bookingtest.Each(t, func(t *testing.T, dsn string) {
+		b := bookingtest.New(t, dsn, 4, nil)
+		one := maps(t, b.DB, nil)
+		mustLook(t, one, "gig")
+		mustSet(t, b.DB, "gig", "A-1", seat.Held)
+		becomes(t, one, "gig", "hfff")
+		seen := mustLook(t, one, "gig").Version
+		for step, purged := 0, int64(1); purged > 0; step++ {
+			var err error
+			if purged, err = one.Purge(t.Context(), time.Now().Add(time.Hour)); err != nil || step > 10 {
+				t.Fatalf("step %d: got %d rows, %v, want an end", step, purged, err)
+			}
+		}
+		two := maps(t, b.DB, nil)
+		mustLook(t, two, "gig")
+		began := time.Now()
+		a, err := look(t.Context(), two, "gig", seen)
+		if took := time.Since(began); err != nil || a.Seats != "hfff" || took > 700*time.Millisecond {
+			t.Errorf("got %s, %v after %v, want the map at the next tick, in a quarter of a second", a.Seats, err, took)
+		}
+	})
+}
+
 // At the bound of rooms the one longest not looked at makes place.
 func TestRoomsAreBounded(t *testing.T) {
 	b := bookingtest.New(t, bookingtest.SQLite(t), 1, nil)

@@ -43,7 +43,9 @@ func (m *Maps) purgeLoop(ctx context.Context) {
 }
 
 // purge deletes the oldest rows that were written before a moment. They are named by
-// a range of the key, so that the statement meets no row that somebody writes.
+// a range of the key, so that the statement meets no row that somebody writes. The
+// newest row stays, however old: its id is what a booker that begins to read says that
+// it has read to, and an empty log would have whoever comes from another one wait.
 func (m *Maps) purge(ctx context.Context, before time.Time) (deleted int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, loadLimit)
 	defer cancel()
@@ -51,13 +53,13 @@ func (m *Maps) purge(ctx context.Context, before time.Time) (deleted int64, err 
 		ID   int64 `db:"id"`
 		AtMS int64 `db:"at_ms"`
 	}
-	err = m.parts.DB.SelectContext(ctx, &rows, "SELECT id, at_ms FROM seat_log ORDER BY id LIMIT ?", purgeRows)
+	err = m.parts.DB.SelectContext(ctx, &rows, "SELECT id, at_ms FROM seat_log ORDER BY id LIMIT ?", purgeRows+1)
 	if err != nil {
 		return 0, err
 	}
 	last := -1
 	// Up to the last one that is old: one whose writer's clock was ahead keeps no other.
-	for i, r := range rows {
+	for i, r := range rows[:max(0, len(rows)-1)] {
 		if r.AtMS < before.UnixMilli() {
 			last = i
 		}
