@@ -13,6 +13,7 @@ const (
 	PurgeRows = purgeRows
 	KeepLog   = keepLog
 	PerPass   = perPass
+	GapFor    = gapFor
 )
 
 // Repair sets how often rooms are read whole; before Run.
@@ -42,6 +43,27 @@ func (m *Maps) Reading() bool {
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
 	return m.feed.known
+}
+
+// Late makes it so much later for the ids that were passed over.
+func (m *Maps) Late(by time.Duration) {
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	m.feed.age += by
+}
+
+// Unread makes the last good read of the log so much longer ago.
+func (m *Maps) Unread(by time.Duration) {
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	m.feed.read = m.feed.read.Add(-by)
+}
+
+// Gaps is how many ids that were passed over are asked for again.
+func (m *Maps) Gaps() int {
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	return len(m.feed.gaps)
 }
 
 // Age makes a room look as if nobody had asked for that long.

@@ -17,7 +17,8 @@ const rowSize = 8000
 // Log writes into the log of the map what a transaction changes of a room's seats,
 // in the order in which it changes them. The transaction has to hold the rows of
 // these seats already: then of two rows of the log that name the same seat the one
-// with the greater id is the later, whatever the order of the commits. A seat that
+// with the greater id is the later, whatever the order of the commits. It has to be
+// committed within sqldb.CommitWait, or a map may lack it for repairEvery. A seat that
 // the map does not know, such as a new one, has the room read anew.
 func Log(ctx context.Context, tx *sqlx.Tx, name room.Name, at time.Time, changes []seat.Seat) error {
 	if len(changes) == 0 {

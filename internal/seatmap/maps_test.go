@@ -198,6 +198,62 @@ func TestALateCommitShows(t *testing.T) {
 	becomes(t, other, "gig", "hfhf")
 }
 
+// The same as late as a transaction can be committed at all, whole reads apart, and over
+// a server that did not answer meanwhile. Then an id is given up: it was rolled back.
+func TestTheLatestCommitShows(t *testing.T) {
+	b := bookingtest.New(t, testenv.MySQL(t), 4, nil)
+	m := still(b.DB, nil)
+	m.Repair(time.Hour)
+	run(t, m)
+	mustLook(t, m, "gig")
+	for _, c := range []struct {
+		what, before, after string
+		id                  seat.ID
+		later               func()
+	}{
+		{"a lock wait and a commit", "fhff", "hhff", "A-1", func() { m.Late(sqldb.CommitWait) }},
+		{"a server that stood still", "hfff", "hfhf", "A-3", func() { m.Unread(seatmap.KeepLog/2 - time.Second) }},
+	} {
+		late, err := b.DB.BeginTxx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set(t.Context(), late, "gig", seat.Seat{ID: c.id, State: seat.Held}); err != nil {
+			t.Fatal(err)
+		}
+		mustSet(t, b.DB, "gig", "A-2", map[byte]seat.State{'h': seat.Held, 'f': seat.Free}[c.before[1]])
+		becomes(t, m, "gig", c.before)
+		c.later()
+		if err := late.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if took := becomes(t, m, "gig", c.after); took > time.Second {
+			t.Errorf("%s: got it after %v, want within a second", c.what, took)
+		}
+	}
+	undone, err := b.DB.BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := set(t.Context(), undone, "gig", seat.Seat{ID: "A-1", State: seat.Free}); err != nil {
+		t.Fatal(err)
+	}
+	mustSet(t, b.DB, "gig", "A-4", seat.Held)
+	becomes(t, m, "gig", "hfhh")
+	if err := undone.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if m.Gaps() == 0 {
+		t.Error("got no id that is asked for again, want the one that was passed over")
+	}
+	m.Late(seatmap.GapFor)
+	for end := time.Now().Add(soon); m.Gaps() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %d ids that are asked for again, want none", m.Gaps())
+		}
+	}
+}
+
 // A change that falls between the read of a room and its map is not lost, and one
 // that the read has seen already is not undone.
 func TestAChangeBesideAReadShows(t *testing.T) {

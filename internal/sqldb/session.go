@@ -30,6 +30,10 @@ const (
 	// statementWait is how long a statement may stay without an answer, COMMIT too: a
 	// lock wait and the work itself. Then the server has vanished or hangs.
 	statementWait = 8 * time.Second
+	// CommitWait is how long after one of its statements a transaction may still come to be
+	// committed, where one of those behind it waits for a lock: that statement, the longest
+	// pause of the booker between two, and the COMMIT. The others take no time beside it.
+	CommitWait = statementWait + transactionIdle + statementWait
 	// sessionIdle is when the server closes a connection in silence. On MySQL, which has
 	// no time of its own for transactions, it is also when the locks of a booker that
 	// vanished are given back.
