@@ -15,6 +15,7 @@ import (
 	"waitroom/internal/outbox"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
+	"waitroom/internal/seatmap"
 )
 
 // seatRows is how many seats one INSERT holds at most: about 40 KB of SQL.
@@ -95,6 +96,10 @@ func (s *Store) AddPricedSeats(ctx context.Context, name room.Name, seats []seat
 		added = len(missing)
 		if added == 0 {
 			return nil
+		}
+		// One of them has the map of the room read whole, which shows them all.
+		if err := seatmap.Log(ctx, tx, name, now, []seat.Seat{{ID: missing[0], State: seat.Free}}); err != nil {
+			return err
 		}
 		if err := change(ctx, tx, "UPDATE stock SET seats = seats + ?, rev = rev + 1, plan = plan + 1 WHERE room = ?", added, name); err != nil {
 			return err

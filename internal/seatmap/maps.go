@@ -33,9 +33,10 @@ const (
 	// the earliest: four times a second.
 	tickEvery = 250 * time.Millisecond
 	// repairEvery is how often a room is read whole: how long an older booker's hold
-	// may not show. repairLook is how soon a new seat is looked for.
+	// may not show. repairLook is how soon a room is read that got seats: with the tick
+	// that hears of them, half a second and the read.
 	repairEvery = 10 * time.Second
-	repairLook  = 500 * time.Millisecond
+	repairLook  = tickEvery
 	// readLimit bounds a read of the log, loadLimit that of a room's seats: 100,000
 	// take a second on a busy machine.
 	readLimit = 5 * time.Second

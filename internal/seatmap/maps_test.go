@@ -293,17 +293,37 @@ func TestAnOlderBookersHoldShows(t *testing.T) {
 	becomes(t, m, "gig", "bbff")
 }
 
-// Seats that are added make another plan, soon after the log names one of them.
+// Seats that are added make another plan, within a second and on every booker.
 func TestNewSeatsShow(t *testing.T) {
-	b := bookingtest.New(t, bookingtest.SQLite(t), 4, nil)
-	m := maps(t, b.DB, nil)
-	first := mustLook(t, m, "gig")
-	b.AddSeats(t, 6)
-	mustSet(t, b.DB, "gig", "A-6", seat.Free)
-	becomes(t, m, "gig", "ffffff")
-	if after := mustLook(t, m, "gig"); after.Plan == first.Plan || after.Version == first.Version {
-		t.Errorf("got %+v after %+v, want another plan and version", after, first)
-	}
+	bookingtest.Each(t, func(t *testing.T, dsn string) {
+		b := bookingtest.New(t, dsn, 4, nil)
+		one, two := still(b.DB, nil), still(bookingtest.Open(t, dsn), nil)
+		for _, m := range []*seatmap.Maps{one, two} {
+			m.Repair(time.Hour)
+			run(t, m)
+			mustLook(t, m, "gig")
+		}
+		first := mustLook(t, one, "gig")
+		l := listen(t, streams(t, two), "one", "")
+		l.hears("ffff")
+		began := time.Now()
+		b.AddSeats(t, 6)
+		if e := l.hears("ffffff"); e.kind != "seats" || e.data.Plan == first.Plan {
+			t.Errorf("got %+v, want the whole map of another plan", e)
+		}
+		becomes(t, one, "gig", "ffffff")
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("got them after %v, want them within a second", took)
+		}
+		if after := mustLook(t, one, "gig"); after.Plan == first.Plan || after.Version == first.Version {
+			t.Errorf("got %+v after %+v, want another plan and version", after, first)
+		}
+		b.AddSeats(t, 6) // there already: nothing is read for it
+		mustSet(t, b.DB, "gig", "A-1", seat.Held)
+		if e := l.hears("hfffff"); e.kind != "changes" {
+			t.Errorf("got %+v, want the change alone", e)
+		}
+	})
 }
 
 // Two bookers on one database, a thousand changes a second by many at once: both maps
@@ -506,7 +526,7 @@ func TestALogThatBeginsAnew(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	bookingtest.Each(t, func(t *testing.T, dsn string) {
-		b := bookingtest.New(t, dsn, 1, nil)
+		b := bookingtest.New(t, dsn, 0, nil)
 		m := still(b.DB, nil)
 		old, fresh := bookingtest.Noon.Add(-time.Second), bookingtest.Noon
 		const olds = seatmap.PurgeRows + 3
