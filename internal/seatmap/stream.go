@@ -122,7 +122,7 @@ func (m *Maps) tell(ctx context.Context, h *hall, s *stream, seen version, left 
 			}
 			cause = causeTabs
 		case <-m.drained:
-			cause, retry = causeDraining, rand.N(comeBack)
+			cause, retry = causeDraining, time.Millisecond+rand.N(comeBack-time.Millisecond) // 0 would be left out
 		}
 		bye, _ := json.Marshal(struct {
 			Reason  string `json:"reason"`

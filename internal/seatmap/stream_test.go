@@ -270,8 +270,8 @@ func TestStreamEnds(t *testing.T) {
 	m.Drain()
 	m.Drain()
 	for _, l := range []*listener{three, other, again} {
-		if e := bye(l, "draining"); e.data.RetryMS < 0 || e.data.RetryMS >= 4000 {
-			t.Errorf("got retry_ms %d, want 0 to 4000", e.data.RetryMS)
+		if e := bye(l, "draining"); e.data.RetryMS < 1 || e.data.RetryMS >= 4000 {
+			t.Errorf("got retry_ms %d, want 1 to 4000", e.data.RetryMS)
 		}
 	}
 	if refused := listen(t, s, "one", ""); refused.answer.StatusCode != http.StatusServiceUnavailable {
