@@ -7,12 +7,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -130,8 +132,45 @@ func TestTheWholeWay(t *testing.T) {
 	}
 }
 
-// The pages are plain JavaScript with JSDoc: what they say of their types holds.
+// The pages are plain JavaScript with JSDoc: what they say of their types holds, and so
+// does what they say of a live map, of which the booker's own tests keep each event.
 func TestTypes(t *testing.T) {
 	needBrowser(t)
-	node(t, 2*time.Minute, filepath.Join("node_modules", "typescript", "bin", "tsc"), "-p", filepath.Join("..", "..", "web", "jsconfig.json"))
+	tsc := filepath.Join("node_modules", "typescript", "bin", "tsc")
+	node(t, 2*time.Minute, tsc, "-p", filepath.Join("..", "..", "web", "jsconfig.json"))
+
+	files, err := filepath.Glob("../../internal/shop/testdata/live/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got the events %v, %v, want some", files, err)
+	}
+	booker, err := filepath.Abs("../../web/assets/booker.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	fmt.Fprintf(&source, "import type { LiveEvent } from %q;\nexport const told: LiveEvent[] = [\n", booker)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, data := "", "null"
+		for line := range strings.Lines(string(text)) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			switch name {
+			case "event":
+				kind = value
+			case "data":
+				data = value
+			}
+		}
+		fmt.Fprintf(&source, "  { kind: %q, data: %s }, // %s\n", kind, data, filepath.Base(file))
+	}
+	source.WriteString("];\n")
+	told := filepath.Join(t.TempDir(), "told.ts")
+	if err := os.WriteFile(told, []byte(source.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	node(t, 2*time.Minute, tsc, "--noEmit", "--allowJs", "--checkJs", "--strict", "--target", "ES2022", "--module", "ESNext", "--moduleResolution", "Bundler",
+		"--lib", "ES2023,DOM,DOM.Iterable", told)
 }

@@ -5,6 +5,16 @@
 // Beyond this the network is considered gone; the booker's own limit is shorter.
 const PATIENCE = 15_000;
 
+/**
+ * What a live map tells; '' is a sign of life. Of another kind than these a page knows
+ * nothing, and goes on.
+ * @typedef {{kind: 'hello', data: {beat_ms: number}}
+ *   | {kind: 'seats', data: {version: string, plan: string, seats: string}}
+ *   | {kind: 'changes', data: {version: string, changes: Record<string, number[]>}}
+ *   | {kind: 'bye', data: {reason: 'pass'|'tabs'|'draining', retry_ms?: number}}
+ *   | {kind: '', data: null}} LiveEvent
+ */
+
 export class Refused extends Error {
   /** @param {{code: string, seats?: string[], retry?: boolean}} problem */
   constructor(problem) {
@@ -49,11 +59,12 @@ export class Booker {
   /**
    * What changes on the map since a version, until the signal ends it.
    * @param {string} since @param {AbortSignal} signal
+   * @returns {AsyncGenerator<LiveEvent>}
    */
   async *live(since, signal) {
     this.#etag = ''; // what was read is not what the page shows from now on
     const answer = await this.#ask('GET', '/live?since=' + encodeURIComponent(since), undefined, { signal });
-    if (answer.body) yield* eventsOf(answer.body);
+    if (answer.body) yield* /** @type {AsyncGenerator<LiveEvent>} */ (eventsOf(answer.body));
   }
 
   async pass() {

@@ -106,8 +106,9 @@ export class Live {
       }
       if (read) {
         failures = (await this.#read(stopped)) ? 0 : failures + 1;
-        const streams = !failures && this.#version && performance.now() >= next;
-        wait = streams ? 0 : Math.min(LOOK_MOST, LOOK_AGAIN * 2 ** failures) * (1 + Math.random());
+        wait = Math.min(LOOK_MOST, LOOK_AGAIN * 2 ** failures) * (1 + Math.random());
+        // No later than a stream may be tried.
+        if (!failures && this.#version) wait = Math.min(wait, Math.max(0, next - performance.now()));
       }
       if (wait > 0 && !stopped.aborted) await this.#pause(wait);
     }

@@ -2,13 +2,32 @@
 // The live map against a booker of the test's own: what the page is told, whatever
 // ends the stream.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mock, test } from 'node:test';
 import { Booker, eventsOf, Refused } from '../assets/booker.js';
 import { Live, seatsOf } from '../assets/live.js';
 
 /** @param {string} name */
 const golden = (name) => JSON.parse(readFileSync(new URL('../../internal/seatmap/testdata/' + name, import.meta.url), 'utf8'));
+// What a booker tells, to the byte: its own tests write these files.
+const folder = new URL('../../internal/shop/testdata/live/', import.meta.url);
+/** @param {string} name */
+const wire = (name) => readFileSync(new URL(name, folder), 'utf8');
+/** @typedef {import('../assets/booker.js').LiveEvent} LiveEvent */
+/** @type {Record<string, LiveEvent>} */
+const EVENTS = {};
+for (const file of readdirSync(folder).filter((f) => f.endsWith('.txt'))) {
+  for await (const event of eventsOf(new Response(wire(file)).body ?? assert.fail(file))) EVENTS[file.replace('.txt', '')] = /** @type {LiveEvent} */ (event);
+}
+
+/** Fails where a test invents what no booker tells. @param {string} kind @param {any} data */
+function asTold(kind, data) {
+  const like = Object.values(EVENTS).filter((e) => e.kind === kind);
+  assert.ok(like.length > 0, `no booker tells ${kind}`);
+  const fields = (/** @type {any} */ d) => Object.keys(d ?? {}).sort().join();
+  assert.ok(like.some((e) => fields(e.data) === fields(data)), `no booker tells ${kind} with ${fields(data)}`);
+  if (kind === 'bye') assert.ok(like.some((e) => /** @type {any} */ (e.data).reason === data.reason), `no booker says ${data.reason}`);
+}
 const PLAN = { version: 'P', sections: [{ name: '', rows: [{ name: 'A', seats: '1-3' }] }] };
 
 /** Lets everything that is due happen. */
@@ -55,7 +74,7 @@ function stage() {
       const queue = [];
       let wake = () => {};
       world.streams.push({
-        tell: (kind, data) => { queue.push({ kind, data }); wake(); },
+        tell: (kind, data) => { asTold(kind, data); queue.push({ kind, data }); wake(); },
         end: (error) => { queue.push(error ?? null); wake(); },
       });
       signal.addEventListener('abort', () => { queue.push(new Error('aborted')); wake(); });
@@ -97,9 +116,10 @@ test('a plan names its seats in order', () => {
 });
 
 test('events are read whatever packets they come in', async () => {
-  const text = 'event: hello\ndata: {"beat_ms":5000}\n\n: beat\n\nevent: changes\nid: L.2.6\ndata: {"version":"L.2.6","changes":{"h":[1]}}\n\nevent: cut';
+  const names = ['hello', 'seats', 'beat', 'changes', 'changes_of_all_states', 'seats_of_another_plan', 'bye_draining', 'bye_tabs', 'bye_pass'];
+  assert.deepEqual(Object.keys(EVENTS).sort(), [...names].sort());
+  const bytes = new TextEncoder().encode(names.map((n) => wire(n + '.txt')).join('') + 'event: cut');
   for (const size of [1, 7, 1000]) {
-    const bytes = new TextEncoder().encode(text);
     const body = new ReadableStream({
       start(c) {
         for (let i = 0; i < bytes.length; i += size) c.enqueue(bytes.slice(i, i + size));
@@ -107,9 +127,63 @@ test('events are read whatever packets they come in', async () => {
       },
     });
     const got = [];
-    for await (const event of eventsOf(body)) got.push([event.kind, event.data]);
-    assert.deepEqual(got, [['hello', { beat_ms: 5000 }], ['', null], ['changes', { version: 'L.2.6', changes: { h: [1] } }]]);
+    for await (const event of eventsOf(body)) got.push(event);
+    assert.deepEqual(got.map((e) => e.kind), ['hello', 'seats', '', 'changes', 'changes', 'seats', 'bye', 'bye', 'bye']);
+    assert.deepEqual(got.map((e) => e.data), names.map((n) => {
+      const data = wire(n + '.txt').split('\n').find((line) => line.startsWith('data: '));
+      return data ? JSON.parse(data.slice(6)) : null;
+    }));
   }
+});
+
+test('a stream is asked for, and taken in, as the booker has it', async () => {
+  const answer = JSON.parse(wire('answer.json'));
+  /** @type {string[]} */
+  const asked = [];
+  const fetched = globalThis.fetch;
+  globalThis.fetch = /** @type {any} */ (async (/** @type {string} */ url, /** @type {any} */ how) => {
+    asked.push(how.method + ' ' + url, how.headers.Authorization);
+    return new Response(wire('hello.txt') + wire('bye_pass.txt'), { status: answer.status, headers: answer.header });
+  });
+  try {
+    const got = [];
+    for await (const event of new Booker('/rooms/gig', 'PASS').live('LIFE1.2.9', new AbortController().signal)) got.push(event);
+    assert.deepEqual(got, [EVENTS.hello, EVENTS.bye_pass]);
+    assert.deepEqual(asked, [`${answer.method} ${answer.path}?since=LIFE1.2.9`, 'Bearer PASS']);
+  } finally {
+    globalThis.fetch = fetched;
+  }
+});
+
+story('what a booker tells from its first word to its last', async ({ world, live }) => {
+  const tell = (/** @type {string} */ name) => world.streams[world.streams.length - 1].tell(EVENTS[name].kind, EVENTS[name].data);
+  const shown = () => Object.entries(world.seats).filter(([, s]) => s !== 'free').map((e) => e.join(' '));
+  world.plan = JSON.parse(wire('plan.json'));
+  world.answer = { ...EVENTS.seats.data };
+  live.start();
+  await turn();
+  for (const name of ['hello', 'seats', 'beat', 'changes']) tell(name);
+  await turn();
+  assert.deepEqual(shown(), ['A-2 held', 'A-3 held']);
+  tell('changes_of_all_states');
+  await turn();
+  const all = ['A-1 blocked', 'A-2 booked', 'B-1 held'];
+  assert.deepEqual([Object.keys(world.seats).length, shown()], [12, all]);
+  world.plan = JSON.parse(wire('another_plan.json'));
+  tell('seats_of_another_plan');
+  await turn();
+  assert.deepEqual([Object.keys(world.seats).length, shown()], [14, all]);
+  assert.equal(world.asked.at(-1), 'plan ' + world.plan.version);
+  world.answer = { ...EVENTS.seats_of_another_plan.data };
+  tell('bye_draining');
+  await world.pass(2_100);
+  assert.equal(world.asked.at(-1), 'live LIFE2.1.9');
+  for (const name of ['hello', 'bye_tabs']) tell(name);
+  await world.pass(46_000);
+  assert.equal(world.streams.length, 3, 'and back when the newer tabs had their time');
+  for (const name of ['hello', 'bye_pass']) tell(name);
+  await turn();
+  assert.equal(world.told.filter((e) => e.type === 'ended').length, 1);
 });
 
 story('the plan once, the map, then what changes', async ({ world, live }) => {
@@ -157,7 +231,7 @@ story('without a stream the map is read every few seconds, and the stream tried 
   assert.ok(tries >= 3 && tries <= 10, `got ${tries} tries in a minute, want fewer and fewer`);
   world.refuse = '';
   await world.pass(31_000);
-  assert.equal(world.streams.length, 1, 'a stream comes back within half a minute');
+  assert.ok(world.streams.length > 0, 'a stream comes back within half a minute');
 });
 
 story('an older map of the same server is not shown over a newer one', async ({ world, live }) => {
@@ -194,12 +268,18 @@ story('bye says when to come back', async ({ world, live }) => {
   world.streams[0].tell('bye', { reason: 'draining', retry_ms: 500 });
   await world.pass(600);
   assert.equal(world.streams.length, 2);
-  world.streams[1].tell('bye', { reason: 'tabs' });
+  world.streams[1].tell('hello', { beat_ms: 5000 });
+  world.streams[1].tell('bye', { reason: 'draining', retry_ms: 2_000 });
+  await world.pass(1_900);
+  assert.deepEqual([world.streams.length, world.asked.at(-1)], [2, 'map L.1.5'], 'meanwhile it reads');
+  await world.pass(200);
+  assert.equal(world.streams.length, 3, 'and no later, though a read comes every few seconds');
+  world.streams[2].tell('bye', { reason: 'tabs' });
   await world.pass(29_000);
-  assert.equal(world.streams.length, 2, 'the newer tabs keep theirs');
+  assert.equal(world.streams.length, 3, 'the newer tabs keep theirs');
   assert.ok(world.asked.filter((a) => a.startsWith('map')).length > 3, 'meanwhile it reads');
   await world.pass(30_000);
-  world.streams[2].tell('bye', { reason: 'pass' });
+  world.streams[3].tell('bye', { reason: 'pass' });
   await turn();
   assert.equal(world.told.filter((e) => e.type === 'ended').length, 1);
 });
