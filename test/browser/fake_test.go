@@ -101,11 +101,12 @@ func fake(t *testing.T, prefix string) *httptest.Server {
 		case <-r.Context().Done():
 		}
 	})
-	shop := &fakeShop{holds: map[string][]string{}, ends: map[string]string{}}
+	shop := &fakeShop{holds: map[string][]string{}, ends: map[string]string{}, extended: map[string]bool{}}
 	mux.HandleFunc(prefix+"/rooms/{room}/seats", shop.seats)
 	mux.HandleFunc(prefix+"/rooms/{room}/pass", shop.pass)
 	mux.HandleFunc("POST "+prefix+"/rooms/{room}/holds", shop.hold)
 	mux.HandleFunc("DELETE "+prefix+"/rooms/{room}/holds/{id}", shop.release)
+	mux.HandleFunc("POST "+prefix+"/rooms/{room}/holds/{id}/extend", shop.extend)
 	mux.HandleFunc("POST "+prefix+"/rooms/{room}/holds/{id}/confirm", shop.confirm)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
@@ -196,11 +197,14 @@ func serveLine(w http.ResponseWriter, r *http.Request) {
 
 // fakeShop is a booking desk of 1,000 seats without rules: room "choosing" has
 // every fifth seat taken, "taken" refuses each hold, "expired" and "spent" refuse
-// the pass, "small" has 40 seats.
+// the pass, "small" has 40 seats, and a hold of "short…" has 47 seconds and, once, two
+// minutes more.
 type fakeShop struct {
 	mu    sync.Mutex
 	holds map[string][]string // by room
 	ends  map[string]string   // by room: left or booked
+
+	extended map[string]bool // by room
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -262,7 +266,7 @@ func (s *fakeShop) pass(w http.ResponseWriter, r *http.Request) {
 		if s.ends[room] == "booked" {
 			out["booking"] = map[string]any{"id": "HOLDHOLDHOLDHOLD", "seats": s.holds[room]}
 		} else if h, ok := s.holds[room]; ok {
-			out["hold"] = map[string]any{"id": "HOLDHOLDHOLDHOLD", "seats": h, "left_ms": 272000}
+			out["hold"] = s.held(room, h)
 		}
 		answer(w, 200, out)
 	}
@@ -278,7 +282,30 @@ func (s *fakeShop) hold(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.holds[r.PathValue("room")] = ask.Seats
-	answer(w, 201, map[string]any{"id": "HOLDHOLDHOLDHOLD", "seats": ask.Seats, "left_ms": 272000})
+	answer(w, 201, s.held(r.PathValue("room"), ask.Seats))
+}
+
+func (s *fakeShop) held(room string, seats []string) map[string]any {
+	left, more := 272_000, 120_000
+	if strings.HasPrefix(room, "short") {
+		left = 47_000
+	}
+	if s.extended[room] {
+		left, more = left+more, 0
+	}
+	return map[string]any{"id": "HOLDHOLDHOLDHOLD", "seats": seats, "left_ms": left, "extend_ms": more}
+}
+
+func (s *fakeShop) extend(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	room := r.PathValue("room")
+	if s.extended[room] {
+		answer(w, 409, map[string]any{"code": "hold_extended"})
+		return
+	}
+	s.extended[room] = true
+	answer(w, 200, s.held(room, s.holds[room]))
 }
 
 func (s *fakeShop) release(w http.ResponseWriter, r *http.Request) {

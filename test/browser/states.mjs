@@ -536,6 +536,8 @@ async function seats(look) {
   await check(page, at('quicker'));
   await keep(page, at('quicker'));
 
+  await extended(look);
+
   const room = `whole-${look.name}`;
   await page.goto(`${base}/rooms/${room}/shop#pass=PASS`);
   await see(page, at('choosing'), /seats are free/);
@@ -560,6 +562,50 @@ async function seats(look) {
   await keep(page, at('booked'));
   await page.reload();
   await see(page, at('booked after a reload'), /Booked[^]*Reference/);
+  await page.context().close();
+}
+
+// In the last minute of a hold more time is offered: said aloud, taken by the keyboard,
+// and gone when it was taken, here or in another tab.
+/** @param {{name: string, viewport: {width: number, height: number}}} look */
+async function extended(look) {
+  const page = await open(browser, look.name === 'phone' ? { ...look, viewport: { width: 320, height: 640 } } : look);
+  const at = (/** @type {string} */ s) => `shop-${s}-${look.name}`;
+  const more = page.locator('#more');
+  const said = () => page.locator('#voice').textContent();
+  /** @param {import('playwright-core').Page} on @param {string} room */
+  const hold = async (on, room) => {
+    await on.goto(`${base}/rooms/${room}/shop#pass=PASS`);
+    await see(on, at(room), /seats are free|Held for you/);
+    if (await on.locator('#held').isVisible()) return;
+    await on.locator('#map .seat[data-look=free]').first().click();
+    await on.locator('#hold').click();
+  };
+  await hold(page, `long-${look.name}`);
+  await see(page, at('long'), /Held for you/);
+  want(!(await more.isVisible()), `${at('long')}: got more time offered at once, want it in the last minute`);
+  await page.locator('#release').click();
+
+  await hold(page, `short-${look.name}`);
+  await see(page, at('more'), /Held for you[^]*0:4[^]*Take 2 minutes more/);
+  want(/You can take more time/.test((await said()) ?? ''), `${at('more')}: got ${await said()} said, want the offer`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  want(wide <= 0, `${at('more')}: got a page ${wide} px too wide, want none`);
+  await check(page, at('more'));
+  await keep(page, at('more'));
+  const other = await page.context().newPage();
+  await other.addInitScript(() => sessionStorage.setItem('waitroom:pass:' + location.pathname.split('/').at(-2), 'PASS'));
+  await hold(other, `short-${look.name}`);
+  await more.focus();
+  await page.keyboard.press('Enter');
+  await see(page, at('extended'), /Held for you[^]*2:4/);
+  want(!(await more.isVisible()), `${at('extended')}: got more time offered again, want it once`);
+  want(await page.evaluate(() => document.activeElement?.id === 'held-title'), `${at('extended')}: got the focus lost, want it on the hold`);
+  want(/held for you\. 3 minutes to confirm/.test((await said()) ?? ''), `${at('extended')}: got ${await said()} said, want the new time`);
+  await other.bringToFront();
+  await other.locator('#more').click();
+  await see(other, at('extended elsewhere'), /have had their extra time already[^]*2:4/);
+  want(!(await other.locator('#more').isVisible()), `${at('extended elsewhere')}: got more time offered, want none`);
   await page.context().close();
 }
 

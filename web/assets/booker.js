@@ -81,6 +81,11 @@ export class Booker {
     await this.#ask('DELETE', '/holds/' + id);
   }
 
+  /** More time for a hold, once. @param {string} id */
+  async extend(id) {
+    return (await this.#ask('POST', '/holds/' + id + '/extend')).json();
+  }
+
   /** @param {string} id */
   async confirm(id) {
     return (await this.#ask('POST', '/holds/' + id + '/confirm')).json();

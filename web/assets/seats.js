@@ -6,7 +6,7 @@ import { Booker, Refused } from './booker.js';
 import { Live } from './live.js';
 import { inOrder, SeatMap } from './map.js';
 import { chooseLanguage, clock, dialog, el, eventName, here, kept, list, loadTexts, onClick, plural, say, sayOrHide, sayStart, show, spoken, t, takeFragment } from './page.js';
-import { CODES, look, start, step } from './shop.js';
+import { CODES, look, offersMore, start, step } from './shop.js';
 
 /** @typedef {import('./shop.js').State} State */
 
@@ -14,7 +14,7 @@ import { CODES, look, start, step } from './shop.js';
 const ASK_MOST = 30_000;
 
 // After these nobody here knows how the pass stands.
-const UNSETTLED = new Set(['offline', 'unavailable', 'overloaded', 'internal', 'hold_open', 'hold_ended', 'hold_unknown', 'pass_spent', 'pass_expired']);
+const UNSETTLED = new Set(['offline', 'unavailable', 'overloaded', 'internal', 'hold_open', 'hold_ended', 'hold_extended', 'hold_unknown', 'pass_spent', 'pass_expired']);
 
 const { prefix, room } = here();
 const name = eventName(room);
@@ -168,6 +168,7 @@ function render() {
     el('held').dataset.late = String(rest < 30_000);
     /** @type {HTMLButtonElement} */ (el('confirm')).disabled = state.busy !== '';
     /** @type {HTMLButtonElement} */ (el('release')).disabled = state.busy !== '';
+    more(now);
     say('confirm', state.busy === 'confirm' ? t('held.confirming') : t('held.confirm'));
   }
   /** @type {HTMLButtonElement} */ (el('leave')).disabled = state.busy !== '';
@@ -198,6 +199,17 @@ function render() {
   shownPhase = phase;
 }
 
+/** The button for more time. Who used it stays where it was. @param {number} now */
+function more(now) {
+  const button = /** @type {HTMLButtonElement} */ (el('more'));
+  const extending = state.busy === 'extend';
+  const offered = extending || offersMore(state, now);
+  if (!offered && document.activeElement === button) el('held-title').focus();
+  show('more', offered);
+  button.disabled = state.busy !== '' && !extending;
+  say('more', extending ? t('held.extending') : t('held.more', { time: spoken(state.hold?.more ?? 0) }));
+}
+
 /** @param {State['phase']} phase */
 function focusOn(phase) {
   const heading = { held: 'held-title', choosing: 'choose-title', booked: 'done-title', over: 'over-title' }[/** @type {string} */ (phase)];
@@ -208,11 +220,13 @@ function focusOn(phase) {
 
 /** @param {string} said @param {number} now */
 function speak(said, now) {
-  const what = [state.phase, state.said, state.named.join(), state.chosen.join(), state.hold?.id].join('|');
+  const offered = offersMore(state, now);
+  const what = [state.phase, state.said, state.named.join(), state.chosen.join(), state.hold?.id, state.hold?.more, offered].join('|');
   if (what === spokenWhat) return;
   spokenWhat = what;
   let sentence = '';
-  if (state.phase === 'held' && state.hold) sentence = t('say.held', { seats: list(inOrder(state.hold.seats)), time: spoken(state.hold.ends - now) });
+  if (offered && state.hold) sentence = t('say.more', { time: spoken(state.hold.ends - now) });
+  else if (state.phase === 'held' && state.hold) sentence = t('say.held', { seats: list(inOrder(state.hold.seats)), time: spoken(state.hold.ends - now) });
   else if (state.phase === 'booked' && state.booking) sentence = t('say.booked', { seats: list(inOrder(state.booking.seats)) });
   else if (state.phase === 'over') sentence = t((CODES[state.why] ?? CODES.internal).text);
   else if (state.chosen.length > 0) sentence = t('say.chosen', { seats: list(inOrder(state.chosen)) });
@@ -238,6 +252,7 @@ async function main() {
     if (state.hold) await booker.release(state.hold.id);
     return { type: 'released' };
   }));
+  onClick('more', () => act('extend', async () => ({ type: 'held', hold: await booker.extend(state.hold?.id ?? '') })));
   onClick('confirm', () => act('confirm', async () => ({ type: 'booked', booking: await booker.confirm(state.hold?.id ?? '') })));
   askFirst('leave', 'leave-ask', () => act('leave', async () => {
     await booker.leave();

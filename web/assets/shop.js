@@ -10,11 +10,11 @@
  * over      the pass opens nothing (more): `why`
  * @typedef {'loading'|'choosing'|'held'|'booked'|'over'} Phase
  *
- * @typedef {{id: string, seats: string[], ends: number, lasts: number}} Hold
+ * @typedef {{id: string, seats: string[], ends: number, lasts: number, more: number}} Hold more: ms by which it may be extended
  *
  * @typedef {{
  *   phase: Phase,
- *   busy: ''|'hold'|'release'|'confirm'|'leave',
+ *   busy: ''|'hold'|'release'|'extend'|'confirm'|'leave',
  *   passEnds: number,
  *   most: number,
  *   seats: Map<string, string>,
@@ -49,7 +49,7 @@ export const CODES = /** @type {Record<string, {text: string, ends?: boolean}>} 
   seats_none: { text: 'error.seats_none' },
   hold_unknown: { text: 'error.hold_ended' },
   hold_ended: { text: 'error.hold_ended' },
-  hold_extended: { text: 'error.request' },
+  hold_extended: { text: 'error.hold_extended' },
   hold_open: { text: 'error.hold_open' },
   payment_declined: { text: 'error.payment_declined' },
   clock_skew: { text: 'error.unavailable' },
@@ -81,6 +81,15 @@ export function choosable(state, id) {
   return state.phase === 'choosing' && !state.busy && (state.seats.get(id) === 'free' || state.chosen.includes(id));
 }
 
+// More time is offered when the time becomes short, and while it is worth a press.
+const MORE_FROM = 60_000;
+const MORE_LEAST = 10_000;
+
+/** Whether more time is offered for what is held. @param {State} state @param {number} now */
+export function offersMore({ phase, hold }, now) {
+  return phase === 'held' && hold !== null && hold.more >= MORE_LEAST && hold.ends > now && hold.ends - now <= MORE_FROM;
+}
+
 /**
  * How the map shows a seat: what is ours covers what the booker says of it.
  * @param {State} state @param {string} id @returns {'free'|'chosen'|'mine'|'booked'|'taken'}
@@ -108,7 +117,8 @@ export function step(state, event) {
       if (spent) return over(next, state.why === 'left' ? 'left' : 'pass_spent');
       if (expires_ms <= 0) return over(next, 'pass_expired');
       // A hold at its end is still the booker's to expire: it stays until it is gone.
-      if (hold) return held(next, hold, now);
+      // What brought the answer about is said beside it.
+      if (hold) return { ...held(next, hold, now), said: ['hold_open', 'hold_extended'].includes(state.said) ? state.said : '' };
       const lost = state.phase === 'held' ? { said: 'hold_ended', chosen: [] } : {};
       return { ...next, phase: 'choosing', hold: null, ...lost };
     }
@@ -161,10 +171,10 @@ function shown(state, seats) {
   return { ...state, seats, chosen: state.chosen.filter((id) => !gone.includes(id)), said: 'seat_taken', named: gone };
 }
 
-/** @param {State} state @param {{id: string, seats: string[], left_ms: number}} hold @param {number} now @returns {State} */
+/** @param {State} state @param {{id: string, seats: string[], left_ms: number, extend_ms?: number}} hold @param {number} now @returns {State} */
 function held(state, hold, now) {
   const lasts = state.hold?.id === hold.id ? Math.max(state.hold.lasts, hold.left_ms) : hold.left_ms;
-  return { ...state, phase: 'held', chosen: [], said: '', named: [], hold: { id: hold.id, seats: hold.seats, ends: now + hold.left_ms, lasts } };
+  return { ...state, phase: 'held', chosen: [], said: '', named: [], hold: { id: hold.id, seats: hold.seats, ends: now + hold.left_ms, lasts, more: hold.extend_ms ?? 0 } }; // an older booker gives none
 }
 
 /** @param {State} state @param {{id: string, seats: string[]}} booking @returns {State} */
@@ -187,6 +197,7 @@ function problem(state, p) {
     for (const id of next.named) next.seats.set(id, 'held');
     next.chosen = state.chosen.filter((id) => !next.named.includes(id));
   }
+  if (code === 'hold_extended' && state.hold) next.hold = { ...state.hold, more: 0 };
   if (code === 'hold_ended' || code === 'hold_unknown') {
     next.hold = null;
     if (state.phase === 'held') next.phase = 'choosing';

@@ -25,6 +25,7 @@ function call(booker, { method, path, send }) {
     case 'DELETE pass': return () => booker.leave();
     case 'POST holds': return () => booker.hold(send.seats ?? []);
     case 'DELETE holds': return () => booker.release(id);
+    case 'POST holds extend': return () => booker.extend(id);
     case 'POST holds confirm': return () => booker.confirm(id);
   }
   return null;
@@ -78,6 +79,11 @@ test('every success shows what it says', () => {
   for (const state of [after({ type: 'pass', answer: answers.pass_held }), after({ type: 'held', hold: answers.held }), after({ type: 'held', hold: answers.held_repeated })]) {
     assert.deepEqual([state.phase, state.hold?.seats, state.hold?.ends], ['held', seats, NOW + 300_000]);
   }
+  for (const answer of [{ type: 'pass', answer: answers.pass_held }, { type: 'held', hold: answers.held }, { type: 'held', hold: answers.held_repeated }]) {
+    assert.equal(after(answer).hold?.more, 120_000);
+  }
+  const more = after({ type: 'held', hold: answers.extended }).hold;
+  assert.deepEqual([more?.ends, more?.more], [NOW + 420_000, 0]);
   for (const state of [after({ type: 'pass', answer: answers.pass_booked }), after({ type: 'booked', booking: answers.confirmed })]) {
     assert.deepEqual([state.phase, state.booking?.seats], ['booked', seats]);
   }

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { choosable, look, start, step } from '../assets/shop.js';
+import { choosable, look, offersMore, start, step } from '../assets/shop.js';
 
 const NOW = 5_000;
 const PASS = { expires_ms: 600_000, max_seats: 2, spent: false };
@@ -70,6 +70,25 @@ test('a hold that ended is explained, and the map is open again', () => {
   assert.deepEqual([ended.phase, ended.said, ended.hold], ['choosing', 'hold_ended', null]);
   const late = step(held(), { type: 'problem', problem: { code: 'hold_ended' } });
   assert.deepEqual([late.phase, late.said, late.hold], ['choosing', 'hold_ended', null]);
+});
+
+test('more time is offered in the last minute, once, where it is worth it', () => {
+  const held = (/** @type {number|undefined} */ extend, left = 300_000) => step(chosen('A-1'), { type: 'held', hold: { id: 'H', seats: ['A-1'], left_ms: left, extend_ms: extend }, now: NOW });
+  const offered = (/** @type {import('../assets/shop.js').State} */ state, /** @type {number} */ left) => offersMore(state, NOW + 300_000 - left);
+  const state = held(120_000);
+  assert.deepEqual([60_001, 60_000, 1, 0, -1].map((left) => offered(state, left)), [false, true, true, false, false]);
+  for (const extend of [undefined, 0, 9_999]) assert.equal(offered(held(extend), 30_000), false, `${extend}`);
+  assert.equal(offersMore(chosen('A-1'), NOW), false, 'nothing is held');
+  const extended = step(step(state, { type: 'busy', what: 'extend' }), { type: 'held', hold: { id: 'H', seats: ['A-1'], left_ms: 150_000, extend_ms: 0 }, now: NOW + 270_000 });
+  assert.deepEqual([extended.busy, extended.hold?.ends, extended.hold?.more], ['', NOW + 420_000, 0]);
+  assert.equal(offersMore(extended, NOW + 400_000), false, 'not again');
+  // Another tab was first.
+  const refused = step(step(state, { type: 'busy', what: 'extend' }), { type: 'problem', problem: { code: 'hold_extended' } });
+  assert.deepEqual([refused.phase, refused.said, refused.hold?.id], ['held', 'hold_extended', 'H']);
+  assert.equal(offered(refused, 30_000), false);
+  const told = step(refused, { type: 'pass', answer: { ...PASS, hold: { id: 'H', seats: ['A-1'], left_ms: 150_000, extend_ms: 0 } }, now: NOW });
+  assert.deepEqual([told.hold?.ends, told.said], [NOW + 150_000, 'hold_extended'], 'the booker knows until when, and the sentence stays');
+  assert.equal(step(told, { type: 'busy', what: 'confirm' }).said, '');
 });
 
 test('a declined payment and a lost connection leave the hold', () => {
