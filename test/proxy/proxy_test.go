@@ -26,6 +26,7 @@ import (
 
 	"waitroom/internal/bot"
 	"waitroom/internal/embedded"
+	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
 
@@ -259,7 +260,11 @@ func (c *client) upgrade(origin string, headers map[string]string) (int, string)
 }
 
 // fleet is one of each binary, told of the proxy as the README says.
-type fleet struct{ waitroom, booker string }
+type fleet struct {
+	waitroom, booker string
+	bookerOps        string
+	keys             *token.Keyring // of the fleet
+}
 
 func open(t *testing.T) *fleet {
 	t.Helper()
@@ -286,17 +291,23 @@ func open(t *testing.T) *fleet {
 		}
 	}
 	do("waitroom", "keys", "new")
-	do("booker", "seats", "--room", "show", "--count", "20", "--new")
+	if f.keys, err = token.LoadFile(filepath.Join(dir, "keys.json")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"show", "hall"} {
+		do("booker", "seats", "--room", name, "--count", "20", "--new")
+	}
 	do("admitter", "room", "create", "show", "--rate", "50", "--state", "open")
 	do("admitter", "room", "create", "later")
-	ready := func(binary string, args ...string) {
-		ops := free(t)
+	ready := func(binary string, args ...string) (ops string) {
+		ops = free(t)
 		daemon(t, binary, env, filepath.Join(built, binary), append([]string{"run", "--ops-listen", ops}, args...)...)
 		await(t, binary+" is ready", func() bool { return answers("http://"+ops+"/readyz", 200) })
+		return ops
 	}
 	ready("waitroom", "--listen", f.waitroom, "--prefix", "/queue", "--trusted-proxy", "127.0.0.1/32",
 		"--origin", "https://partner.example", "--shop-url", "/tickets/rooms/{room}/shop", "--drain", "100ms")
-	ready("booker", "--listen", f.booker, "--prefix", "/tickets", "--waiting-url", "/queue/rooms/{room}",
+	f.bookerOps = ready("booker", "--listen", f.booker, "--prefix", "/tickets", "--waiting-url", "/queue/rooms/{room}",
 		"--jwks", "http://"+f.waitroom+"/queue/.well-known/jwks.json")
 	ready("admitter")
 	return f
