@@ -70,7 +70,10 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	}
 	met := newMetrics(p.Metrics)
 	clock := newSeatsClock(p.Now, p.DB.Now, p.Log, met)
-	if err := clock.check(ctx); err != nil {
+	if p.Now == nil {
+		clock.others = &moments{store}
+	}
+	if _, _, _, err := clock.look(ctx); err != nil {
 		return nil, err
 	}
 	if _, err := clock.time(); err != nil {

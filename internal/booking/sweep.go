@@ -46,9 +46,9 @@ func (b *Booker) every(ctx context.Context, gap time.Duration, what string, step
 
 // expire is the only way by which time ends a hold.
 func (b *Booker) expire(ctx context.Context) (more bool, err error) {
-	now, err := b.clock.time()
-	if err != nil {
-		return false, nil // said once by the clock
+	now, sure := b.clock.ending()
+	if !sure {
+		return false, nil // said once by the clock, or over in some seconds
 	}
 	ended, err := b.store.Expire(ctx, now, sweepRows)
 	for _, name := range ended {

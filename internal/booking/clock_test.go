@@ -1,0 +1,501 @@
+package booking
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"waitroom/internal/seat"
+	"waitroom/internal/token"
+)
+
+// fleet has one true time, the clocks of a database and of machines that may be set,
+// and machines that may stand still. A second of it is a check of each.
+type fleet struct {
+	t     *testing.T
+	dsn   string
+	store *Store
+	run   time.Duration // since noon
+	there time.Duration // by which the database's clock is ahead
+	all   []*machine
+}
+
+type machine struct {
+	*fleet
+	*Booker
+	logs  *observer.ObservedLogs
+	stood time.Duration // how long it stood still, by no clock of its own
+	set   time.Duration // by which its clock was set
+	drift time.Duration // by which its clocks gain in a second
+	gain  time.Duration
+	still bool
+	gone  bool
+}
+
+func newFleet(t *testing.T, dsn string, seats int) *fleet {
+	t.Helper()
+	return &fleet{t: t, dsn: dsn, store: newStore(t, dsn, seats)}
+}
+
+func (w *fleet) now() time.Time { return noon.Add(w.run) }
+
+// machine is one whose booker has not looked at a clock yet; its clock is set by set.
+func (w *fleet) machine(set time.Duration) *machine {
+	w.t.Helper()
+	parts := newBookerParts(w.t, w.dsn)
+	parts.Now = time.Now // the start has no others; it is made again below
+	b, err := New(w.t.Context(), config, parts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	core, logs := observer.New(zap.DebugLevel)
+	m := &machine{fleet: w, Booker: b, logs: logs, set: set}
+	runs := func() time.Duration { return w.run - m.stood + m.gain }
+	began := runs()
+	b.clock = newSeatsClock(func() time.Time { return noon.Add(runs() + m.set) },
+		func(context.Context) (time.Time, error) { return w.now().Add(w.there), nil }, zap.New(core), newMetrics(prometheus.NewRegistry()))
+	b.clock.since = func() time.Duration { return runs() - began }
+	b.clock.others = &moments{b.store}
+	return m
+}
+
+// start is a machine whose booker has started, as New does.
+func (w *fleet) start(set time.Duration) *machine {
+	w.t.Helper()
+	m := w.machine(set)
+	if err := m.starts(); err != nil {
+		w.t.Fatalf("start: %v", err)
+	}
+	w.all = append(w.all, m)
+	return m
+}
+
+func (m *machine) starts() error {
+	if _, _, _, err := m.clock.look(m.t.Context()); err != nil {
+		return err
+	}
+	_, err := m.clock.time()
+	return err
+}
+
+// pass lets time pass. Who stands still or is gone checks nothing.
+func (w *fleet) pass(d time.Duration) {
+	w.t.Helper()
+	for range d / clockEvery {
+		w.run += clockEvery
+		for _, m := range w.all {
+			switch {
+			case m.gone:
+			case m.still:
+				m.stood += clockEvery
+			default:
+				m.gain += m.drift
+				if err := m.clock.check(w.t.Context()); err != nil {
+					w.t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// sweep has every booker that runs end holds, all at once and then each alone: one passes
+// over a hold that another just looks at.
+func (w *fleet) sweep() {
+	w.t.Helper()
+	var group sync.WaitGroup
+	for _, m := range w.all {
+		group.Go(m.sweep)
+	}
+	group.Wait()
+	for _, m := range w.all {
+		m.sweep()
+	}
+}
+
+func (m *machine) sweep() {
+	if m.gone || m.still {
+		return
+	}
+	for more := true; more; {
+		var err error
+		if more, err = m.expire(m.t.Context()); err != nil {
+			m.t.Errorf("expire: %v", err)
+			return
+		}
+	}
+}
+
+// wantTime compares the seats' clock of a machine with the time that passed since noon:
+// what lies between two checks may be missing, and what is too little to be put right.
+func (m *machine) wantTime(t *testing.T, what string, want time.Duration) {
+	t.Helper()
+	if got := m.clock.at().Sub(noon); got > want || got < want-clockEvery-warnSkew {
+		t.Errorf("%s: the seats' clock shows %v after noon, want %v", what, got, want)
+	}
+}
+
+// Each row of what a running booker may see of clocks, and what follows. The booker a is
+// looked at; b runs beside it or not. After ten seconds something happens, and a minute later
+// a is at the time wanted.
+func TestClockSees(t *testing.T) {
+	const hour, minute = time.Hour, time.Minute
+	for name, k := range map[string]struct {
+		alone   bool
+		happens func(w *fleet, a *machine)
+		behind  time.Duration // of the seats' clock of a, behind the true time
+		skewed  bool
+		said    string
+	}{
+		"nothing":                   {happens: func(*fleet, *machine) {}},
+		"nothing, alone":            {alone: true, happens: func(*fleet, *machine) {}},
+		"its machine's is set":      {happens: func(_ *fleet, a *machine) { a.set = hour }, said: "this machine's clock was set"},
+		"its machine's is set back": {happens: func(_ *fleet, a *machine) { a.set = -hour }, said: "this machine's clock was set"},
+		"its machine's, alone":      {alone: true, happens: func(_ *fleet, a *machine) { a.set = hour }, said: "this machine's clock was set"},
+		"the database's is set":     {happens: func(w *fleet, _ *machine) { w.there = hour }, said: "the database's clock was set"},
+		"it is set back":            {happens: func(w *fleet, _ *machine) { w.there = -hour }, said: "the database's clock was set"},
+		"it is set by seconds":      {happens: func(w *fleet, _ *machine) { w.there = 3 * time.Second }, said: "the database's clock was set"},
+		"the database's, alone":     {alone: true, happens: func(w *fleet, _ *machine) { w.there = hour }, said: "the database's clock was set"},
+		"all are set": {happens: func(w *fleet, _ *machine) {
+			w.there = hour
+			for _, m := range w.all {
+				m.set = hour
+			}
+		}, said: "the database's clock was set"},
+		"both are set, alone": {alone: true, happens: func(w *fleet, a *machine) { w.there, a.set = -hour, -hour }, said: "the database's clock was set"},
+		"it stood still": {happens: func(w *fleet, a *machine) {
+			a.still = true
+			w.pass(hour)
+			a.still = false
+		}, said: "this machine stood still"},
+		"it stood still for seconds": {happens: func(w *fleet, a *machine) {
+			a.still = true
+			w.pass(3 * time.Second)
+			a.still = false
+		}, said: "this machine stood still"},
+		"it stood still, and its clock was put right": {happens: func(w *fleet, a *machine) {
+			a.still = true
+			w.pass(hour)
+			a.still, a.set = false, hour
+		}, said: "this machine stood still"},
+		"it stood still while the database's was set": {happens: func(w *fleet, a *machine) {
+			a.still = true
+			w.pass(minute)
+			w.there = -hour
+			w.pass(minute)
+			a.still = false
+		}, said: "this machine stood still"},
+		"it stood still, alone": {alone: true, happens: func(w *fleet, a *machine) {
+			a.still = true
+			w.pass(hour)
+			a.still = false
+		}, behind: hour, said: "or this machine stood still"},
+		"it stood still, alone, and its clock was put right": {alone: true, happens: func(w *fleet, a *machine) {
+			a.still = true
+			w.pass(hour)
+			a.still, a.set = false, hour
+		}, behind: hour, said: "or this machine stood still"},
+		"its clocks are fast":        {happens: func(_ *fleet, a *machine) { a.drift = 60 * time.Millisecond }, skewed: true, behind: -3600 * time.Millisecond, said: "clock differs from the database's"},
+		"its clocks are slow, alone": {alone: true, happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, skewed: true, behind: 3600 * time.Millisecond, said: "clock differs from the database's"},
+		"its clocks are slow":        {happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, said: "its clock is slow"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newFleet(t, sqliteDSN(t), 1)
+			a := w.start(0)
+			var b *machine
+			if !k.alone {
+				b = w.start(0)
+			}
+			w.pass(10 * time.Second)
+			k.happens(w, a)
+			w.pass(minute)
+			a.wantTime(t, "a", w.run-k.behind)
+			if _, err := a.clock.time(); (err != nil) != k.skewed {
+				t.Errorf("got %v, want stopped %t", err, k.skewed)
+			}
+			if n := a.logs.FilterMessageSnippet(k.said).Len(); (k.said == "") != (a.logs.Len() == 0) || n == 0 && k.said != "" {
+				t.Errorf("got %v, want %q", a.logs.All(), k.said)
+			}
+			if b != nil {
+				b.wantTime(t, "b", w.run)
+				if _, err := b.clock.time(); err != nil {
+					t.Errorf("b: got %v, want it to go on", err)
+				}
+			}
+		})
+	}
+}
+
+// What a booker that starts may see. The clocks are set by an hour or by seconds, while others
+// run or after they stopped.
+func TestClockStarts(t *testing.T) {
+	for name, k := range map[string]struct {
+		runs    bool          // a booker did, and does unless it is gone
+		gone    time.Duration // since when; 0: it runs
+		there   time.Duration // by which the database's clock was set, ten seconds before
+		here    time.Duration // and the new machine's
+		want    time.Duration // the seats' clock, ahead of the true time
+		refused bool
+	}{
+		"first of all":                                {},
+		"first, its clock is wrong":                   {here: 3 * time.Second, refused: true},
+		"first, the database's is wrong":              {there: -3 * time.Second, refused: true},
+		"beside another":                              {runs: true},
+		"both were set":                               {runs: true, there: time.Hour, here: time.Hour},
+		"both were set by seconds":                    {runs: true, there: 3 * time.Second, here: 3 * time.Second},
+		"both were set back":                          {runs: true, there: -time.Hour, here: -time.Hour},
+		"the database's was set":                      {runs: true, there: time.Hour},
+		"its own is wrong":                            {runs: true, here: -time.Hour},
+		"both were set, and who ran is replaced":      {runs: true, gone: time.Second, there: time.Hour, here: time.Hour},
+		"both were set, and nobody runs any more":     {runs: true, gone: 10 * time.Second, there: time.Hour, here: time.Hour, want: time.Hour},
+		"nobody runs any more, and its own is wrong":  {runs: true, gone: time.Minute, here: time.Hour, refused: true},
+		"nobody runs any more, the database's is off": {runs: true, gone: time.Minute, there: time.Hour, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newFleet(t, sqliteDSN(t), 1)
+			if k.runs {
+				w.start(0)
+				w.pass(time.Minute)
+			}
+			w.there = k.there
+			w.pass(10 * time.Second)
+			if k.gone > 0 {
+				w.all[0].gone = true
+				w.pass(k.gone)
+			}
+			m := w.machine(k.here)
+			if err := m.starts(); (err != nil) != k.refused || err != nil && !errors.Is(err, seat.ErrSkew) {
+				t.Fatalf("got %v, want refused %t", err, k.refused)
+			}
+			if k.refused {
+				return
+			}
+			w.all = append(w.all, m)
+			for _, later := range []time.Duration{0, time.Minute} {
+				w.pass(later)
+				for _, m := range w.all {
+					if m.gone {
+						continue
+					}
+					m.wantTime(t, later.String()+" after the start", w.run+k.want)
+					if _, err := m.clock.time(); err != nil {
+						t.Errorf("%v after the start: got %v, want it to go on", later, err)
+					}
+				}
+			}
+			if _, sure := m.clock.ending(); !sure {
+				t.Error("a minute after the start it ends no holds")
+			}
+		})
+	}
+}
+
+// The time of those who ran stays while bookers come and go, the only one of them too.
+func TestClockStaysAfterRestarts(t *testing.T) {
+	w := newFleet(t, sqliteDSN(t), 1)
+	w.start(0)
+	w.there = time.Hour
+	w.pass(10 * time.Second)
+	for i := range 4 {
+		w.all[len(w.all)-1].gone = true
+		w.run += clockEvery
+		m := w.start(time.Hour)
+		w.pass(2 * clockEvery)
+		m.wantTime(t, "after a restart", w.run)
+		if _, err := m.clock.time(); err != nil {
+			t.Errorf("restart %d: got %v, want it to go on", i, err)
+		}
+	}
+}
+
+// Who stood still between reading the newest moment and writing its own writes nothing.
+func TestMomentIsWrittenOnce(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		table := moments{newStore(t, dsn, 1)}
+		check := func(want moment) {
+			t.Helper()
+			if got, err := table.read(t.Context()); got != want || err != nil {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+		}
+		first, second, third := moment{1000, 1001}, moment{2000, 2002}, moment{3000, 3003}
+		check(moment{})
+		for _, k := range []struct{ was, is, want moment }{
+			{moment{}, first, first},
+			{moment{}, third, first}, // it read when there was none
+			{first, second, second},
+			{first, third, second}, // it read the first
+			{second, third, third},
+		} {
+			if err := table.write(t.Context(), k.was, k.is); err != nil {
+				t.Errorf("write %+v: %v", k.is, err)
+			}
+			check(k.want)
+		}
+	})
+}
+
+// A booker that stood still sells by a clock that is behind, until it looks. Nothing is sold
+// twice, what another booker ended is ended, and no hold ends twice.
+func TestStoodStill(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		w := newFleet(t, dsn, 4)
+		a, b := w.start(0), w.start(0)
+		visitor := func() token.Pass {
+			p := newPass()
+			p.Expires = noon.Add(time.Hour)
+			return p
+		}
+		hold := func(m *machine, p token.Pass, id string) seat.Hold {
+			t.Helper()
+			h, _, err := m.Hold(t.Context(), p, ids(id))
+			if err != nil {
+				t.Fatalf("hold %s: %v", id, err)
+			}
+			return h
+		}
+		w.pass(10 * time.Second)
+		first := visitor()
+		lost := hold(a, first, "A-1")
+		a.still = true
+		w.pass(rules.Hold + time.Minute)
+		w.sweep()
+		second := visitor()
+		won := hold(b, second, "A-1")
+		a.still = false
+
+		// a goes on, six minutes behind, and has not looked yet.
+		ended := func(p token.Pass, h seat.Hold) {
+			t.Helper()
+			if _, err := a.Confirm(t.Context(), p, h.ID); !errors.Is(err, seat.ErrHoldEnded) {
+				t.Errorf("a confirms what b ended: got %v, want %v", err, seat.ErrHoldEnded)
+			}
+			if _, err := a.Extend(t.Context(), p, h.ID); !errors.Is(err, seat.ErrHoldEnded) {
+				t.Errorf("a extends what b ended: got %v, want %v", err, seat.ErrHoldEnded)
+			}
+		}
+		ended(first, lost)
+		var taken *seat.TakenError
+		if _, _, err := a.Hold(t.Context(), visitor(), ids("A-1")); !errors.As(err, &taken) {
+			t.Errorf("a holds what b holds: got %v, want it taken", err)
+		}
+		third := visitor()
+		short := hold(a, third, "A-2")
+		w.sweep() // it is over, by b's clock
+		ended(third, short)
+		if _, err := b.Confirm(t.Context(), second, won.ID); err != nil {
+			t.Errorf("b confirms its own: %v", err)
+		}
+
+		w.pass(clockEvery) // a looks
+		a.wantTime(t, "a", w.run)
+		fourth := visitor()
+		hold(a, fourth, "A-3")
+		w.pass(rules.Hold)
+		w.sweep()
+		wantSeats(t, w.store, "A-1:booked A-2 A-3:held A-4")
+		w.pass(rules.Grace + 2*clockEvery)
+		w.sweep()
+		wantSeats(t, w.store, "A-1:booked A-2 A-3 A-4")
+		wantFacts(t, w.store, "held expired held held expired confirmed finished held expired")
+	})
+}
+
+// The clocks of the database and of a machine are set, and a booker is started there: what
+// the others hold lives on, what it holds ends for all at the same time. So it is when it
+// starts in the very moment, before the others have noticed.
+func TestStartAfterClocksWereSet(t *testing.T) {
+	for name, at := range map[string]time.Duration{"long after": time.Minute, "at once": 0} {
+		for _, by := range []time.Duration{time.Hour, -time.Hour} {
+			t.Run(name+" "+by.String(), func(t *testing.T) {
+				each(t, func(t *testing.T, dsn string) {
+					w := newFleet(t, dsn, 4)
+					a := w.start(0)
+					w.pass(10 * time.Second)
+					mine := newPass()
+					if _, _, err := a.Hold(t.Context(), mine, ids("A-1")); err != nil {
+						t.Fatal(err)
+					}
+					w.there, a.set = by, by
+					w.pass(at)
+					b := w.start(by)
+					w.sweep()
+					wantSeats(t, w.store, "A-1:held A-2 A-3 A-4")
+					w.pass(2 * listenFor)
+					w.sweep()
+					wantSeats(t, w.store, "A-1:held A-2 A-3 A-4")
+					h, _, err := b.Hold(t.Context(), newPass(), ids("A-2"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := h.Until.Sub(a.Now()); got > rules.Hold || got < rules.Hold-clockEvery {
+						t.Errorf("b's hold lasts %v by a's clock, want %v", got, rules.Hold)
+					}
+					w.pass(rules.Hold - 2*listenFor - at + rules.Grace + 2*clockEvery)
+					w.sweep()
+					wantSeats(t, w.store, "A-1 A-2:held A-3 A-4")
+					w.pass(2*listenFor + at)
+					w.sweep()
+					wantSeats(t, w.store, "A-1 A-2 A-3 A-4")
+				})
+			})
+		}
+	}
+}
+
+// The time of a machine's sleep counts. A machine of a test can't sleep; but where its time
+// since the beginning is put ahead by an hour, as after an hour of sleep, and its monotonic
+// clock is not, the clock that bookers read must be the former.
+func TestSleepCounts(t *testing.T) {
+	const asleep, inside = time.Hour, "WAITROOM_TEST_ASLEEP"
+	if os.Getenv(inside) != "" {
+		slept, err := boottime()
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Stdout.WriteString("awake " + slept.String() + "\n")
+		return
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells how long a machine slept")
+	}
+	awake, err := boottime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("unshare", "--time", "--boottime", "3600", "true").CombinedOutput(); err != nil {
+		t.Skipf("no time of one's own can be had here: %v %s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", "--time", "--boottime", "3600", os.Args[0], "-test.run", "^TestSleepCounts$")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	_, text, _ := strings.Cut(string(out), "awake ")
+	text, _, _ = strings.Cut(text, "\n")
+	slept, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := slept - awake; got < asleep || got > asleep+time.Minute {
+		t.Errorf("an hour of sleep counts as %v", got)
+	}
+
+	before, watch := time.Now(), stopwatch()
+	await(t, "a clock that runs", func() bool { return watch() > 20*time.Millisecond })
+	if got, most := watch(), time.Since(before); got > most+10*time.Millisecond {
+		t.Errorf("the clock ran %v within %v", got, most)
+	}
+}
