@@ -92,6 +92,9 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 // Now is the seats' clock.
 func (b *Booker) Now() time.Time { return b.clock.at() }
 
+// PassTime is the clock by which a pass ends.
+func (b *Booker) PassTime() time.Time { return b.clock.passTime() }
+
 // Did counts what a visitor with a pass did, or the code of a refusal.
 func (b *Booker) Did(name room.Name, cause string) {
 	b.met.acts.WithLabelValues(string(name), cause).Inc()

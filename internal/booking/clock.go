@@ -3,6 +3,7 @@ package booking
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,7 @@ type seatsClock struct {
 	set    bool          // the database's clock was set while bookers ran, and is not back
 
 	shift     atomic.Int64 // ns by which the clock was put to that of others
+	ahead     atomic.Int64 // last, in ns, for passTime
 	skewed    atomic.Bool
 	listening atomic.Bool // for others: no hold is ended, and nobody is told the time
 	stops     *outage.Log // above mostSkew
@@ -132,6 +134,19 @@ func (c *seatsClock) time() (time.Time, error) {
 func (c *seatsClock) ending() (time.Time, bool) {
 	now, err := c.time()
 	return now, err == nil && (c.since == nil || !c.listening.Load())
+}
+
+// passTime is the clock by which passes end, whose times come from another clock, the
+// line's: of the machine's, the database's and the seats' the one in the middle. One that
+// was set or stood still neither refuses a good pass nor takes one that is over.
+func (c *seatsClock) passTime() time.Time {
+	at := c.at()
+	if c.since == nil {
+		return at
+	}
+	three := []time.Time{at, c.now().Round(0), at.Add(-time.Duration(c.ahead.Load()))}
+	slices.SortFunc(three, time.Time.Compare)
+	return three[1]
 }
 
 // check compares the clocks and tells others the newest moment.
@@ -246,6 +261,7 @@ func (c *seatsClock) compare(ctx context.Context, skew time.Duration) {
 		c.set = true
 	}
 	c.last = skew
+	c.ahead.Store(int64(skew))
 	c.agreed = off <= mostSkew
 	c.skewed.Store(off > mostSkew && !c.set)
 	switch {

@@ -155,6 +155,7 @@ func TestClockSees(t *testing.T) {
 		behind  time.Duration // of the seats' clock of a, behind the true time
 		skewed  bool
 		said    string
+		pass    time.Duration // of the clock of passes, ahead of the true time
 	}{
 		"nothing":                   {happens: func(*fleet, *machine) {}},
 		"nothing, alone":            {alone: true, happens: func(*fleet, *machine) {}},
@@ -170,8 +171,8 @@ func TestClockSees(t *testing.T) {
 			for _, m := range w.all {
 				m.set = hour
 			}
-		}, said: "the database's clock was set"},
-		"both are set, alone": {alone: true, happens: func(w *fleet, a *machine) { w.there, a.set = -hour, -hour }, said: "the database's clock was set"},
+		}, said: "the database's clock was set", pass: hour},
+		"both are set, alone": {alone: true, happens: func(w *fleet, a *machine) { w.there, a.set = -hour, -hour }, said: "the database's clock was set", pass: -hour},
 		"it stood still": {happens: func(w *fleet, a *machine) {
 			a.still = true
 			w.pass(hour)
@@ -193,19 +194,19 @@ func TestClockSees(t *testing.T) {
 			w.there = -hour
 			w.pass(minute)
 			a.still = false
-		}, said: "this machine stood still"},
+		}, said: "this machine stood still", pass: -2 * minute}, // until its clock is put right
 		"it stood still, alone": {alone: true, happens: func(w *fleet, a *machine) {
 			a.still = true
 			w.pass(hour)
 			a.still = false
-		}, behind: hour, said: "or this machine stood still"},
+		}, behind: hour, said: "or this machine stood still", pass: -hour}, // until its clock is put right
 		"it stood still, alone, and its clock was put right": {alone: true, happens: func(w *fleet, a *machine) {
 			a.still = true
 			w.pass(hour)
 			a.still, a.set = false, hour
 		}, behind: hour, said: "or this machine stood still"},
-		"its clocks are fast":        {happens: func(_ *fleet, a *machine) { a.drift = 60 * time.Millisecond }, skewed: true, behind: -3600 * time.Millisecond, said: "clock differs from the database's"},
-		"its clocks are slow, alone": {alone: true, happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, skewed: true, behind: 3600 * time.Millisecond, said: "clock differs from the database's"},
+		"its clocks are fast":        {happens: func(_ *fleet, a *machine) { a.drift = 60 * time.Millisecond }, skewed: true, behind: -3600 * time.Millisecond, said: "clock differs from the database's", pass: 3600 * time.Millisecond},
+		"its clocks are slow, alone": {alone: true, happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, skewed: true, behind: 3600 * time.Millisecond, said: "clock differs from the database's", pass: -3600 * time.Millisecond},
 		"its clocks are slow":        {happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, said: "its clock is slow"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,6 +223,9 @@ func TestClockSees(t *testing.T) {
 			a.wantTime(t, "a", w.run-k.behind)
 			if _, err := a.clock.time(); (err != nil) != k.skewed {
 				t.Errorf("got %v, want stopped %t", err, k.skewed)
+			}
+			if got := a.clock.passTime().Sub(w.now()) - k.pass; got.Abs() > clockEvery+warnSkew {
+				t.Errorf("the clock of passes is %v beside the one wanted", got)
 			}
 			if n := a.logs.FilterMessageSnippet(k.said).Len(); (k.said == "") != (a.logs.Len() == 0) || n == 0 && k.said != "" {
 				t.Errorf("got %v, want %q", a.logs.All(), k.said)
@@ -451,6 +455,29 @@ func TestStartAfterClocksWereSet(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// One of three clocks is wrong, and passes end by the others.
+func TestPassTime(t *testing.T) {
+	for name, k := range map[string]struct{ here, there, seats time.Duration }{
+		"none":           {},
+		"the machine's":  {here: time.Hour},
+		"it is behind":   {here: -time.Hour},
+		"the database's": {there: time.Hour},
+		"the seats'":     {seats: -time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newSeatsClock(func() time.Time { return noon.Add(k.here) },
+				func(context.Context) (time.Time, error) { return noon.Add(k.there), nil }, zap.NewNop(), newMetrics(prometheus.NewRegistry()))
+			c.start, c.since = noon, func() time.Duration { return k.seats }
+			if err := c.check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.passTime(); !got.Equal(noon) {
+				t.Errorf("got %v, want %v", got, noon)
+			}
+		})
 	}
 }
 

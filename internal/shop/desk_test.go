@@ -23,6 +23,7 @@ type fakeDesk struct {
 	confirm func(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
 	end     func(ctx context.Context, pass token.Pass) error // release and leave
 	visit   func(ctx context.Context, pass token.Pass) (booking.Visit, error)
+	apart   time.Duration // by which the clock of passes is ahead of the seats'
 
 	mu  sync.Mutex
 	did []string
@@ -51,6 +52,8 @@ func (d *fakeDesk) Visit(ctx context.Context, pass token.Pass) (booking.Visit, e
 }
 
 func (d *fakeDesk) Now() time.Time { return bookingtest.Noon }
+
+func (d *fakeDesk) PassTime() time.Time { return bookingtest.Noon.Add(d.apart) }
 
 func (d *fakeDesk) Did(_ room.Name, code string) {
 	d.mu.Lock()

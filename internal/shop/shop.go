@@ -36,6 +36,7 @@ type Desk interface {
 	Leave(ctx context.Context, pass token.Pass) error
 	Visit(ctx context.Context, pass token.Pass) (booking.Visit, error)
 	Now() time.Time                  // the seats' clock
+	PassTime() time.Time             // the clock by which passes end
 	Did(name room.Name, code string) // counts what was done, or the code of a refusal
 }
 
