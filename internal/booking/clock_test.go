@@ -305,6 +305,42 @@ func TestClockStarts(t *testing.T) {
 	}
 }
 
+// A booker that does not trust its clock forgets nothing: a pass whose admission is
+// forgotten would open the shop again.
+func TestNothingIsForgottenByAWrongClock(t *testing.T) {
+	w := newFleet(t, sqliteDSN(t), 1)
+	a := w.start(0)
+	w.pass(10 * time.Second)
+	p := newPass()
+	if err := a.Leave(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	forget := func(what string, m *machine, forgotten bool) {
+		t.Helper()
+		if _, err := m.purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.store.admission(t.Context(), p.Admission.String()); (err != nil) != forgotten {
+			t.Errorf("%s: got %v, want the admission forgotten %t", what, err, forgotten)
+		}
+	}
+	w.there, a.set = 2*config.Keep, 2*config.Keep
+	b := w.start(2 * config.Keep) // before a has noticed
+	forget("while it listens", b, false)
+	w.pass(time.Minute)
+	forget("on the others' time", b, false)
+	a.gone, b.gone = true, true
+	w.pass(time.Minute)
+	c := w.start(2 * config.Keep)
+	w.pass(time.Minute)
+	c.drift = clockEvery / 10
+	w.pass(time.Minute)
+	forget("while it differs", c, false)
+	c.drift, c.gain = 0, 0
+	w.pass(clockEvery)
+	forget("later", c, true)
+}
+
 // The time of those who ran stays while bookers come and go, the only one of them too.
 func TestClockStaysAfterRestarts(t *testing.T) {
 	w := newFleet(t, sqliteDSN(t), 1)

@@ -45,9 +45,14 @@ func (s *Store) purge(ctx context.Context, table, still, query string, args ...a
 	return s.db.Write(ctx, query, args...)
 }
 
-// purge forgets what is older than --keep.
+// purge forgets what is older than --keep, which can't be taken back, so by a clock that can
+// be trusted.
 func (b *Booker) purge(ctx context.Context) (more bool, err error) {
-	before := b.clock.at().Add(-b.config.Keep)
+	now, sure := b.clock.ending()
+	if !sure {
+		return false, nil // said once by the clock, or over in some seconds
+	}
+	before := now.Add(-b.config.Keep)
 	if err := b.store.purgeEvents(ctx, before); err != nil {
 		return false, err
 	}
