@@ -6,11 +6,15 @@
 // repeats, which the reader absorbs by their id: who writes a key's next fact holds a
 // lock from before the first one's id to its commit, so a look that sees the second
 // sees the first too, with a lower id. So each look reads the table from its
-// beginning, in one statement, and what it leaves out it leaves out by partition.
+// beginning, in one statement.
 //
 // One booker at a time carries, by a lease that saves work and that nothing else
 // depends on: two that carry publish the same facts twice, in the same order.
 //
-// A partition of Kafka that takes nothing is stuck: its facts are left out of the looks
-// and tried apart, so it holds back its own keys and no others, and costs no memory.
+// A partition of Kafka that takes nothing is stuck: its facts are put aside, into a lane
+// of the table that the looks do not read, and tried apart. So it holds back its own keys
+// and no others, and costs neither memory nor a longer look. What waits in a lane, put
+// there by whomever, holds back all that belongs behind it: after each look, and not
+// before it, the lanes are asked for that have rows. A row that was put aside meanwhile
+// is one that the look has, or its lane is found.
 package outbox

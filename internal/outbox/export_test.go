@@ -2,7 +2,10 @@ package outbox
 
 import (
 	"context"
+	"strings"
 	"time"
+
+	"waitroom/internal/sqldb"
 )
 
 // Look asks who carries, and measures.
@@ -12,6 +15,9 @@ func (o *Outbox) Look(ctx context.Context) error { return o.look(ctx) }
 func (o *Outbox) Step(ctx context.Context) (int, error) {
 	old, err := o.carryOld(ctx)
 	if err != nil {
+		return 0, err
+	}
+	if err := o.adopt(ctx); err != nil {
 		return 0, err
 	}
 	n, err := o.step(ctx)
@@ -34,9 +40,26 @@ func (o *Outbox) Depth(ctx context.Context) (int64, error) {
 // Clock has now date the facts.
 func (o *Outbox) Clock(now func() time.Time) { o.now = now }
 
+// Looks are the statements that read lanes, with their values.
+func Looks(d sqldb.Dialect) map[string][]any {
+	all := map[string][]any{}
+	for _, of := range [][]rows{{{}}, {{lane: "t/8/3"}}, {{lane: "t/8/3"}, {where: " AND topic = 't' AND spread % 8 = 3"}}} {
+		query, args := selectFacts(d, batchRows, of)
+		all[query] = args
+	}
+	query, args := selectLanes(d, []string{"t/8/3", "t/8/4"})
+	all[query] = args
+	return all
+}
+
 // Deletes are the statements that delete rows.
 func Deletes(table string, ids []int64) []string {
 	return []string{lockByKey(table, ids), deleteByKey(table, ids)}
+}
+
+// Puts are those that put rows aside.
+func Puts(ids []int64) []string {
+	return []string{laneByKey(sqldb.MySQL, ids), strings.Replace(putByKey(sqldb.MySQL, ids), "?", "'t/8/3'", 1)}
 }
 
 // Lease is a lease of another process.

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"waitroom/internal/events"
@@ -24,18 +25,18 @@ func newOldTable(db *sqldb.DB) *table {
 	return t
 }
 
-func (t *table) readOld(ctx context.Context, where string, limit int) ([]fact, error) {
-	var rows []struct {
+func (t *table) readOld(ctx context.Context, limit int, of []rows) ([]fact, error) {
+	var found []struct {
 		ID   int64  `db:"id"`
 		Type string `db:"type"`
 		Body string `db:"body"`
 	}
-	err := t.db.SelectContext(ctx, &rows, "SELECT id, type, body FROM outbox WHERE id > 0"+where+" ORDER BY id LIMIT ?", limit)
+	err := t.db.SelectContext(ctx, &found, "SELECT id, type, body FROM outbox WHERE id > 0"+of[0].where+" ORDER BY id LIMIT ?", limit)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]fact, len(rows))
-	for i, r := range rows {
+	list := make([]fact, len(found))
+	for i, r := range found {
 		var b events.Booking
 		if err := json.Unmarshal([]byte(r.Body), &b); err != nil {
 			list[i] = broken("outbox", r.ID, nil, []byte(r.Body), err)
@@ -46,4 +47,39 @@ func (t *table) readOld(ctx context.Context, where string, limit int) ([]fact, e
 		list[i].record.Value = []byte(r.Body) // as it was written, fields that are not known here too
 	}
 	return list, nil
+}
+
+// carryOldOnes carries what an older booker left behind, while this process carries.
+func (o *Outbox) carryOldOnes(ctx, work context.Context) {
+	timer := time.NewTicker(oldEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		for ctx.Err() == nil && o.leading.Load() {
+			if n, err := o.carryOld(work); err != nil || n < oldRows {
+				break
+			}
+		}
+	}
+}
+
+// carryOld carries some of them, and notes what stands in the way.
+func (o *Outbox) carryOld(ctx context.Context) (int, error) {
+	list, err := o.old.read(ctx, oldRows, rows{})
+	if err == nil && len(list) > 0 {
+		_, err = o.carry(ctx, o.old, list)
+		var part *carryError
+		if errors.As(err, &part) && part.publishing != nil {
+			o.met.unpublished.Inc()
+			o.told.oldKafka.Note(ctx, part.publishing)
+		} else {
+			o.told.oldKafka.Note(ctx, nil)
+		}
+	}
+	o.told.oldSQL.Note(ctx, deletingOf(err))
+	return len(list), err
 }

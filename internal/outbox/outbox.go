@@ -2,10 +2,7 @@ package outbox
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"waitroom/internal/events"
-	"waitroom/internal/outage"
 	"waitroom/internal/sqldb"
 )
 
@@ -47,8 +43,6 @@ const (
 // leaseName is the row of who carries facts.
 const leaseName = "facts"
 
-var errTooManyStuck = errors.New("too many partitions take no facts")
-
 // Publisher is Kafka.
 type Publisher interface {
 	// Publish returns nil when all records are acknowledged by all replicas. Otherwise
@@ -68,8 +62,7 @@ type Outbox struct {
 	now   func() time.Time // the seats' clock, which dates the facts
 	log   *zap.Logger
 	met   *metrics
-	kafka *outage.Log
-	sql   *outage.Log
+	told  logs
 	news  chan struct{} // of one: a fact was committed by this process
 
 	leading atomic.Bool // this process carries; written by Run's goroutine
@@ -85,13 +78,7 @@ type Outbox struct {
 // New makes an outbox on a database whose tables are there once it runs.
 func New(db *sqldb.DB, to Publisher, now func() time.Time, log *zap.Logger, reg prometheus.Registerer) *Outbox {
 	return &Outbox{to: to, db: db, facts: newTable(db), old: newOldTable(db), lease: newLease(db, leaseName), now: now, log: log,
-		met: newMetrics(reg), news: make(chan struct{}, 1), stuck: stuck{}, tried: make(chan tried, triesMost),
-		kafka: outage.New(outage.Config{Log: log,
-			Down: "facts of the shop cannot be published: they wait in the database, those of other partitions go on; trying again",
-			Up:   "facts of the shop are published again"}),
-		sql: outage.New(outage.Config{Log: log,
-			Down: "facts of the shop cannot be read from the database or deleted there; trying again",
-			Up:   "facts of the shop are read again"})}
+		met: newMetrics(reg), told: newLogs(log), news: make(chan struct{}, 1), stuck: stuck{}, tried: make(chan tried, triesMost)}
 }
 
 // Poke says that there are facts. It never blocks.
@@ -120,12 +107,12 @@ func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
 	for ctx.Err() == nil {
 		if time.Since(looked) >= lookEvery {
 			looked = time.Now()
-			o.sql.Note(ctx, o.look(work))
+			o.told.look.Note(ctx, o.look(work))
 		}
 		wait, news := lookEvery-time.Since(looked), (<-chan struct{})(nil)
 		if o.leading.Load() {
 			n, err := o.step(work)
-			o.sql.Note(ctx, err)
+			o.told.step.Note(ctx, err)
 			switch {
 			case err != nil:
 				wait = pause/2 + rand.N(pause) // more facts are no reason to knock sooner
@@ -146,8 +133,18 @@ func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
 	o.tries.Wait()
 	give, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveLimit)
 	defer cancel()
+	o.leave(give)
+}
+
+// leave says what is left, and gives up the lease.
+func (o *Outbox) leave(ctx context.Context) {
+	n, err := o.facts.depth(ctx)
+	o.told.look.Note(ctx, err)
+	if err == nil && n > 0 {
+		o.log.Warn("facts of the shop are left in the database: another booker publishes them, or the next start", zap.Int64("count", n))
+	}
 	if o.leading.Swap(false) {
-		_ = o.lease.give(give) // or it is over by itself in some seconds
+		o.told.look.Note(ctx, o.lease.give(ctx)) // or it is over by itself in some seconds
 	}
 	o.met.leading.Set(0)
 }
@@ -186,6 +183,12 @@ func (o *Outbox) look(ctx context.Context) error {
 		o.lead(mine)
 	}
 	if o.leading.Load() {
+		for _, l := range o.stuck {
+			l.past = false
+		}
+		if err := o.adopt(ctx); err != nil {
+			return err
+		}
 		if err := o.facts.again(ctx); err != nil {
 			return err
 		}
@@ -216,7 +219,7 @@ func (o *Outbox) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left, err := o.old.read(ctx, "", 1)
+	left, err := o.old.read(ctx, 1, rows{})
 	if err != nil {
 		return err
 	}
@@ -243,165 +246,23 @@ func (o *Outbox) measure(ctx context.Context) error {
 	return nil
 }
 
-// step publishes one batch and deletes it. A crash in between publishes it again. What
-// Kafka does not take makes its partition stuck, which is no error of the step's.
-func (o *Outbox) step(ctx context.Context) (n int, err error) {
-	o.trySome(ctx)
-	if len(o.stuck) > lanesMost {
-		return 0, errTooManyStuck
-	}
-	list, err := o.facts.read(ctx, o.stuck.except(), batchRows)
-	if err != nil || len(list) == 0 {
-		o.noteWell(ctx)
-		return 0, err
-	}
-	left, err := o.carry(ctx, o.facts, list)
-	acked := len(list) - len(left)
-	for _, l := range lanesOf(ctx, o.to, slices.DeleteFunc(left, func(f fact) bool { return f.broken != nil })) {
-		o.stuck.add(l, time.Now())
-	}
-	o.noted(ctx, acked, err)
-	var part *carryError
-	if errors.As(err, &part) {
-		err = part.deleting
-	}
-	return len(list), err
-}
-
-// trySome starts tries of lanes that are due. Each ends within seconds or with ctx, and
-// Run waits for them.
-func (o *Outbox) trySome(ctx context.Context) {
-	for len(o.tried) > 0 { // Run's goroutine alone takes them
-		o.settle(ctx, <-o.tried)
-	}
-	for _, l := range o.stuck.due(time.Now()) {
-		if o.stuck.busy() >= triesMost {
-			return
-		}
-		o.stuck[l].busy = true
-		o.tries.Go(func() { o.tried <- o.try(ctx, l) })
-	}
-}
-
-func (o *Outbox) settle(ctx context.Context, t tried) {
-	o.stuck.settle(t, time.Now())
-	o.noted(ctx, t.acked, t.err)
-}
-
-// noted keeps how it goes with Kafka: for the log, and for the lease.
-func (o *Outbox) noted(ctx context.Context, acked int, err error) {
-	if acked > 0 {
-		o.failed, o.polite = time.Time{}, 0
-	}
-	var part *carryError
-	if errors.As(err, &part) && part.publishing != nil {
-		o.met.unpublished.Inc()
-		o.kafka.Note(ctx, part.publishing)
-		if acked == 0 && o.failed.IsZero() {
-			o.failed = time.Now()
-		}
-	}
-	o.met.stuck.Set(float64(len(o.stuck)))
-	o.noteWell(ctx)
-}
-
-func (o *Outbox) noteWell(ctx context.Context) {
-	if len(o.stuck) == 0 {
-		o.kafka.Note(ctx, nil)
-	}
-}
-
-// carryError is why a batch was not carried whole: Kafka's reason, the database's.
-type carryError struct{ publishing, deleting error }
-
-func (e *carryError) Error() string {
-	return fmt.Sprint(errors.Join(e.publishing, e.deleting))
-}
-
-func (e *carryError) Unwrap() []error { return []error{e.publishing, e.deleting} }
-
-// carry publishes facts and deletes those that Kafka has. It returns those that it has
-// not. What can't be read goes to the dead letters.
-func (o *Outbox) carry(ctx context.Context, t *table, list []fact) (left []fact, err error) {
-	records := make([]events.Record, len(list))
-	for i, f := range list {
-		records[i] = f.record
-	}
-	publishing := o.to.Publish(ctx, records)
-	missing := map[int]bool{}
-	for _, i := range events.Missing(publishing, len(records)) {
-		missing[i] = true
-	}
-	var ids []int64
-	for i, f := range list {
-		switch {
-		case !missing[i]:
-			ids = append(ids, f.id)
-			if f.broken != nil {
-				o.met.unreadable.Inc()
-				o.log.Error("a fact cannot be read and was set aside", zap.String("topic", f.record.Topic), zap.Error(f.broken))
-			}
-			continue
-		case f.broken != nil:
-			t.putOff(f.id)
-		}
-		left = append(left, f)
-	}
-	var deleting error
-	if len(ids) > 0 {
-		o.met.published.Add(float64(len(ids)))
-		deleting = t.remove(ctx, ids)
-	}
-	if publishing == nil && deleting == nil {
-		return nil, nil
-	}
-	return left, &carryError{publishing, deleting}
-}
-
-// carryOldOnes carries what an older booker left behind, while this process carries.
-func (o *Outbox) carryOldOnes(ctx, work context.Context) {
-	timer := time.NewTicker(oldEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		for ctx.Err() == nil && o.leading.Load() {
-			if n, err := o.carryOld(work); err != nil || n < oldRows {
-				break
-			}
-		}
-	}
-}
-
-func (o *Outbox) carryOld(ctx context.Context) (int, error) {
-	list, err := o.old.read(ctx, "", oldRows)
-	if err != nil || len(list) == 0 {
-		return 0, err
-	}
-	_, err = o.carry(ctx, o.old, list)
-	var part *carryError
-	if errors.As(err, &part) && part.publishing != nil {
-		o.met.unpublished.Inc()
-		o.kafka.Note(ctx, part.publishing)
-	}
-	return len(list), err
-}
-
 // flush publishes until nothing is left that was there when writers was closed.
 func (o *Outbox) flush(ctx context.Context, writers <-chan struct{}) {
 	last := int64(-1) // not known yet
 	for ; ctx.Err() == nil; o.await(ctx, gather, nil) {
 		if !o.leading.Load() {
-			if mine, err := o.lease.take(ctx, 0); err == nil {
+			mine, err := o.lease.take(ctx, 0)
+			o.told.look.Note(ctx, err)
+			if err == nil {
 				o.lead(mine)
 			}
 		}
 		if o.leading.Load() {
-			if _, err := o.step(ctx); err != nil {
-				o.sql.Note(ctx, err)
+			err := o.adopt(ctx)
+			if err == nil {
+				_, err = o.step(ctx)
+			}
+			if o.told.step.Note(ctx, err); err != nil {
 				o.await(ctx, pauseFirst, nil)
 				continue
 			}
@@ -413,18 +274,18 @@ func (o *Outbox) flush(ctx context.Context, writers <-chan struct{}) {
 		if last < 0 {
 			if last, err = o.facts.last(ctx); err != nil {
 				last = -1
+				o.told.look.Note(ctx, err)
 				continue
 			}
 		}
-		if first, err := o.facts.first(ctx); err == nil && (first == 0 || first > last) {
+		first, err := o.facts.first(ctx)
+		o.told.look.Note(ctx, err)
+		if err == nil && (first == 0 || first > last) {
 			if o.leading.Load() {
 				_, _ = o.carryOld(ctx) // it is there when this fails, for whoever carries next
 			}
 			return
 		}
-	}
-	if n, err := o.facts.depth(context.WithoutCancel(ctx)); err == nil && n > 0 {
-		o.log.Warn("facts of the shop are left in the database: another booker publishes them, or the next start", zap.Int64("count", n))
 	}
 }
 

@@ -363,7 +363,11 @@ func TestDeletesByKey(t *testing.T) {
 		ids = append(ids, 1+3*i)
 	}
 	for _, name := range []string{"facts", "outbox"} {
-		for _, statement := range outbox.Deletes(name, ids) {
+		statements := outbox.Deletes(name, ids)
+		if name == "facts" {
+			statements = append(statements, outbox.Puts(ids)...)
+		}
+		for _, statement := range statements {
 			rows, err := s.DB.QueryxContext(t.Context(), "EXPLAIN "+statement)
 			if err != nil {
 				t.Fatalf("%s: %v", statement, err)

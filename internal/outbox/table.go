@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -68,6 +69,10 @@ func at(r events.Record) time.Time {
 	return time.Now()
 }
 
+// rows are those that wait in a lane, those of where alone: a condition that begins with
+// AND, or nothing.
+type rows struct{ lane, where string }
+
 // fact is a row on its way.
 type fact struct {
 	id     int64
@@ -80,7 +85,7 @@ type fact struct {
 type table struct {
 	db   *sqldb.DB
 	name string
-	rows func(ctx context.Context, where string, limit int) ([]fact, error)
+	rows func(ctx context.Context, limit int, of []rows) ([]fact, error)
 
 	mu   sync.Mutex
 	gone map[int64]bool // published and not deleted, since somebody holds the row; guarded by mu
@@ -95,9 +100,9 @@ func newTable(db *sqldb.DB) *table {
 	return t
 }
 
-// read reads the lowest ids but those that are gone or put off. where is a condition that begins
-// with AND, or nothing.
-func (t *table) read(ctx context.Context, where string, limit int) ([]fact, error) {
+// read reads the lowest ids of rows, in order, but those that are gone or put off. It is one
+// statement.
+func (t *table) read(ctx context.Context, limit int, of ...rows) ([]fact, error) {
 	t.mu.Lock()
 	out := append(slices.Sorted(maps.Keys(t.gone)), slices.Sorted(maps.Keys(t.later))...)
 	t.mu.Unlock()
@@ -105,9 +110,11 @@ func (t *table) read(ctx context.Context, where string, limit int) ([]fact, erro
 		return nil, errUndeleted
 	}
 	if len(out) > 0 {
-		where += " AND id NOT IN (" + joined(out) + ")"
+		for i := range of {
+			of[i].where += " AND id NOT IN (" + joined(out) + ")"
+		}
 	}
-	list, err := t.rows(ctx, where, limit)
+	list, err := t.rows(ctx, limit, of)
 	if err != nil {
 		return nil, t.doubt(err)
 	}
@@ -122,18 +129,42 @@ type factRow struct {
 	Payload []byte `db:"payload"`
 }
 
-func (t *table) readFacts(ctx context.Context, where string, limit int) ([]fact, error) {
-	var rows []factRow
-	// One statement is one look: see the package's comment.
-	err := t.db.SelectContext(ctx, &rows, "SELECT id, topic, msg_key, headers, payload FROM facts WHERE id > 0"+where+" ORDER BY id LIMIT ?", limit)
-	if err != nil {
+// byLane has the optimizer read a lane by its key: it is told nothing of how many rows
+// the others have.
+func byLane(d sqldb.Dialect) string {
+	if d == sqldb.SQLite {
+		return "facts INDEXED BY facts_lane"
+	}
+	return "facts FORCE INDEX (facts_lane)"
+}
+
+func (t *table) readFacts(ctx context.Context, limit int, of []rows) ([]fact, error) {
+	query, args := selectFacts(t.db.Dialect, limit, of)
+	var found []factRow
+	if err := t.db.SelectContext(ctx, &found, query, args...); err != nil {
 		return nil, err
 	}
-	list := make([]fact, len(rows))
-	for i, r := range rows {
-		list[i] = r.fact()
+	slices.SortFunc(found, func(a, b factRow) int { return cmp.Compare(a.ID, b.ID) })
+	list := make([]fact, min(len(found), limit))
+	for i := range list {
+		list[i] = found[i].fact()
 	}
 	return list, nil
+}
+
+// selectFacts is one statement, so it is one look: see the package's comment. It finds up
+// to limit rows of each.
+func selectFacts(d sqldb.Dialect, limit int, of []rows) (query string, args []any) {
+	var parts []string
+	for i, r := range of {
+		part := "SELECT id, topic, msg_key, headers, payload FROM " + byLane(d) + " WHERE lane = ?" + r.where + " ORDER BY id LIMIT ?"
+		if len(of) > 1 {
+			part = fmt.Sprintf("SELECT * FROM (%s) AS part%d", part, i)
+		}
+		parts = append(parts, part)
+		args = append(args, r.lane, limit)
+	}
+	return strings.Join(parts, " UNION ALL "), args
 }
 
 // topicPattern is what Kafka takes as a name.
