@@ -67,7 +67,8 @@ func (o *Outbox) Lease() *lease { return newLease(o.db, leaseName) }
 
 // Take takes it.
 func (l *lease) Take(ctx context.Context, polite time.Duration) (bool, error) {
-	return l.take(ctx, polite)
+	mine, _, err := l.take(ctx, polite)
+	return mine, err
 }
 
 // Give gives it back.

@@ -40,36 +40,36 @@ func (l *lease) nowMS() string {
 }
 
 // take takes the lease, or says again that this process has it. Of somebody else it is
-// taken once it is over for polite. true without a row written: it is nobody's, and
-// somebody hangs on its row.
-func (l *lease) take(ctx context.Context, polite time.Duration) (bool, error) {
+// taken once it is over for polite; given says that nobody has it meanwhile. true without
+// a row written: it is nobody's, and somebody hangs on its row.
+func (l *lease) take(ctx context.Context, polite time.Duration) (mine, given bool, err error) {
 	var row struct {
 		Owner   string `db:"owner"`
 		UntilMS int64  `db:"until_ms"`
 		LeftMS  int64  `db:"left_ms"`
 	}
-	err := l.db.GetContext(ctx, &row, "SELECT owner, until_ms, until_ms - "+l.nowMS()+" AS left_ms FROM leases WHERE name = ?", l.name)
+	err = l.db.GetContext(ctx, &row, "SELECT owner, until_ms, until_ms - "+l.nowMS()+" AS left_ms FROM leases WHERE name = ?", l.name)
 	if errors.Is(err, sql.ErrNoRows) {
 		_, err := l.db.Write(ctx, "INSERT INTO leases (name, owner, until_ms) VALUES (?, ?, "+l.nowMS()+" + ?)", l.name, l.owner, leaseFor.Milliseconds())
 		if sqldb.IsDuplicate(err) {
-			return false, nil
+			return false, false, nil
 		}
-		return err == nil, err
+		return err == nil, false, err
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if row.Owner != l.owner && row.LeftMS > -polite.Milliseconds() {
-		return false, nil
+		return false, row.Owner == "", nil
 	}
 	limit, cancel := context.WithTimeout(ctx, leaseLimit)
 	defer cancel()
 	n, err := l.db.Write(limit, "UPDATE leases SET owner = ?, until_ms = "+l.nowMS()+" + ? WHERE name = ? AND owner = ? AND until_ms = ?",
 		l.owner, leaseFor.Milliseconds(), l.name, row.Owner, row.UntilMS)
 	if err != nil && limit.Err() != nil && ctx.Err() == nil {
-		return true, nil
+		return true, false, nil
 	}
-	return n == 1, err
+	return n == 1, false, err
 }
 
 // give gives it back, if this process has it, so that others need not wait.

@@ -55,7 +55,27 @@ func TestTakesOver(t *testing.T) {
 	run(t, second, nil)
 	add(t, s.DB, about("v", "1"))
 	until(t, "the fact, by the second", func() bool { return values(well.All(), all) == "1" })
-	if !second.Leads() || first.Leads() {
-		t.Errorf("got the first carrying: %t, the second: %t, want the second alone", first.Leads(), second.Leads())
+	until(t, "the second alone to carry", func() bool { return second.Leads() && !first.Leads() })
+}
+
+// Who can publish nothing gives the lease up, and carries on while nobody takes it: a fact
+// of a partition that is well leaves at once.
+func TestCarriesUntilTaken(t *testing.T) {
+	q := bookingtest.NewQueue()
+	s, o := newShop(t, bookingtest.SQLite(t), 0, q, prometheus.NewRegistry())
+	q.Sicken(3, errors.New("no leader"))
+	add(t, s.DB, about(keyOf(3), "stuck"))
+	run(t, o, nil)
+	until(t, "the lease given up", func() bool {
+		var owner string
+		err := s.DB.GetContext(t.Context(), &owner, "SELECT owner FROM leases")
+		return err == nil && owner == ""
+	})
+	began := time.Now()
+	add(t, s.DB, about(keyOf(4), "well"))
+	o.Poke()
+	until(t, "the fact", func() bool { return values(q.All(), all) == "well" })
+	if took := time.Since(began); took > time.Second { // nobody is carrying for 2 s
+		t.Errorf("got it after %v, want a second at most", took)
 	}
 }

@@ -29,8 +29,9 @@ const (
 	// Kafka is needed to admit more visitors.
 	pauseFirst = 100 * time.Millisecond
 	pauseMost  = 5 * time.Second
-	// tiredAfter is how long a booker that can publish nothing goes on carrying. Then it
-	// gives up the lease, and takes it again when nobody else has for politeFor.
+	// tiredAfter is how long a booker that can publish nothing keeps the lease. Then it
+	// gives it up, carries until somebody takes it, and takes it again when nobody has for
+	// politeFor.
 	tiredAfter = 5 * time.Second
 	politeFor  = 2 * time.Second
 	// stopLimit is how long a stop goes on publishing, giveLimit what giving up the lease
@@ -170,17 +171,18 @@ func (o *Outbox) await(ctx context.Context, wait time.Duration, news <-chan stru
 // look asks who carries, and how much there is to carry.
 func (o *Outbox) look(ctx context.Context) error {
 	if o.leading.Load() && !o.failed.IsZero() && time.Since(o.failed) > tiredAfter {
-		o.polite = politeFor
-		o.lead(false)
+		o.polite, o.failed = politeFor, time.Time{}
 		if err := o.lease.give(ctx); err != nil {
 			return err
 		}
 	} else {
-		mine, err := o.lease.take(ctx, o.polite)
+		mine, given, err := o.lease.take(ctx, o.polite)
 		if err != nil {
 			return err // whoever carries goes on
 		}
-		o.lead(mine)
+		// Who gave it goes on until somebody takes it: for all that it knows nobody can
+		// carry better, and a partition that is well may have a fact meanwhile.
+		o.lead(mine || given && o.leading.Load())
 	}
 	if o.leading.Load() {
 		for _, l := range o.stuck {
@@ -251,7 +253,7 @@ func (o *Outbox) flush(ctx context.Context, writers <-chan struct{}) {
 	last := int64(-1) // not known yet
 	for ; ctx.Err() == nil; o.await(ctx, gather, nil) {
 		if !o.leading.Load() {
-			mine, err := o.lease.take(ctx, 0)
+			mine, _, err := o.lease.take(ctx, 0)
 			o.told.look.Note(ctx, err)
 			if err == nil {
 				o.lead(mine)
