@@ -1,0 +1,82 @@
+package outbox_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/events"
+)
+
+// What does not work is told once while something else works, each question in words of
+// its own, and once when it is over.
+func TestOneLogPerQuestion(t *testing.T) {
+	for name, c := range map[string]struct {
+		breaks, mends func(t *testing.T, s *bookingtest.Shop, q *bookingtest.Queue)
+		down, up      string
+	}{
+		"who carries": {
+			func(t *testing.T, s *bookingtest.Shop, _ *bookingtest.Queue) {
+				write(t, s.DB, "ALTER TABLE leases RENAME TO hidden")
+			},
+			func(t *testing.T, s *bookingtest.Shop, _ *bookingtest.Queue) {
+				write(t, s.DB, "ALTER TABLE hidden RENAME TO leases")
+			},
+			"who carries", "says again who carries",
+		},
+		"an older booker's fact": {
+			func(t *testing.T, s *bookingtest.Shop, q *bookingtest.Queue) {
+				p := bookingtest.Pass()
+				q.Sicken(bookingtest.PartitionOf(string(p.Visitor)), errors.New("no leader"))
+				write(t, s.DB, "INSERT INTO outbox (type, body) VALUES (?, ?)", events.TypeFinished,
+					`{"id":"x.finished","room":"gig","epoch":"`+string(bookingtest.Epoch)+`","admission":"`+p.Admission.String()+`","at_ms":7}`)
+			},
+			func(_ *testing.T, _ *bookingtest.Shop, q *bookingtest.Queue) {
+				for p := range bookingtest.Partitions {
+					q.Sicken(p, nil)
+				}
+			},
+			"older booker cannot be published", "older booker are published again",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, logs := observer.New(zapcore.InfoLevel)
+			q := bookingtest.NewQueue()
+			s, o := loggedShop(t, bookingtest.SQLite(t), 0, q, prometheus.NewRegistry(), zap.New(core))
+			run(t, o, nil)
+			until(t, "who carries", o.Leads)
+			c.breaks(t, s, q)
+			began := time.Now()
+			n := len(q.All())
+			// Three looks a second apart fail beside steps that go well.
+			until(t, "three looks", func() bool { return time.Since(began) > 3500*time.Millisecond })
+			for i := range bookingtest.Partitions { // one at least leaves
+				add(t, s.DB, about(keyOf(i), fmt.Sprint(i)))
+			}
+			o.Poke()
+			until(t, "facts beside it", func() bool { return len(q.All()) > n })
+			if all := logs.All(); len(all) == 0 || logs.FilterMessageSnippet(c.down).Len() != 1 || logs.FilterMessageSnippet("again").FilterLevelExact(zapcore.InfoLevel).Len() > 0 {
+				t.Errorf("got lines %v, want one that says %q and none that it is over", messages(all), c.down)
+			}
+			c.mends(t, s, q)
+			until(t, "the line that it is over", func() bool { return logs.FilterMessageSnippet(c.up).Len() == 1 })
+			if tries, _ := logs.FilterMessageSnippet(c.up).All()[0].ContextMap()["tries"].(int64); tries < 3 {
+				t.Errorf("got an outage of %d tries, want all of them", tries)
+			}
+		})
+	}
+}
+
+func messages(list []observer.LoggedEntry) (all []string) {
+	for _, e := range list {
+		all = append(all, e.Message)
+	}
+	return all
+}
