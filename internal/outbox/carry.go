@@ -115,21 +115,23 @@ func (o *Outbox) trySome(ctx context.Context) {
 		o.settle(ctx, <-o.tried)
 	}
 	for _, l := range o.stuck.due(time.Now()) {
-		if o.stuck.busy() >= triesMost {
+		if o.trying >= triesMost {
 			return
 		}
+		o.trying++
 		state := o.stuck[l]
 		state.busy = true
 		others := o.stuck.except(func(other lane, _ *stuckLane) bool { return other != l })
 		o.tries.Go(func() {
 			t := o.try(ctx, l, others)
 			t.lane, t.state = l, state
-			o.tried <- t
+			o.tried <- t // has room: trying is no more than it holds
 		})
 	}
 }
 
 func (o *Outbox) settle(ctx context.Context, t tried) {
+	o.trying--
 	o.stuck.settle(t, time.Now())
 	o.noted(ctx, t.acked, t.err)
 	o.told.tries.Note(ctx, o.stuck.trouble())

@@ -72,6 +72,7 @@ type Outbox struct {
 	stuck  stuck
 	tried  chan tried // of triesMost, so that no try waits for Run
 	tries  sync.WaitGroup
+	trying int       // tries whose outcome is not read from tried yet, those of a time before this one too
 	failed time.Time // since when nothing could be published; zero: it can
 	polite time.Duration
 }
@@ -93,12 +94,16 @@ func (o *Outbox) Poke() {
 // Run carries facts until ctx ends. Then it goes on until writers is closed, which says
 // that this process writes no more (nil: it is closed), and until every fact that was
 // there then is published, by this process or another, for 2.5 s at most; and gives up
-// the lease. It returns when every goroutine of it has ended.
+// the lease. It returns when every goroutine of it has ended, 5 s after ctx at the latest:
+// a statement that a server does not answer is left a second after its context.
 func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	defer context.AfterFunc(ctx, func() { // the timer ends with the limit at the latest, for nothing
+	last, endLast := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLast()
+	defer context.AfterFunc(ctx, func() { // the timers end with their limits at the latest, for nothing
 		time.AfterFunc(stopLimit, end)
+		time.AfterFunc(stopLimit+giveLimit, endLast)
 	})()
 	var old sync.WaitGroup
 	old.Go(func() { o.carryOldOnes(ctx, work) })
@@ -132,9 +137,7 @@ func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
 	o.flush(work, writers)
 	end()
 	o.tries.Wait()
-	give, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveLimit)
-	defer cancel()
-	o.leave(give)
+	o.leave(last)
 }
 
 // leave says what is left, and gives up the lease.
@@ -152,7 +155,7 @@ func (o *Outbox) leave(ctx context.Context) {
 
 // await waits, and settles what was tried meanwhile. true says that there are facts.
 func (o *Outbox) await(ctx context.Context, wait time.Duration, news <-chan struct{}) bool {
-	if next, any := o.stuck.next(); any && o.stuck.busy() < triesMost {
+	if next, any := o.stuck.next(); any && o.trying < triesMost {
 		wait = min(wait, time.Until(next))
 	}
 	timer := time.NewTimer(max(wait, 0))

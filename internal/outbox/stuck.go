@@ -112,15 +112,6 @@ func (s stuck) next() (at time.Time, any bool) {
 	return at, any
 }
 
-func (s stuck) busy() (n int) {
-	for _, l := range s {
-		if l.busy {
-			n++
-		}
-	}
-	return n
-}
-
 // trouble is what the database said to the last try of some lane.
 func (s stuck) trouble() error {
 	for _, l := range s {
