@@ -17,12 +17,12 @@ func (o *Outbox) Step(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := o.adopt(ctx); err != nil {
-		return 0, err
-	}
 	n, err := o.step(ctx)
 	return old + n, err
 }
+
+// Adopt is what each look a second apart does besides: it finds lanes that have rows.
+func (o *Outbox) Adopt(ctx context.Context) error { return o.adopt(ctx) }
 
 // Leads says that this process carries.
 func (o *Outbox) Leads() bool { return o.leading.Load() }

@@ -219,6 +219,9 @@ func steps(t *testing.T, all ...*outbox.Outbox) {
 			if _, err := o.Step(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			if err := o.Adopt(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		n, err := all[0].Depth(t.Context())
 		return err == nil && n == 0
@@ -363,6 +366,9 @@ func TestOrderOfTwoThatCarry(t *testing.T) {
 				for n := 0; ctx.Err() == nil; n++ {
 					if n%5 == 0 {
 						moods[i].set(bookingtest.Partitions, rand.N(8), rand.N(8), rand.N(8))
+						if err := o.Adopt(ctx); err != nil && ctx.Err() == nil {
+							t.Errorf("adopt: %v", err)
+						}
 					}
 					if _, err := o.Step(ctx); err != nil && ctx.Err() == nil {
 						t.Errorf("step: %v", err)
@@ -392,4 +398,36 @@ func TestOrderOfTwoThatCarry(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Nobody knows how many partitions a topic has, then it has 8, 16 and 32, some of which take
+// nothing now and then: the facts of each key leave in their order.
+func TestOrderWhileTopicGrows(t *testing.T) {
+	q := bookingtest.NewQueue()
+	m := newMoody(q)
+	s, o := newShop(t, bookingtest.SQLite(t), 0, m, prometheus.NewRegistry())
+	want := map[string][]string{}
+	for n, partitions := range []int{0, 8, 16, 32} {
+		for round := range 30 {
+			var some []events.Record
+			for k := range 30 {
+				key := fmt.Sprint("k", k)
+				want[key] = append(want[key], fmt.Sprintf("%s-%d-%d", key, n, round))
+				some = append(some, about(key, fmt.Sprintf("%s-%d-%d", key, n, round)))
+			}
+			add(t, s.DB, some...)
+			m.set(partitions, rand.N(32), rand.N(8), rand.N(8), rand.N(8))
+			if _, err := o.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m.set(32)
+	steps(t, o)
+	for key, list := range want {
+		got := strings.Fields(values(q.All(), func(r events.Record) bool { return string(r.Key) == key }))
+		if !slices.Equal(got, list) {
+			t.Errorf("key %s: got %v, want %v", key, got, list)
+		}
+	}
 }
