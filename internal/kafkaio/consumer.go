@@ -157,7 +157,10 @@ func (c *Consumer) start(ctx context.Context, generation *kafka.Generation, hand
 			p.floor.Store(assignment.Offset)
 			// Should it return before the generation has ended, it ends the generation and
 			// the group joins anew.
-			c.during(ctx, generation, readings, p.run)
+			c.during(ctx, generation, readings, func(taken context.Context) {
+				p.run(taken)
+				p.leave(ctx)
+			})
 		}
 	}
 	if c.lag != nil && count > 0 {

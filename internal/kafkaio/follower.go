@@ -115,7 +115,7 @@ func (f *Follower) Run(ctx context.Context, judge Judge) error {
 		p.held.next.Store(offset)
 		p.floor.Store(offset)
 		all.add(p)
-		reading.Go(func() { p.run(ctx) })
+		reading.Go(func() { p.run(ctx); p.leave(ctx) })
 	})
 	reading.Wait()
 	counting.Wait()

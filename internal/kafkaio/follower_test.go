@@ -181,7 +181,7 @@ func TestFollowLater(t *testing.T) {
 		waits.until(t, 2)
 		ready.Store(true)
 		until(t, "what waited", func() bool { return second.has("7") == 1 && second.has("30") == 1 })
-		until(t, "the end is told", func() bool { return logs.FilterMessageSnippet("every record that waited").Len() == 1 })
+		until(t, "the end is told", func() bool { return logs.FilterMessageSnippet("no record waits").Len() == 1 })
 	})
 }
 

@@ -26,9 +26,8 @@ func newLot(log *zap.Logger, most int, dead deadLetters, keyed bool) *lot {
 	return &lot{most: most, dead: dead, keyed: keyed,
 		stuck: newOutage(log, "handle", outage.Config{ // whatever the handler needs, which need not be Kafka
 			Down: "records can't be dealt with yet: they wait in memory and are tried again, those behind them go on",
-			Up:   "every record that waited is dealt with"}),
+			Up:   "no record waits here any more: each is dealt with, or its partition is another's"}),
 		full: newOutage(log, "handle", outage.Config{Hold: 2 * parkedMost, // each of them says so once in parkedMost
-
 			Down: "too many records wait: their partition is not read on until some are dealt with",
 			Up:   "no partition holds too many records that wait"})}
 }
@@ -59,9 +58,9 @@ type parked struct {
 }
 
 // run reads and hands over until ctx ends. Records wait without holding up those
-// behind them, and offsets move when all before them are dealt with.
+// behind them, and offsets move when all before them are dealt with. Behind it leave is
+// called.
 func (p *followedPartition) run(ctx context.Context) {
-	defer func() { p.lot.waiting.Add(-int64(len(p.parked))) }()
 	away := newOutage(p.source.log, "fetch", outage.Config{Hold: fetchHold})
 	next := p.held.next.Load()
 	for ctx.Err() == nil {
@@ -94,6 +93,18 @@ func (p *followedPartition) run(ctx context.Context) {
 		if !p.measure(next) {
 			return
 		}
+	}
+}
+
+// leave gives up what waits when run has ended: it comes again to whoever reads the
+// partition next. Where nothing else waits, the outage is over here. ctx is the reader's
+// own: at its end nobody reads on, and nothing is said.
+func (p *followedPartition) leave(ctx context.Context) {
+	count := len(p.parked)
+	p.parked = nil
+	if p.lot.waiting.Add(-int64(count)) == 0 && count > 0 {
+		p.lot.stuck.Over(ctx)
+		p.lot.full.Over(ctx)
 	}
 }
 

@@ -79,6 +79,17 @@ func (l *Log) Note(ctx context.Context, err error) {
 	}
 }
 
+// Over ends an outage at once, whatever Hold says: what failed is no longer tried here.
+// It says nothing where ctx was cancelled, as Note.
+func (l *Log) Over(ctx context.Context) {
+	if !l.failing.Load() || errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over(time.Now())
+}
+
 func (l *Log) failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +126,14 @@ func (l *Log) well() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if l.tries == 0 || now.Sub(l.late) < l.config.Hold {
+	if now.Sub(l.late) >= l.config.Hold {
+		l.over(now)
+	}
+}
+
+// over tells that it ended, where it was told that it began. The caller holds mu.
+func (l *Log) over(now time.Time) {
+	if l.tries == 0 {
 		return
 	}
 	if l.told {

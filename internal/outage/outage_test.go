@@ -221,3 +221,28 @@ func TestWellIsFree(t *testing.T) {
 		t.Errorf("got %v allocations, want 0", n)
 	}
 }
+
+// What is no longer tried is over at once, whatever Hold says; a stop ends nothing.
+func TestOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, logs := watch(Config{Hold: time.Second})
+		ctx := t.Context()
+		l.Over(ctx)
+		wantLines(t, "well", logs)
+		l.Note(ctx, errRefused)
+		l.Over(ctx)
+		wantLines(t, "over before it was told", logs)
+		l.Note(ctx, errRefused)
+		time.Sleep(time.Second)
+		l.Note(ctx, errRefused)
+		wantLines(t, "down", logs, "warn it does not work: connection errRefused")
+		l.Note(ctx, nil)
+		stopped, stop := context.WithCancel(ctx)
+		stop()
+		l.Over(stopped)
+		wantLines(t, "within Hold, and a stop", logs)
+		l.Over(ctx)
+		l.Over(ctx)
+		wantLines(t, "over", logs, "info it works again")
+	})
+}
