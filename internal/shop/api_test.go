@@ -24,6 +24,7 @@ import (
 	"waitroom/internal/seat"
 	"waitroom/internal/seatmap"
 	"waitroom/internal/sqldb"
+	"waitroom/internal/testenv"
 	"waitroom/internal/token"
 	"waitroom/internal/wire"
 )
@@ -38,9 +39,9 @@ type testShop struct {
 	reg   *prometheus.Registry
 }
 
-// newShop is a shop with the flags' defaults, whose room "gig" has count seats. The passes are not signed: their
-// text is the admission.
-func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop {
+// newShop is a shop with the flags' defaults, apart from those of args, whose room "gig"
+// has count seats. The passes are not signed: their text is the admission.
+func newShop(t *testing.T, dsn string, count int, change func(*Parts), args ...string) *testShop {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	below := bookingtest.New(t, dsn, count, func(p *booking.Parts) { p.Metrics = reg })
@@ -48,7 +49,9 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts)) *testShop
 	if change != nil {
 		change(&parts)
 	}
-	return &testShop{Shop: New(Config{MaxSeats: 6, MaxCalls: 2000, Patience: 5 * time.Second}, parts), below: below, clock: below.Clock, reg: reg}
+	var config Config
+	testenv.Defaults(t, &config, args...)
+	return &testShop{Shop: New(config, parts), below: below, clock: below.Clock, reg: reg}
 }
 
 // runMaps shows the seats of a shop until the test ends.

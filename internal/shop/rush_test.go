@@ -13,16 +13,36 @@ import (
 	"waitroom/internal/testenv"
 )
 
+// proxied is what a proxy sends on for one address.
+type proxied struct {
+	http.RoundTripper
+	address string
+}
+
+func (p proxied) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Forwarded-For", p.address)
+	return p.RoundTripper.RoundTrip(r)
+}
+
 // A thousand buyers who all come at once wait for their turn and are served, at the
-// flags' defaults: nobody is told to come back. Then all of them want one seat: one has
-// it, and 999 hear that it is taken.
+// flags' defaults and behind a proxy: nobody is told to come back, not one of the 500
+// behind a carrier's one address either. Then all of them want one seat: one has it, and
+// 999 hear that it is taken.
 func TestRush(t *testing.T) {
-	const buyers = 1000
-	b := newShop(t, testenv.MySQL(t), buyers+1, nil)
+	const buyers, carriers, addresses = 1000, 500, 6
+	b := newShop(t, testenv.MySQL(t), buyers+1, nil, "--trusted-proxy=127.0.0.1/32")
 	p := listen(t, b)
 	transport := &http.Transport{MaxIdleConnsPerHost: buyers}
 	t.Cleanup(transport.CloseIdleConnections)
-	client := &http.Client{Transport: transport}
+	clients := make([]*http.Client, buyers)
+	for i := range clients {
+		address := "203.0.113.7"
+		if i >= carriers {
+			address = fmt.Sprintf("198.51.100.%d", i%(addresses-1))
+		}
+		clients[i] = &http.Client{Transport: proxied{transport, address}}
+	}
 	seats, err := seat.Generate(buyers+1, 10) // as the shop has them
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +61,7 @@ func TestRush(t *testing.T) {
 		for i := range buyers {
 			crowd.Go(func() {
 				<-start
-				status, answer, err := p.with(t.Context(), client, method, strings.ReplaceAll(path, "{hold}", holds[i]), passes[i], body(i))
+				status, answer, err := p.with(t.Context(), clients[i], method, strings.ReplaceAll(path, "{hold}", holds[i]), passes[i], body(i))
 				if err != nil {
 					t.Errorf("%s %s: %v", method, path, err)
 				}
@@ -77,4 +97,7 @@ func TestRush(t *testing.T) {
 	hot := each("POST", "/rooms/gig/holds", func(int) string { return row(buyers) })
 	want("one seat", hot, 201, 1)
 	want("one seat", hot, 409, buyers-1)
+	if got := b.limits.addresses.Addresses(); got != addresses {
+		t.Errorf("the limits remember %d addresses, want %d: they were on", got, addresses)
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
+
 	"waitroom/internal/process"
 )
 
@@ -36,5 +38,19 @@ func FlagsDoc(t testing.TB, name string, cli any) {
 	}
 	if old != table {
 		t.Errorf("docs/flags.md's flags of %s differ from the binary's: run go generate ./cmd/...", name)
+	}
+}
+
+// Defaults reads args into flags, a pointer to a struct with kong's tags, as a binary does
+// whose environment says nothing of us: what args leave out has its default.
+func Defaults(t *testing.T, flags any, args ...string) {
+	t.Helper()
+	clean(t)
+	parser, err := kong.New(flags)
+	if err == nil {
+		_, err = parser.Parse(args)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
