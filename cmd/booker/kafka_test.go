@@ -102,7 +102,7 @@ func (h *house) count(from string) (n int) {
 
 func says(t *testing.T, said *output, what string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(said.String(), what); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(said.String(), what); time.Sleep(5 * time.Millisecond) { // between two looks
 		if time.Now().After(end) {
 			t.Fatalf("nobody said %q: %s", what, said)
 		}
@@ -140,7 +140,7 @@ func TestSellsWithoutKafka(t *testing.T) {
 			t.Fatal("the admission was not published")
 		}
 	}
-	for end := time.Now().Add(30 * time.Second); h.count("admissions WHERE admitted_at_us > 0") == 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); h.count("admissions WHERE admitted_at_us > 0") == 0; time.Sleep(20 * time.Millisecond) { // between two looks
 		if time.Now().After(end) {
 			t.Fatalf("the admission did not arrive: %s", said)
 		}
@@ -199,7 +199,7 @@ func TestStopPublishes(t *testing.T) {
 				}
 			})
 		}
-		for end := time.Now().Add(30 * time.Second); sold.Load() < 100; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); sold.Load() < 100; time.Sleep(time.Millisecond) { // between two looks
 			if time.Now().After(end) {
 				t.Fatalf("nobody buys: %s", said)
 			}

@@ -79,13 +79,13 @@ func TestFactsOfALostRoomDoNotWaitForEver(t *testing.T) {
 			}
 		}
 		fates(events.Later, events.Later, events.Later)
-		time.Sleep(finishedKept)
+		time.Sleep(finishedKept) // synctest's time
 		records[2] = at(records[2])
 		fates(events.Later, events.Done, events.Later)
 		wantSaid(t, logs, "booking facts of a room that redis lost have waited in vain and are passed over", 1)
-		time.Sleep(stockKept - finishedKept - time.Second)
+		time.Sleep(stockKept - finishedKept - time.Second) // synctest's time
 		fates(events.Later, events.Done, events.Done)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		fates(events.Done, events.Done, events.Done)
 		if n := logs.FilterField(zap.String("fact", "sold_out")).Len(); n != 1 {
 			t.Errorf("got %d lines about the sold_out, want 1", n)

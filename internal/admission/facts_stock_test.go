@@ -168,7 +168,7 @@ func TestFactsOfStockWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		hear(t, s, "while lost acts may come back", fates(events.Later), three)
-		time.Sleep(4 * time.Second)
+		time.Sleep(4 * time.Second) // synctest's time
 		hear(t, s, "when it is back", fates(events.Done, events.Done), three, stock(sale, "bbbbbbbb", 1, 1))
 		if l := w.lines[sale]; !l.soldOut || l.stockRev != 3 {
 			t.Errorf("got %+v, want it sold out at 3", l)
@@ -191,9 +191,9 @@ func TestFactsOfStockDoNotWaitForEver(t *testing.T) {
 			t.Fatal(err)
 		}
 		fact := stock(sale, "aaaaaaaa", 7, 1)
-		time.Sleep(stockKept - time.Second)
+		time.Sleep(stockKept - time.Second) // synctest's time
 		hear(t, s, "in its hour", fates(events.Later), fact)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		hear(t, s, "an hour old", fates(events.Done), fact)
 		if n := logs.FilterField(zap.String("fact", "stock")).Len(); n != 1 || did(t, s, sale, "lost") != 1 || len(s.waiting.newest) != 0 {
 			t.Errorf("got %d lines, %v lost, %d remembered, want one, one and none", n, did(t, s, sale, "lost"), len(s.waiting.newest))

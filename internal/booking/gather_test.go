@@ -26,7 +26,7 @@ func TestGathered(t *testing.T) {
 		var batches [][]*act
 		g := newGatherer(1, func(_ context.Context, acts []*act, alone bool) error {
 			batches = append(batches, acts)
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // synctest's time
 			return nil
 		})
 		all := make([]*act, 1+batchMost+10)
@@ -172,7 +172,7 @@ func TestFaultsStayAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				bad := wished("gig", toRelease)
 				g := newGatherer(1, func(_ context.Context, acts []*act, alone bool) error {
-					time.Sleep(time.Millisecond)
+					time.Sleep(time.Millisecond) // synctest's time
 					for _, a := range acts {
 						a.err = nil
 						if a != bad {
@@ -230,7 +230,7 @@ func TestManyAtALockedSeat(t *testing.T) {
 							a.err = errAlone
 						case a.pass.Room == "gig":
 							select {
-							case <-time.After(time.Until(free)):
+							case <-time.After(time.Until(free)): // synctest's time
 							case <-ctx.Done():
 								return sqldb.ErrAway
 							}
@@ -278,7 +278,7 @@ func TestNothingIsDoneTwice(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			runs := map[*act]int{}
 			g := newGatherer(1, func(_ context.Context, acts []*act, _ bool) error {
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // synctest's time
 				for _, a := range acts {
 					runs[a]++
 				}

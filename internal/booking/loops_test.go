@@ -30,7 +30,7 @@ func await(t *testing.T, what string, fact func() bool) {
 		if t.Context().Err() != nil {
 			t.Fatalf("waited in vain for %s", what)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between two looks
 	}
 }
 

@@ -57,7 +57,7 @@ func TestTheDefaultsLetCrowdsIn(t *testing.T) {
 			slices.Sort(moments)
 			begun := time.Now()
 			for i, at := range moments {
-				time.Sleep(at - time.Since(begun))
+				time.Sleep(at - time.Since(begun)) // synctest's time
 				if _, retry := l.Connect(a); retry != 0 {
 					t.Fatalf("%s: connection %d after %s: got refused for %s", c.name, i, at, retry)
 				}
@@ -90,7 +90,7 @@ func TestASchoolThatAsksAgainForAMinuteIsLetIn(t *testing.T) {
 		slices.Sort(moments)
 		begun := time.Now()
 		for _, at := range moments {
-			time.Sleep(at - time.Since(begun))
+			time.Sleep(at - time.Since(begun)) // synctest's time
 			if retry := l.Join(a); retry != 0 {
 				t.Fatalf("after %s: got refused for %s", at, retry)
 			}
@@ -125,7 +125,7 @@ func TestOneAddressGetsNoMore(t *testing.T) {
 			for l.Join(a) == 0 {
 				joined++
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // synctest's time
 		}
 		if open > 4_000 || connected > 16_000 || joined > 9_000 {
 			t.Errorf("got %d connections at once, %d in a minute and %d joins, want at most 4,000, 16,000 and 9,000", open, connected, joined)

@@ -38,14 +38,14 @@ func TestKeyed(t *testing.T) {
 		if _, retry := k.Take("a"); retry != leastRetry {
 			t.Errorf("beyond the burst: got %s, want %s", retry, leastRetry)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // synctest's time
 		lease, retry := k.Take("a")
 		if retry != 0 {
 			t.Errorf("a tenth of a second later: got %s, want it let in", retry)
 		}
 		lease.Release()
 		second.Release()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		k.Take("c")
 		k.Take("d")
 		if got := k.rows.len(); got != 2 {

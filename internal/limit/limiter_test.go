@@ -64,8 +64,8 @@ func TestConnectionsAtOnce(t *testing.T) {
 				t.Errorf("got lease %v and %s, want none and %s", lease, retry, fullRetry)
 			}
 		}
-		connect(t, l, b) // another address is not asked
-		time.Sleep(time.Hour)
+		connect(t, l, b)      // another address is not asked
+		time.Sleep(time.Hour) // synctest's time
 		if _, retry := l.Connect(a); retry == 0 {
 			t.Error("got let in by time, want a release")
 		}
@@ -112,12 +112,12 @@ func bucketStory(t *testing.T, ask func(netip.Prefix) time.Duration) {
 	}
 	want(a, leastRetry) // half a second is less than anybody is asked to come back after
 	want(b, 0)
-	time.Sleep(499 * time.Millisecond)
+	time.Sleep(499 * time.Millisecond) // synctest's time
 	want(a, leastRetry)
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // synctest's time
 	want(a, 0)
 	want(a, leastRetry)
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // synctest's time
 	want(a, 0)
 	want(a, 0)
 	want(a, leastRetry)
@@ -153,11 +153,11 @@ func TestRetryIsTheTimeOfTheNextToken(t *testing.T) {
 			if wait == 0 {
 				continue
 			}
-			time.Sleep(wait - 1)
+			time.Sleep(wait - 1) // synctest's time
 			if b.take(p, time.Since(begun)) == 0 {
 				t.Fatal("got a token too early")
 			}
-			time.Sleep(time.Nanosecond)
+			time.Sleep(time.Nanosecond) // synctest's time
 			if again := b.take(p, time.Since(begun)); again != 0 {
 				t.Fatalf("got refused for another %s after %s, want a token", again, wait)
 			}
@@ -177,7 +177,7 @@ func TestARefusalCostsNothing(t *testing.T) {
 			l.Connect(a)
 			l.Join(a)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		connect(t, l, a)
 		if retry := l.Join(a); retry != 0 {
 			t.Errorf("got refused for %s, want the second's token", retry)
@@ -219,7 +219,7 @@ func TestPlaces(t *testing.T) {
 		if _, _, retry := l.Place("v2"); retry != 0 {
 			t.Errorf("another visitor: got %s, want it let in", retry)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		in := 0
 		for range 100 {
 			if _, _, retry := l.Place("v1"); retry == 0 {
@@ -243,7 +243,7 @@ func TestEightPagesOfOnePlaceAreLetIn(t *testing.T) {
 					t.Fatalf("got refused for %s", retry)
 				}
 			}
-			time.Sleep(time.Minute / 25)
+			time.Sleep(time.Minute / 25) // synctest's time
 		}
 	})
 }
@@ -281,7 +281,7 @@ func TestTheTableIsBounded(t *testing.T) {
 		}
 		lease.Release()
 		// What a bucket has to say is over after two seconds: all go, two for each call.
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // synctest's time
 		for range maxAddresses / 2 {
 			l.Join(a)
 		}
@@ -347,7 +347,7 @@ func TestTheTableWalk(t *testing.T) {
 					open[key] = open[key][:n-1]
 				}
 			case 3:
-				time.Sleep(time.Duration(roll(300)) * time.Millisecond)
+				time.Sleep(time.Duration(roll(300)) * time.Millisecond) // synctest's time
 			}
 			check(t, l.addresses, open)
 			if t.Failed() {

@@ -91,7 +91,7 @@ func TestLimitsPerPass(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		served := 0
 		for c.do("GET", "/rooms/gig/pass", greedy, "").Code == 200 {
 			served++
@@ -149,7 +149,7 @@ func TestLimitsPerAddress(t *testing.T) {
 				t.Fatalf("a private one: got %d %s, want 200", w.Code, w.Body)
 			}
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(3 * time.Second) // synctest's time
 		if w := ask("203.0.113.7", ""); w.Code != 200 {
 			t.Errorf("later: got %d %s, want 200", w.Code, w.Body)
 		}
@@ -199,7 +199,7 @@ func TestTriesOfBadPasses(t *testing.T) {
 		if w := from(h, "203.0.113.8", "", bearer(bookingtest.Pass())); w.Code != 200 {
 			t.Errorf("another address: got %d %s, want 200", w.Code, w.Body)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // synctest's time
 		if w := from(h, stranger, "", bearer(bookingtest.Pass())); w.Code != 200 {
 			t.Errorf("a second later: got %d %s, want 200", w.Code, w.Body)
 		}
@@ -230,7 +230,7 @@ func TestBudget(t *testing.T) {
 		if err := b.enter(t.Context()); !errors.Is(err, errCrowd) {
 			t.Errorf("beyond --max-calls: got %v, want %v", err, errCrowd)
 		}
-		time.Sleep(time.Second - time.Millisecond)
+		time.Sleep(time.Second - time.Millisecond) // synctest's time
 		b.leave()
 		crowd.Wait()
 		for i, n := range order {
