@@ -14,7 +14,8 @@ import (
 type client struct {
 	*history
 	number int
-	store  *Store
+	store  *process
+	of     int   // its process's number
 	skew   int32 // of its process's clock
 	random *rand.Rand
 }
@@ -46,7 +47,11 @@ func (c *client) act(ctx context.Context) {
 	ctx, cancel := c.patience(ctx)
 	defer cancel()
 	pass := c.random.IntN(modelPasses)
-	switch n := c.random.IntN(100); {
+	n := c.random.IntN(114)
+	if c.eager && n >= 53 && n < 64 && c.random.IntN(8) > 0 {
+		n = 40 // what is given back does not sell out
+	}
+	switch {
 	case n < 40:
 		c.hold(ctx, pass)
 	case n < 53:
@@ -61,14 +66,27 @@ func (c *client) act(ctx context.Context) {
 		c.expire(ctx)
 	case n < 92:
 		c.visit(ctx, pass)
-	default:
+	case n < 100:
 		c.look(ctx)
+	case n < 104:
+		c.tell(ctx)
+	case n < 107:
+		c.count(ctx)
+	case n < 109:
+		c.addSeats(ctx)
+	case n < 110:
+		c.nextLine(ctx)
+	default:
+		c.learn(ctx)
 	}
 }
 
 func (c *client) hold(ctx context.Context, pass int) {
 	set := seatSet(1) << c.random.IntN(modelSeats)
 	for range c.random.IntN(3) {
+		if c.eager && c.random.IntN(4) > 0 {
+			break // few want a seat that is gone
+		}
 		set |= 1 << c.random.IntN(modelSeats)
 	}
 	if c.random.IntN(3) == 0 { // what it has, or had
@@ -76,7 +94,7 @@ func (c *client) hold(ctx context.Context, pass int) {
 			pass, set = k.pass, c.model.slots[k.slot].seats
 		}
 	}
-	a := input{pass: pass, seats: set, now: c.now()}
+	a := input{pass: pass, seats: set, now: c.now(), process: c.of}
 	if a.now >= c.model.expires[pass] {
 		return // the edge refuses it
 	}
@@ -90,6 +108,16 @@ func (c *client) hold(ctx context.Context, pass int) {
 	case errors.As(err, &taken):
 		c.refused(call, a, taken.Seats)
 		return
+	case errors.Is(err, seat.ErrUnknown):
+		c.absent(call, a)
+		return
+	case errors.Is(err, seat.ErrEpoch):
+		if !oldLine(pass) {
+			c.fail("hold: a pass of the newest line is %w", err)
+			return
+		}
+		c.add(c.number, call, input{kind: actIdle, pass: pass, now: a.now}, answer{})
+		a.kind = actOldPass
 	case errors.Is(err, seat.ErrHoldOpen):
 		a.kind = actOpen
 	case errors.Is(err, seat.ErrHoldEnded):
@@ -124,6 +152,7 @@ func (c *client) granted(call int64, a input, held seat.Hold, fresh bool) {
 		c.known = append(c.known, knownHold{held.ID, a.slot, a.pass})
 		c.mu.Unlock()
 		c.add(c.number, call, a, o)
+		c.notOld(call, a)
 		return
 	}
 	a.kind = actStands
@@ -148,6 +177,27 @@ func (c *client) refused(call int64, a input, named []seat.ID) {
 		}
 	}
 	c.add(c.number, call, input{kind: actIdle, pass: a.pass, now: a.now}, answer{})
+	c.notOld(call, a)
+}
+
+// absent is a hold of seats of which some were not there at some moment of the call.
+func (c *client) absent(call int64, a input) {
+	later := a.seats &^ (1<<modelFirst - 1)
+	if later == 0 {
+		c.fail("hold: asked for %s, which are there, and told that they are not", a.seats)
+		return
+	}
+	c.add(c.number, call, input{kind: actAbsent, pass: a.pass, seats: later, now: a.now}, answer{})
+	c.add(c.number, call, input{kind: actIdle, pass: a.pass, now: a.now}, answer{})
+	c.notOld(call, a)
+}
+
+// notOld is said of each pass that was let at the seats: it is of the newest line, or its
+// process did not know a later one at some moment of the call.
+func (c *client) notOld(call int64, a input) {
+	if oldLine(a.pass) {
+		c.add(c.number, call, input{kind: actNotOld, pass: a.pass, now: a.now, process: c.of}, answer{})
+	}
 }
 
 // slotFor takes a slot of the model for a hold; 0 when there are none left.

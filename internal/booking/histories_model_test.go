@@ -23,9 +23,11 @@ import (
 // Bounds of a history: small, so that everybody meets, and so that porcupine needs
 // milliseconds.
 const (
-	modelSeats  = 5
-	modelPasses = 10
-	modelHolds  = 40 // slots
+	modelSeats     = 5
+	modelFirst     = 4 // that are there from the beginning; the others are added
+	modelPasses    = 10
+	modelHolds     = 40 // slots
+	modelProcesses = 2
 )
 
 // The states of a slot.
@@ -49,6 +51,49 @@ type world struct {
 		extended bool
 		until    int32 // ms, as all times here
 	}
+	added bool // the seats after modelFirst
+	// The counter's rev: what it may be, as confirms may share a transaction. One look
+	// at it says which it is.
+	rev struct {
+		least, most uint8
+		shared      bool // the last change was a confirm: the next may be of the same transaction
+	}
+	// The room's next line: whether it was told of, and which processes know it.
+	opened bool
+	knows  [modelProcesses]bool
+}
+
+// start is the room as it was made.
+func start() (w world) {
+	w.rev.least, w.rev.most = 1, 1
+	return w
+}
+
+// there are the seats that the room has.
+func (w *world) there() seatSet {
+	if w.added {
+		return 1<<modelSeats - 1
+	}
+	return 1<<modelFirst - 1
+}
+
+// left is how many of them are not booked.
+func (w *world) left() (n uint8) {
+	for i, by := range w.seats {
+		if w.there().has(i) && (by == 0 || w.holds[by].state != slotConfirmed) {
+			n++
+		}
+	}
+	return n
+}
+
+// raise is a change of the counter: by a confirm, which may share its transaction, or not.
+func (w *world) raise(confirm bool) {
+	if !confirm || !w.rev.shared {
+		w.rev.least++
+	}
+	w.rev.most++
+	w.rev.shared = confirm
 }
 
 // seatSet is a set of seats, one bit each.
@@ -78,6 +123,16 @@ const (
 	actExpired     = "expire: ended one" //
 	actVisit       = "visit"
 	actMap         = "map"
+	actAbsent      = "hold: no such seat"   // of one seat
+	actOldPass     = "hold: old pass"       // the process knows the room's next line
+	actNotOld      = "hold: pass not old"   // of an old pass that was not refused for it
+	actAdded       = "seats: added"         //
+	actThere       = "seats: there already" //
+	actCounted     = "stock: looked at"     //
+	actTold        = "stock: told"          //
+	actNextLine    = "line: next one"       // is told of
+	actReadLine    = "line: read"           // by a process
+	actKnownLine   = "line: known"          // by it, from now on
 )
 
 // input is that of one operation.
@@ -88,6 +143,7 @@ type input struct {
 	slot    uint8
 	now     int32
 	unknown bool // nothing was answered
+	process int  // that did it
 }
 
 // answer is the output of one operation, where it says more than the kind of the act.
@@ -96,8 +152,13 @@ type answer struct {
 	hold    uint8             // visit: the live one
 	booking uint8             // visit
 	spent   bool              // visit
-	seats   [modelSeats]uint8 // map: 'f', 'h' or 'b'
+	seats   [modelSeats]uint8 // map: 'f', 'h' or 'b'; 0: not there
+	stock   stockSeen
+	next    bool // line: it is the next one
 }
+
+// stockSeen is what a look at the counter, or a fact, says.
+type stockSeen struct{ rev, left, seats uint8 }
 
 // slotFacts is what never changes of a slot.
 type slotFacts struct {
@@ -116,7 +177,7 @@ var hashSeed = maphash.MakeSeed()
 
 func (m *roomModel) porcupine() porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return world{} },
+		Init: func() any { return start() },
 		Step: func(state, in, out any) (bool, any) {
 			w := state.(world)
 			ok := m.step(&w, in.(input), out.(answer))
@@ -150,7 +211,7 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 	p, h := w.passes[a.pass], w.holds[a.slot]
 	switch a.kind {
 	case actHeld: // all of them free, for a pass with nothing
-		if p.spent || p.hold != 0 || h.state != slotNone || !a.unknown && o.until != m.until(a.pass, a.now) {
+		if p.spent || p.hold != 0 || h.state != slotNone || a.seats&^w.there() != 0 || !a.unknown && o.until != m.until(a.pass, a.now) {
 			return false
 		}
 		for i, by := range w.seats {
@@ -171,6 +232,9 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 	case actIdle:
 		return !p.spent && p.hold == 0
 	case actTaken, actWasFree:
+		if a.seats&^w.there() != 0 {
+			return false
+		}
 		for i, by := range w.seats {
 			if a.seats.has(i) && (by != 0) != (a.kind == actTaken) {
 				return false
@@ -202,6 +266,8 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 		for i, by := range w.seats {
 			want := byte('f')
 			switch {
+			case !w.there().has(i):
+				want = 0
 			case by == 0:
 			case w.holds[by].state == slotConfirmed:
 				want = 'b'
@@ -212,6 +278,19 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 				return false
 			}
 		}
+		return true
+	case actAbsent:
+		return a.seats&w.there() == 0
+	case actOldPass, actNotOld:
+		return w.knows[a.process] == (a.kind == actOldPass)
+	case actAdded, actThere:
+		return w.added == (a.kind == actThere)
+	case actCounted, actTold:
+		return o.stock.left == w.left() && int(o.stock.seats) == len(w.there().ids()) &&
+			o.stock.rev >= w.rev.least && o.stock.rev <= w.rev.most
+	case actReadLine:
+		return w.opened == o.next
+	case actNextLine, actKnownLine:
 		return true
 	}
 	panic("no such act: " + a.kind)
@@ -236,6 +315,7 @@ func (m *roomModel) apply(w *world, a input, o answer) {
 	case actConfirmed:
 		if h.state == slotLive {
 			h.state = slotConfirmed
+			w.raise(true)
 			p.hold, p.booking, p.spent = 0, a.slot, true
 		}
 	case actReleased:
@@ -251,6 +331,15 @@ func (m *roomModel) apply(w *world, a input, o answer) {
 		h.until, h.extended = m.longer(w, a), true
 	case actExpired:
 		m.end(w, a.slot, slotExpired)
+	case actAdded:
+		w.added = true
+		w.raise(false)
+	case actCounted, actTold:
+		w.rev.least, w.rev.most, w.rev.shared = o.stock.rev, o.stock.rev, false
+	case actNextLine:
+		w.opened = true
+	case actKnownLine:
+		w.knows[a.process] = o.next
 	}
 }
 
@@ -279,6 +368,12 @@ func (m *roomModel) describe(a input, o answer) string {
 		text += " → ?"
 	case a.kind == actVisit:
 		text += fmt.Sprintf(" → spent %t hold %d until %d booking %d", o.spent, o.hold, o.until, o.booking)
+	case a.kind == actCounted || a.kind == actTold:
+		text += fmt.Sprintf(" → rev %d: %d of %d left", o.stock.rev, o.stock.left, o.stock.seats)
+	case a.kind == actReadLine || a.kind == actKnownLine:
+		text += fmt.Sprintf(" process %d → the next: %t", a.process, o.next)
+	case a.kind == actOldPass || a.kind == actNotOld:
+		text += fmt.Sprintf(" process %d", a.process)
 	case a.kind == actMap:
 		text += " → " + string(o.seats[:])
 	case o.until != 0:

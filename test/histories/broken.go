@@ -95,6 +95,43 @@ var brokens = []broken{
 		{"stock.go", "booked[b.hold.Room] += len(b.hold.seats())", "booked[b.hold.Room]++"}}},
 	{rule: "sold out is the last seat, no other", without: []change{
 		{"stock.go", "if row.left() > 0 {", "if row.left() > 1 {"}}},
+	{rule: "that the last seat went is said", without: []change{
+		{"stock.go", "if row.left() > 0 {", "if true {"}}},
+	{rule: "that nothing is left is told at once", without: []change{
+		{"stock.go", "told = append(told, fact)", "_ = fact"}}},
+	{rule: "sold out is as of the counter's rev", without: []change{
+		{"stock.go", "StockRev: row.Rev,", "StockRev: row.Rev - 1,"}}},
+	{rule: "the rev goes up with a booking", without: []change{
+		{"stock.go", "SET booked = booked + ?, rev = rev + 1 WHERE", "SET booked = booked + ? WHERE"}}},
+	{rule: "the rev goes up by one", without: []change{
+		{"stock.go", "SET booked = booked + ?, rev = rev + 1 WHERE", "SET booked = booked + ?, rev = rev + 2 WHERE"}}},
+	{rule: "the rev goes up with seats that are added", without: []change{
+		{"seats.go", "SET seats = seats + ?, rev = rev + 1, plan", "SET seats = seats + ?, plan"},
+		{"seats.go", "before.Seats+int64(added), before.Rev+1", "before.Seats+int64(added), before.Rev"}}},
+	{rule: "that there are seats again is told at once", without: []change{
+		{"seats.go", "if before.left() > 0 || epoch == \"\" {", "if true {"}}},
+	{rule: "what is left is what is not booked", without: []change{
+		{"stock.go", "Left: row.left(), Seats: row.Seats, AtMS:", "Left: max(row.left()-1, 0), Seats: row.Seats, AtMS:"}}},
+	{rule: "a stock is told once a second", without: []change{
+		{"stock.go", "if now.Sub(time.UnixMilli(r.ToldMS)).Abs() < gap {", "if now.Sub(time.UnixMilli(r.ToldMS)).Abs() < gap-gap {"}}},
+	{rule: "a stock that did not change is told once a minute", without: []change{
+		{"stock.go", "gap = stockAgain", "gap = stockEvery"}}},
+	{rule: "one of many tells a stock", without: []change{
+		{"stock.go", "AND told_rev = ? AND told_left = ? AND told_ms = ? AND epoch = ?`", "AND (1 = 1 OR told_rev = ? OR told_left = ? OR told_ms = ? OR epoch = ?)`"}}},
+	{rule: "what was noted as told was told", without: []change{
+		{"stock.go", "outbox.Add(one, tx, fact)", "outbox.Add(one, tx, []events.Record{fact}[1:]...)"}}},
+	{rule: "a pass of an older line opens nothing", without: []change{
+		{"purchase.go", "if t.rules.past(a.pass) {", "if false {"}}},
+	{rule: "a pass of an older line has what it holds", without: []change{
+		{"purchase.go", "if p.Hold != \"\" {\n\t\thas :=", "if t.rules.past(a.pass) {\n\t\treturn seat.ErrEpoch\n\t}\n\tif p.Hold != \"\" {\n\t\thas :="}}},
+	{rule: "a pass of an older line books what it holds", without: []change{
+		{"purchase.go", "h.State != live || t.rules.lapsed(*h, a.now) {", "h.State != live || t.rules.lapsed(*h, a.now) || t.rules.past(a.pass) {"}}},
+	{rule: "a pass of an older line gives back what it holds", without: []change{
+		{"purchase.go", "case h.State == confirmed || h.State == aside:\n\t\t\treturn", "case h.State == confirmed || h.State == aside || t.rules.past(a.pass):\n\t\t\treturn"}}},
+	{rule: "a pass of an older line leaves", without: []change{
+		{"purchase.go", "\tif p.SpentMS != 0 {\n\t\treturn nil // done already", "\tif p.SpentMS != 0 || t.rules.past(a.pass) {\n\t\treturn nil // done already"}}},
+	{rule: "a line is old when a later one is known, not before", without: []change{
+		{"event.go", "v.Epoch != epoch && slices.Contains(", "v.Epoch != epoch || slices.Contains("}}},
 	{rule: "each end has its fact", without: []change{
 		{"purchase.go", "t.tell(holdFact(typ, *h, a.now))", "_ = typ"}}},
 	{rule: "a finished pass is told once", without: []change{
