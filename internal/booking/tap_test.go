@@ -9,16 +9,22 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
+
+// tapLimit is how long is waited for what some loop does: seconds, under the race detector
+// on a busy machine a minute.
+const tapLimit = 2 * time.Minute
 
 // tap stands between a pool and its MySQL and reads along: every statement that really
 // runs, as the server gets it, with its values.
 type tap struct {
 	dsn string // the server's, by way of the tap
 
-	wait sync.WaitGroup
-	mu   sync.Mutex
-	on   bool
+	fresh chan struct{} // of one: another shape was noted
+	wait  sync.WaitGroup
+	mu    sync.Mutex
+	on    bool
 	// Guarded by mu: the longest statement of each shape, and the connections.
 	shapes map[string]string
 	conns  []net.Conn
@@ -38,7 +44,7 @@ func newTap(t *testing.T, dsn string) *tap {
 	}
 	server := u.Host
 	u.Host = l.Addr().String()
-	p := &tap{dsn: u.String(), shapes: map[string]string{}}
+	p := &tap{dsn: u.String(), shapes: map[string]string{}, fresh: make(chan struct{}, 1)}
 	p.wait.Go(func() {
 		for {
 			in, err := l.Accept()
@@ -111,8 +117,33 @@ func (p *tap) note(statement string) {
 		return
 	}
 	for _, one := range splitStatements(statement) {
-		if s := shape(one); len(one) > len(p.shapes[s]) {
+		s := shape(one)
+		if p.shapes[s] == "" {
+			select {
+			case p.fresh <- struct{}{}:
+			default: // it is said already
+			}
+		}
+		if len(one) > len(p.shapes[s]) {
 			p.shapes[s] = one
+		}
+	}
+}
+
+// await returns when a statement was noted whose shape is like a pattern.
+func (p *tap) await(t *testing.T, what, like string) {
+	t.Helper()
+	pattern := regexp.MustCompile(like)
+	for late := time.After(tapLimit); ; {
+		for shape := range p.statements() {
+			if pattern.MatchString(shape) {
+				return
+			}
+		}
+		select {
+		case <-p.fresh:
+		case <-late:
+			t.Fatalf("%s: no statement is like %s", what, like)
 		}
 	}
 }
@@ -129,7 +160,7 @@ func (p *tap) statements() map[string]string {
 }
 
 var (
-	value = regexp.MustCompile(`(_binary)?'(?:[^'\\]|\\.|'')*'|\b\d+\b`)
+	value = regexp.MustCompile(`(_binary)?'(?:[^'\\]|\\.|'')*'|(?:\B-)?\b\d+\b`)
 	cases = regexp.MustCompile(`(?: WHEN \? THEN \?)+`)
 	list  = regexp.MustCompile(`\?(?:, ?\?)+`)
 	tuple = regexp.MustCompile(`\(\?…\)(?:, ?\(\?…\))+`)
@@ -163,6 +194,7 @@ func splitStatements(text string) (list []string) {
 func TestShape(t *testing.T) {
 	for statement, want := range map[string]string{
 		`SELECT id FROM seats WHERE room = 'a\'b' AND id IN ('A-1', 'A-2') LIMIT 100`:        "SELECT id FROM seats WHERE room = ? AND id IN (?…) LIMIT ?",
+		"UPDATE t SET a = a - 1 WHERE b = -1":                                                "UPDATE t SET a = a - ? WHERE b = ?",
 		"INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'it''s')":                                 "INSERT INTO t (a, b) VALUES (?…)",
 		"UPDATE t SET a = CASE id WHEN 'x' THEN 1 WHEN 'y' THEN 2 END WHERE id IN ('x','y')": "UPDATE t SET a = CASE id WHEN ? THEN ? END WHERE id IN (?…)",
 	} {
