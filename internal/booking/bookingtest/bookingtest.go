@@ -34,6 +34,9 @@ var (
 	Kind        = testkit.Kind
 )
 
+// Partitions is testkit's.
+const Partitions = testkit.Partitions
+
 type (
 	// Clock is testkit's.
 	Clock = testkit.Clock
