@@ -103,6 +103,8 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"seat.ErrDeclined":  {err: seat.ErrDeclined, place: Declined, pass: Declined, typed: Declined},
 		"seat.ErrAway":      {err: seat.ErrAway, place: Unavailable, pass: Unavailable, typed: Unavailable},
 
+		"seat.ErrPrice":     {err: seat.ErrPrice, why: "only the command that makes seats takes a price, and prints the words"},
+		"seat.ErrCurrency":  {err: seat.ErrCurrency, why: "only the command that makes seats takes a price, and prints the words"},
 		"seat.ErrReference": {err: seat.ErrReference, why: "no request carries a reference"},
 
 		"token.ErrMalformed": {err: token.ErrMalformed, place: PlaceBad, pass: PassBad, why: "no command takes a token"},
