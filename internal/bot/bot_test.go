@@ -544,6 +544,27 @@ func TestClaimsAgain(t *testing.T) {
 	}
 }
 
+// A claim that is refused beyond its time is not made again at once, for ever: the line
+// that refuses it is in trouble.
+func TestClaimsOnAfterItsTime(t *testing.T) {
+	const beyond = 2 * time.Second
+	claims := 0
+	config := bot.Config{BackoffMin: 4 * time.Second, BackoffMax: 30 * time.Second}
+	wantEnd(t, visitAs(t, config, newShop(1), func(n *node) {
+		n.hear(wire.Request{Type: wire.Join})
+		n.say(joined(7), wire.AdmittedMessage{Type: wire.Admitted, ClaimMS: 100})
+		for began := time.Now(); time.Since(began) < beyond; claims++ {
+			n.hear(wire.Request{Type: wire.Claim})
+			n.say(refusal(wire.Recovering))
+		}
+		n.hear(wire.Request{Type: wire.Claim})
+		n.say(n.pass())
+	}), bot.Booked)
+	if claims > 20 {
+		t.Errorf("got %d claims in %s, want one in half a second and fewer later", claims, beyond)
+	}
+}
+
 // A line that lost the admission under a claim lets the visitor in again, at once and
 // with no position between: then the claim is made again.
 func TestClaimsAnAdmissionThatComesAgain(t *testing.T) {

@@ -26,6 +26,9 @@ const (
 const (
 	claimFirst = time.Second
 	claimMost  = 5 * time.Second
+	// claimLeast bounds what a time that runs out makes of it: a line that recovers puts
+	// claims off, so who has no time left by the last word goes on asking.
+	claimLeast = 250 * time.Millisecond
 )
 
 // phase is where the visitor is, as far as this connection knows.
@@ -363,7 +366,7 @@ func (c *conversation) hearAdmitted(ctx context.Context, left time.Duration) {
 		c.phase = missing
 		v.leaveAt, v.dropAt = time.Time{}, time.Time{}
 	case c.phase == claiming:
-		// The line lost the admission that was claimed, and let us in again.
+		// The line may have lost the admission that was claimed, and let us in again.
 		c.againAt = time.Time{}
 		c.send(ctx, wire.Request{Type: wire.Claim})
 	default:
@@ -422,7 +425,10 @@ func (c *conversation) hearError(ctx context.Context, code wire.Code, retry time
 			most := ceiling(2*v.config.BackoffMin, v.config.BackoffMax, c.refusals)
 			if c.phase == claiming {
 				// Its time runs. Few claim at once, so it is near and leaves room for more.
-				most = min(most, ceiling(claimFirst, claimMost, c.refusals), max(0, time.Until(c.lapses))/4)
+				most = min(most, ceiling(claimFirst, claimMost, c.refusals))
+				if part := time.Until(c.lapses) / 4; part >= claimLeast {
+					most = min(most, part)
+				}
 			}
 			c.refusals++
 			c.againAt = time.Now().Add(min(mostRetryAfter, retry) + v.within(most))
