@@ -87,7 +87,9 @@ func (h *hall) failed(err error) {
 	h.pending = nil
 	if h.now == nil {
 		h.err = err
+		return
 	}
+	h.again = true // what made it due is still unread
 }
 
 // read takes a whole read. The log was read to its end after it: what it said since
