@@ -139,17 +139,18 @@ type pen struct {
 	to *http.ResponseController
 
 	mu   sync.Mutex
+	by   time.Time // the deadline of the write that goes on, or of the last. Guarded by mu
 	last time.Time // no write lasts beyond it; zero: none was set. Guarded by mu
 }
 
 // write sends b, within writeLimit.
 func (p *pen) write(b []byte) error {
 	p.mu.Lock()
-	by := time.Now().Add(writeLimit)
-	if !p.last.IsZero() && p.last.Before(by) {
-		by = p.last
+	p.by = time.Now().Add(writeLimit)
+	if !p.last.IsZero() && p.last.Before(p.by) {
+		p.by = p.last
 	}
-	_ = p.to.SetWriteDeadline(by) // a writer without one is a test's
+	_ = p.to.SetWriteDeadline(p.by) // a writer without one is a test's
 	p.mu.Unlock()
 	if _, err := p.w.Write(b); err != nil {
 		return err
@@ -157,13 +158,19 @@ func (p *pen) write(b []byte) error {
 	return p.to.Flush()
 }
 
-// hurry leaves byeLimit to all writes, the one that hangs too. Only while the request
-// lasts: behind it the connection may be another's.
+// hurry leaves byeLimit to all writes, the one that hangs too, and gives none more time
+// than it had. Only while the request lasts: behind it the connection may be another's.
 func (p *pen) hurry() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.last.IsZero() {
+		return
+	}
 	p.last = time.Now().Add(byeLimit)
-	_ = p.to.SetWriteDeadline(p.last)
+	if p.by.IsZero() || p.last.Before(p.by) {
+		p.by = p.last
+		_ = p.to.SetWriteDeadline(p.by)
+	}
 }
 
 // join opens a stream of a pass on a room that is in memory from now on. request ends
@@ -178,9 +185,11 @@ func (m *Maps) join(request context.Context, name room.Name, pass string, out *p
 		}
 		m.mu.Lock()
 		if gone := m.crowded(pass); gone != nil {
+			m.open++ // the place of the one that goes is this one's
 			m.mu.Unlock()
 			err = await(ctx, gone)
 			m.mu.Lock()
+			m.open--
 			delete(m.entering, pass)
 			if err != nil {
 				m.mu.Unlock()
@@ -211,10 +220,10 @@ func (m *Maps) join(request context.Context, name room.Name, pass string, out *p
 
 // crowded ends the oldest stream of a pass that has all it may have, and returns what is
 // closed when it is gone. Until the caller takes the pass from entering, nobody else of
-// the pass enters. nil: there is nothing to wait for. mu is held.
+// the pass enters. nil: there is nothing to wait for, or nobody may enter. mu is held.
 func (m *Maps) crowded(pass string) (gone <-chan struct{}) {
 	mine := m.streams[pass]
-	if len(mine) < perPass || m.entering[pass] {
+	if len(mine) < perPass || m.entering[pass] || m.draining {
 		return nil
 	}
 	m.entering[pass] = true

@@ -424,11 +424,12 @@ func TestHangingStreamsOfAPass(t *testing.T) {
 func TestAWriteWithoutEndKeepsItsPlace(t *testing.T) {
 	b := bookingtest.New(t, bookingtest.SQLite(t), 20, nil)
 	m := maps(t, b.DB, nil)
-	hanging := &stuck{header: http.Header{}, goOn: make(chan struct{}), wrote: make(chan string, 100)}
+	goOn := make(chan struct{})
 	ctx, leave := context.WithCancel(t.Context())
 	ended := make(chan error)
 	for range seatmap.PerPass {
 		go func() { // ends with goOn
+			hanging := &stuck{header: http.Header{}, goOn: goOn, wrote: make(chan string, 100)}
 			ended <- m.Live(hanging, httptest.NewRequest("GET", "/live", nil).WithContext(ctx), "gig", "rude", time.Hour)
 		}()
 	}
@@ -448,7 +449,7 @@ func TestAWriteWithoutEndKeepsItsPlace(t *testing.T) {
 		t.Errorf("got %d streams, want %d", n, seatmap.PerPass)
 	}
 	leave()
-	close(hanging.goOn)
+	close(goOn)
 	for range seatmap.PerPass {
 		if err := <-ended; err != nil {
 			t.Errorf("got %v, want a stream that ended", err)
