@@ -660,7 +660,7 @@ function received(s, m, c) {
       if (s.phase !== 'claiming') s.phase = 'turn';
       Object.assign(s, { late: false, turned: true, spare: null, position: null, eta: null, why: '', said: '' });
       if (news) keep(s, c);
-      // After a claim too: the line lost the admission that was claimed.
+      // After a claim too: the line may have lost the admission that was claimed.
       if (s.phase === 'claiming') sendClaim(s, c);
       return;
     }

@@ -117,7 +117,7 @@ export class Live {
   /** @param {number} ms */
   #pause(ms) {
     return new Promise((done) => {
-      const timer = setTimeout(done, ms);
+      const timer = setTimeout(done, Math.ceil(ms)); // a part of one is cut, and woken too early the map is read again
       this.#wake = () => {
         clearTimeout(timer);
         done(undefined);

@@ -199,7 +199,7 @@ function render() {
   shownPhase = phase;
 }
 
-/** The button for more time. Who used it stays where it was. @param {number} now */
+/** The button for more time. When it goes, who was on it goes to the heading. @param {number} now */
 function more(now) {
   const button = /** @type {HTMLButtonElement} */ (el('more'));
   const extending = state.busy === 'extend';
@@ -223,7 +223,10 @@ function speak(said, now) {
   const offered = offersMore(state, now);
   const what = [state.phase, state.said, state.named.join(), state.chosen.join(), state.hold?.id, state.hold?.more, offered].join('|');
   if (what === spokenWhat) return;
+  const before = spokenWhat;
   spokenWhat = what;
+  // The offer went because the time is over: what became of the hold is said next.
+  if (before.replace(/true$/, 'false') === what) return;
   let sentence = '';
   if (offered && state.hold) sentence = t('say.more', { time: spoken(state.hold.ends - now) });
   else if (state.phase === 'held' && state.hold) sentence = t('say.held', { seats: list(inOrder(state.hold.seats)), time: spoken(state.hold.ends - now) });
