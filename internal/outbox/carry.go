@@ -60,7 +60,7 @@ func (o *Outbox) take(ctx context.Context, from lane) (n int, err error) {
 			// when nothing comes behind its back. So few are in nobody's way meanwhile.
 		}
 	}
-	left, err := o.publish(ctx, free)
+	left, err := o.publish(ctx, from, free)
 	if err == nil && len(held) > 0 {
 		var stay []fact
 		if stay, err = o.facts.put(ctx, from, held); err == nil {
@@ -78,16 +78,20 @@ func (o *Outbox) take(ctx context.Context, from lane) (n int, err error) {
 	return len(list), err
 }
 
-// publish publishes facts, deletes them, and says how many Kafka has not. Their partitions
-// are stuck.
-func (o *Outbox) publish(ctx context.Context, list []fact) (left int, err error) {
+// publish publishes facts of a lane, deletes them, and says how many Kafka has not. Their
+// partitions are stuck.
+func (o *Outbox) publish(ctx context.Context, from lane, list []fact) (left int, err error) {
 	if len(list) == 0 {
 		return 0, nil
 	}
 	missing, err := o.carry(ctx, o.facts, list)
 	whole := slices.DeleteFunc(slices.Clone(missing), func(f fact) bool { return f.broken != nil })
 	for _, l := range lanesOf(ctx, o.to, whole) {
-		o.stuck.add(l, time.Now().Add(stuckFirst))
+		due := time.Now().Add(stuckFirst)
+		o.stuck.add(l, due)
+		if l.count <= from.count { // there is no lane further on: its topic did not grow after all
+			o.stuck[from].mixed, o.stuck[from].due = false, due
+		}
 	}
 	o.noted(ctx, len(list)-len(missing), err)
 	return len(missing), deletingOf(err)
@@ -121,10 +125,10 @@ func (o *Outbox) trySome(ctx context.Context) {
 		o.trying++
 		state := o.stuck[l]
 		state.busy = true
-		others := o.stuck.except(func(other lane, _ *stuckLane) bool { return other != l })
+		a := o.stuck.attempt(l)
 		o.tries.Go(func() {
-			t := o.try(ctx, l, others)
-			t.lane, t.state = l, state
+			t := o.try(ctx, a)
+			t.attempt, t.state = a, state
 			o.tried <- t // has room: trying is no more than it holds
 		})
 	}

@@ -15,6 +15,8 @@
 // of the table that the looks do not read, and tried apart. So it holds back its own keys
 // and no others, and costs neither memory nor a longer look. What waits in a lane, put
 // there by whomever, holds back all that belongs behind it: after each look, and not
-// before it, the lanes are asked for that have rows. A row that was put aside meanwhile
-// is one that the look has, or its lane is found.
+// before it, the lanes are asked for that have rows; each try asks too. A row that was put
+// aside meanwhile is one that the look has, or its lane is found. As a topic grows, rows go
+// from lanes of fewer partitions to those of more and never back, so that the lanes alone
+// say which facts of a key come first, to carriers that believe in different numbers too.
 package outbox

@@ -24,6 +24,30 @@ func (o *Outbox) Step(ctx context.Context) (int, error) {
 // Adopt is what each look a second apart does besides: it finds lanes that have rows.
 func (o *Outbox) Adopt(ctx context.Context) error { return o.adopt(ctx) }
 
+// TryAll tries every lane that is known, triesMost at most.
+func (o *Outbox) TryAll(ctx context.Context) (err error) {
+	for _, l := range o.stuck {
+		l.due = time.Time{}
+	}
+	o.trySome(ctx)
+	for o.trying > 0 {
+		t := <-o.tried
+		o.settle(ctx, t)
+		if deletingOf(t.err) != nil {
+			err = t.err
+		}
+	}
+	return err
+}
+
+// Handover is the lease lost and taken again: what was known of lanes is forgotten.
+func (o *Outbox) Handover(ctx context.Context) error {
+	o.lead(true)
+	o.lead(false)
+	o.lead(true)
+	return o.adopt(ctx)
+}
+
 // Leads says that this process carries.
 func (o *Outbox) Leads() bool { return o.leading.Load() }
 

@@ -52,6 +52,19 @@ func (l lane) takes(f fact) bool {
 	return l.count > 0 && f.broken == nil && f.record.Topic == l.topic && int(events.Spread(f.record.Key)%uint32(l.count)) == l.id
 }
 
+// ahead says that other may have facts of keys of l that are to be published before those
+// of l.
+func (l lane) ahead(other lane) bool {
+	return other.topic == l.topic && other.count > l.count && (other.id-l.id)%gcd(l.count, other.count) == 0
+}
+
+func gcd(a, b int) int {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
 // only is the condition of the facts that go there. Topics have no other characters than
 // topicPattern's.
 func (l lane) only() string {

@@ -28,7 +28,7 @@ const (
 type stuckLane struct {
 	busy  bool // a try is under way
 	past  bool // some of its rows could not be put there: the looks pass over them for a second
-	mixed bool // its topic has another number of partitions now: Run carries what waits here to where it goes
+	mixed bool // its topic has more partitions now: Run carries what waits here to where it goes
 	due   time.Time
 	pause time.Duration
 	sql   error // what the database said to the last try
@@ -38,24 +38,18 @@ type stuckLane struct {
 type stuck map[lane]*stuckLane
 
 // where is the lane in which a fact that was read from another has to wait; noLane: it can
-// be published. A mixed lane may have earlier facts of the same key, so it comes first,
-// the one with the fewest partitions before those of later: topics grow. Of the others,
-// the one with the most is the one of now.
+// be published. Facts go from the looks to the lane of the fewest partitions that takes
+// them, from there to the one of more, and so on: topics grow. So of the facts of one key
+// those in a lane of more partitions are the earlier ones, whoever put them there and
+// however many partitions it knew. Nothing that a process knows alone decides here.
 func (s stuck) where(from lane, f fact) lane {
-	var mixed, other lane
-	for l, state := range s {
-		switch {
-		case l == from || !l.takes(f):
-		case state.mixed && l.count > from.count && (mixed.count == 0 || l.count < mixed.count):
-			mixed = l
-		case !state.mixed && l.count > other.count:
-			other = l
+	var next lane
+	for l := range s {
+		if l.takes(f) && l.count > from.count && (next == noLane || l.count < next.count) {
+			next = l
 		}
 	}
-	if mixed != noLane {
-		return mixed
-	}
-	return other
+	return next
 }
 
 // except is the condition that leaves out the facts of those lanes that which names.
@@ -122,40 +116,63 @@ func (s stuck) trouble() error {
 	return nil
 }
 
+// attempt is what a try is told. Owned by the try.
+type attempt struct {
+	lane   lane
+	known  []string // the names of the lanes that were known when it began
+	ahead  string   // the condition that leaves out the facts of known lanes that go first
+	others string   // the one that leaves out those of all other known lanes
+}
+
+func (s stuck) attempt(l lane) attempt {
+	return attempt{
+		lane:   l,
+		known:  s.names(),
+		ahead:  s.except(func(other lane, _ *stuckLane) bool { return l.ahead(other) }),
+		others: s.except(func(other lane, _ *stuckLane) bool { return other != l }),
+	}
+}
+
 // tried is what came of a try.
 type tried struct {
-	lane  lane
+	attempt
 	state *stuckLane // that was tried: another one is of a later time as the one that carries
 	read  int
 	acked int
-	moved bool // the topic has another number of partitions
+	moved bool   // the topic has more partitions
+	found []lane // that nobody here knew: nothing was published
 	err   error
 }
 
-// try publishes what a lane has, once. others is the condition that leaves out the facts of
-// all other lanes.
-func (o *Outbox) try(ctx context.Context, l lane, others string) tried {
+// try publishes what a lane has, once, but what waits behind another lane.
+func (o *Outbox) try(ctx context.Context, a attempt) tried {
+	l := a.lane
 	limit, cancel := context.WithTimeout(ctx, countLimit)
 	count, err := o.to.Partitions(limit, l.topic)
 	cancel()
-	if err == nil && count != l.count {
+	if err == nil && count > l.count {
 		return tried{moved: true}
 	}
-	list, err := o.facts.read(ctx, batchRows, rows{lane: l.name()})
+	own := rows{l.name(), a.ahead}
+	list, err := o.facts.read(ctx, batchRows, own)
 	if err == nil && len(list) < batchRows {
 		// Those too that could not be put here, by one statement: a fact that was put here
 		// between two would be missed, and not the next of its key.
-		list, err = o.facts.read(ctx, batchRows, rows{lane: l.name()}, rows{where: l.only() + others})
+		list, err = o.facts.read(ctx, batchRows, own, rows{where: l.only() + a.others})
 	}
 	if err != nil || len(list) == 0 {
 		return tried{err: err}
+	}
+	// After the read: see the package's comment.
+	if found, err := o.facts.lanes(ctx, a.known); err != nil || len(found) > 0 {
+		return tried{found: found, err: err}
 	}
 	left, err := o.carry(ctx, o.facts, list)
 	return tried{read: len(list), acked: len(list) - len(left), err: err}
 }
 
 // settle says what becomes of a lane that was tried. It is well when it has taken all
-// that there was.
+// that there was. Behind another lane it may have more, and is tried again later.
 func (s stuck) settle(t tried, now time.Time) {
 	l := s[t.lane]
 	if l != t.state {
@@ -166,12 +183,15 @@ func (s stuck) settle(t tried, now time.Time) {
 	if errors.As(t.err, &part) {
 		l.sql = part.deleting
 	}
+	for _, other := range t.found {
+		s.add(other, now)
+	}
 	switch {
 	case t.moved:
 		l.mixed = true
-	case t.err == nil && t.read < batchRows:
+	case t.err == nil && t.read < batchRows && len(t.found) == 0 && t.ahead == "":
 		delete(s, t.lane)
-	case t.err == nil || t.acked > 0:
+	case t.err == nil && t.ahead == "" || t.acked > 0:
 		l.pause = stuckFirst // it goes on
 	default:
 		l.due = now.Add(l.pause/2 + rand.N(l.pause)) // or all would be tried at once

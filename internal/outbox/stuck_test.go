@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -342,92 +340,5 @@ func TestStuckBehindLockedRow(t *testing.T) {
 	until(t, "an empty table", isEmpty(t, o))
 	if got := values(q.All(), func(r events.Record) bool { return string(r.Key) == keyOf(sick) }); got != "1 2" {
 		t.Errorf("got %s, want 1 2", got)
-	}
-}
-
-// Two bookers carry at once, each with partitions that take nothing for it alone, while
-// the topic grows: the facts of each key leave in their order.
-func TestOrderOfTwoThatCarry(t *testing.T) {
-	bookingtest.Each(t, func(t *testing.T, dsn string) {
-		q := bookingtest.NewQueue()
-		const keys, each = 30, 40
-		var shops [2]*bookingtest.Shop
-		var carriers [2]*outbox.Outbox
-		var moods [2]*moody
-		for i := range 2 {
-			moods[i] = newMoody(q)
-			shops[i], carriers[i] = newShop(t, dsn, 0, moods[i], prometheus.NewRegistry())
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var carrying, writing sync.WaitGroup
-		t.Cleanup(func() { stop(); carrying.Wait() })
-		for i, o := range carriers {
-			carrying.Go(func() {
-				for n := 0; ctx.Err() == nil; n++ {
-					if n%5 == 0 {
-						moods[i].set(bookingtest.Partitions, rand.N(8), rand.N(8), rand.N(8))
-						if err := o.Adopt(ctx); err != nil && ctx.Err() == nil {
-							t.Errorf("adopt: %v", err)
-						}
-					}
-					if _, err := o.Step(ctx); err != nil && ctx.Err() == nil {
-						t.Errorf("step: %v", err)
-					}
-				}
-			})
-		}
-		for k := range keys {
-			writing.Go(func() {
-				for i := range each {
-					add(t, shops[k%2].DB, about(fmt.Sprint("k", k), fmt.Sprintf("%d-%d", k, i)))
-				}
-			})
-		}
-		writing.Wait()
-		until(t, "an empty table", isEmpty(t, carriers[0]))
-		stop()
-		carrying.Wait()
-		for k := range keys {
-			var want []string
-			for i := range each {
-				want = append(want, fmt.Sprintf("%d-%d", k, i))
-			}
-			got := strings.Fields(values(q.All(), func(r events.Record) bool { return string(r.Key) == fmt.Sprint("k", k) }))
-			if !slices.Equal(got, want) {
-				t.Errorf("key %d: got %v, want all in order", k, got)
-			}
-		}
-	})
-}
-
-// Nobody knows how many partitions a topic has, then it has 8, 16 and 32, some of which take
-// nothing now and then: the facts of each key leave in their order.
-func TestOrderWhileTopicGrows(t *testing.T) {
-	q := bookingtest.NewQueue()
-	m := newMoody(q)
-	s, o := newShop(t, bookingtest.SQLite(t), 0, m, prometheus.NewRegistry())
-	want := map[string][]string{}
-	for n, partitions := range []int{0, 8, 16, 32} {
-		for round := range 30 {
-			var some []events.Record
-			for k := range 30 {
-				key := fmt.Sprint("k", k)
-				want[key] = append(want[key], fmt.Sprintf("%s-%d-%d", key, n, round))
-				some = append(some, about(key, fmt.Sprintf("%s-%d-%d", key, n, round)))
-			}
-			add(t, s.DB, some...)
-			m.set(partitions, rand.N(32), rand.N(8), rand.N(8), rand.N(8))
-			if _, err := o.Step(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	m.set(32)
-	steps(t, o)
-	for key, list := range want {
-		got := strings.Fields(values(q.All(), func(r events.Record) bool { return string(r.Key) == key }))
-		if !slices.Equal(got, list) {
-			t.Errorf("key %s: got %v, want %v", key, got, list)
-		}
 	}
 }
