@@ -50,7 +50,7 @@ func selectLanes(d sqldb.Dialect, known []string) (query string, args []any) {
 // and not them.
 func (t *table) put(ctx context.Context, from lane, to map[lane][]fact) (stay []fact, err error) {
 	ids := map[lane][]int64{}
-	err = t.tx(ctx, func(tx *sqlx.Tx) error {
+	err = t.db.Tx(ctx, func(tx *sqlx.Tx) error {
 		stay = nil
 		clear(ids)
 		free, err := t.lock(ctx, tx, from, to)

@@ -234,7 +234,7 @@ func (t *table) delete(ctx context.Context, ids []int64) (removed []int64, err e
 		}
 		return ids, nil
 	}
-	err = t.tx(ctx, func(tx *sqlx.Tx) error {
+	err = t.db.Tx(ctx, func(tx *sqlx.Tx) error {
 		removed = nil
 		if err := tx.SelectContext(ctx, &removed, lockByKey(t.name, ids)); err != nil || len(removed) == 0 {
 			return err
@@ -246,18 +246,6 @@ func (t *table) delete(ctx context.Context, ids []int64) (removed []int64, err e
 		return nil, err
 	}
 	return removed, nil
-}
-
-// tx is a transaction whose COMMIT ends with ctx too, or a second later, as a statement:
-// sqldb's own, then of nothing, waits 8 s for a server that hangs, and a stop has 5.
-func (t *table) tx(ctx context.Context, work func(tx *sqlx.Tx) error) error {
-	return t.db.Tx(ctx, func(tx *sqlx.Tx) error {
-		err := work(tx)
-		if err == nil && t.db.Dialect != sqldb.SQLite {
-			_, err = tx.ExecContext(ctx, "COMMIT")
-		}
-		return err
-	})
 }
 
 // putOff leaves rows out of the looks until again.
