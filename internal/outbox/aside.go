@@ -20,7 +20,7 @@ func (t *table) lanes(ctx context.Context, known []string) ([]lane, error) {
 	query, args := selectLanes(t.db.Dialect, known)
 	var names []string
 	if err := t.db.SelectContext(ctx, &names, query, args...); err != nil {
-		return nil, err
+		return nil, t.doubt(err)
 	}
 	var list []lane
 	for _, name := range names {
@@ -77,7 +77,10 @@ func (t *table) put(ctx context.Context, from lane, to map[lane][]fact) (stay []
 		}
 		return nil
 	})
-	return stay, err
+	if err != nil {
+		return nil, t.doubt(err)
+	}
+	return stay, nil
 }
 
 // lock locks the rows that still are in from, and says which. Lane is no condition of the

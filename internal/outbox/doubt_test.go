@@ -3,15 +3,19 @@ package outbox_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waitroom/internal/booking/bookingtest"
+	"waitroom/internal/outbox"
+	"waitroom/internal/sqldb"
 	"waitroom/internal/testenv"
 )
 
@@ -197,5 +201,61 @@ func TestDoubtForgetsIDs(t *testing.T) {
 	})
 	if got := values(q.All(), all); got != "held by a stranger next another" {
 		t.Errorf("got %s, want the other fact too", got)
+	}
+}
+
+// So it is whatever the database was asked.
+func TestDoubtOfEveryAnswer(t *testing.T) {
+	for name, fail := range map[string]func(t *testing.T, db *sqldb.DB, o *outbox.Outbox, p *unsure, q *bookingtest.Queue) error{
+		"what was to be put aside": func(t *testing.T, db *sqldb.DB, o *outbox.Outbox, p *unsure, q *bookingtest.Queue) error {
+			q.Sicken(3, errors.New("no leader"))
+			add(t, db, about(keyOf(3), "sick"))
+			if _, err := o.Step(t.Context()); err != nil { // found stuck
+				t.Fatal(err)
+			}
+			p.breakNext("lost")
+			_, err := o.Step(t.Context())
+			q.Sicken(3, nil)
+			return err
+		},
+		"who carries": func(t *testing.T, db *sqldb.DB, o *outbox.Outbox, _ *unsure, _ *bookingtest.Queue) error {
+			write(t, db, "ALTER TABLE leases RENAME TO hidden")
+			err := o.Look(t.Context())
+			write(t, db, "ALTER TABLE hidden RENAME TO leases")
+			return err
+		},
+		"what an older booker left": func(t *testing.T, db *sqldb.DB, o *outbox.Outbox, _ *unsure, _ *bookingtest.Queue) error {
+			write(t, db, "ALTER TABLE outbox RENAME TO hidden")
+			_, err := o.Step(t.Context())
+			write(t, db, "ALTER TABLE hidden RENAME TO outbox")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := testenv.MySQL(t)
+			p := newUnsure(t, dsn)
+			q := bookingtest.NewQueue()
+			_, o := newShop(t, p.dsn, 0, q, prometheus.NewRegistry())
+			db := bookingtest.Open(t, dsn)
+			add(t, db, about(keyOf(4), "held by a stranger"))
+			tx, err := db.BeginTxx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx.MustExecContext(t.Context(), "SELECT id FROM facts WHERE id = 1 FOR UPDATE")
+			if _, err := o.Step(t.Context()); err != nil { // published, and not deleted
+				t.Fatal(err)
+			}
+			if err := fail(t, db, o, p, q); err == nil {
+				t.Fatal("got no error of the database, want one")
+			}
+			_ = tx.Rollback()
+			write(t, db, "UPDATE facts SET payload = ? WHERE id = 1", []byte("another"))
+			run(t, o, nil)
+			until(t, "an empty table", isEmpty(t, o))
+			if got := values(q.All(), all); !strings.Contains(got, "another") {
+				t.Errorf("got %s, want the other fact too", got)
+			}
+		})
 	}
 }

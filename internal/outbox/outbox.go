@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,9 @@ type Outbox struct {
 
 // New makes an outbox on a database whose tables are there once it runs.
 func New(db *sqldb.DB, to Publisher, now func() time.Time, log *zap.Logger, reg prometheus.Registerer) *Outbox {
-	return &Outbox{to: to, db: db, facts: newTable(db), old: newOldTable(db), lease: newLease(db, leaseName), now: now, log: log,
+	facts, old := newTable(db), newOldTable(db)
+	facts.twin, old.twin = old, facts
+	return &Outbox{to: to, db: db, facts: facts, old: old, lease: newLease(db, leaseName), now: now, log: log,
 		met: newMetrics(reg), told: newLogs(log), news: make(chan struct{}, 1), stuck: stuck{}, tried: make(chan tried, triesMost)}
 }
 
@@ -173,6 +176,14 @@ func (o *Outbox) await(ctx context.Context, wait time.Duration, news <-chan stru
 
 // look asks who carries, and how much there is to carry.
 func (o *Outbox) look(ctx context.Context) error {
+	err := o.ask(ctx)
+	if err != nil && !errors.Is(err, errTooManyStuck) && !errors.Is(err, errUndeleted) {
+		_ = o.facts.doubt(err) // whatever the question was
+	}
+	return err
+}
+
+func (o *Outbox) ask(ctx context.Context) error {
 	if o.leading.Load() && !o.failed.IsZero() && time.Since(o.failed) > tiredAfter {
 		o.polite, o.failed = politeFor, time.Time{}
 		if err := o.lease.give(ctx); err != nil {

@@ -85,6 +85,7 @@ type fact struct {
 type table struct {
 	db   *sqldb.DB
 	name string
+	twin *table // the other one of the same database; set once
 	rows func(ctx context.Context, limit int, of []rows) ([]fact, error)
 
 	mu   sync.Mutex
@@ -213,14 +214,19 @@ func (t *table) remove(ctx context.Context, ids []int64) error {
 	return nil
 }
 
-// doubt forgets which rows are published, after an error of the database: one that took
-// over, and lost its last commits, gives their ids to other facts. To publish twice is
-// nothing; to delete what was never published is a fact lost.
+// doubt forgets which rows of both tables are published, after an error of the database:
+// one that took over, and lost its last commits, gives their ids to other facts. To publish
+// twice is nothing; to delete what was never published is a fact lost.
 func (t *table) doubt(err error) error {
+	t.forget()
+	t.twin.forget()
+	return err
+}
+
+func (t *table) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.gone)
-	return err
 }
 
 // delete deletes rows by their keys and returns those that are gone now. The keys are a
@@ -287,7 +293,7 @@ func (t *table) removeGone(ctx context.Context) error {
 	}
 	var there []int64
 	if err := t.db.SelectContext(ctx, &there, "SELECT id FROM "+t.name+" WHERE id IN ("+joined(ids)+")"); err != nil {
-		return err
+		return t.doubt(err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
