@@ -136,6 +136,9 @@ func (o *Outbox) trySome(ctx context.Context) {
 
 func (o *Outbox) settle(ctx context.Context, t tried) {
 	o.trying--
+	if o.stuck[t.lane] != t.state {
+		return // this process carried no more since: it is another's to tell how it goes
+	}
 	o.stuck.settle(t, time.Now())
 	o.noted(ctx, t.acked, t.err)
 	o.told.tries.Note(ctx, o.stuck.trouble())

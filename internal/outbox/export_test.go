@@ -25,11 +25,21 @@ func (o *Outbox) Step(ctx context.Context) (int, error) {
 func (o *Outbox) Adopt(ctx context.Context) error { return o.adopt(ctx) }
 
 // TryAll tries every lane that is known, triesMost at most.
-func (o *Outbox) TryAll(ctx context.Context) (err error) {
+func (o *Outbox) TryAll(ctx context.Context) error {
+	o.StartTries(ctx)
+	return o.SettleTries(ctx)
+}
+
+// StartTries begins to.
+func (o *Outbox) StartTries(ctx context.Context) {
 	for _, l := range o.stuck {
 		l.due = time.Time{}
 	}
 	o.trySome(ctx)
+}
+
+// SettleTries waits for those under way.
+func (o *Outbox) SettleTries(ctx context.Context) (err error) {
 	for o.trying > 0 {
 		t := <-o.tried
 		o.settle(ctx, t)
@@ -42,9 +52,9 @@ func (o *Outbox) TryAll(ctx context.Context) (err error) {
 
 // Handover is the lease lost and taken again: what was known of lanes is forgotten.
 func (o *Outbox) Handover(ctx context.Context) error {
-	o.lead(true)
-	o.lead(false)
-	o.lead(true)
+	o.lead(ctx, true)
+	o.lead(ctx, false)
+	o.lead(ctx, true)
 	return o.adopt(ctx)
 }
 

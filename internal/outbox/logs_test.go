@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,38 @@ func TestOneLogPerQuestion(t *testing.T) {
 				t.Errorf("got an outage of %d tries, want all of them", tries)
 			}
 		})
+	}
+}
+
+// Who loses the lease says at once that it tries no more, and nothing of a try that was
+// under way then.
+func TestLogsOfHandover(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	q := bookingtest.NewQueue()
+	s, o := loggedShop(t, bookingtest.SQLite(t), 0, q, prometheus.NewRegistry(), zap.New(core))
+	until(t, "who carries", func() bool { return o.Look(t.Context()) == nil && o.Leads() })
+	q.Sicken(3, errors.New("no leader"))
+	add(t, s.DB, about(keyOf(3), "sick"))
+	if _, err := o.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const down, up = "facts of the shop cannot be published", "facts of the shop are published again, or another booker carries them"
+	if all := logs.TakeAll(); len(all) != 1 || !strings.HasPrefix(all[0].Message, down) {
+		t.Fatalf("got lines %v, want one that says %q", messages(all), down)
+	}
+	o.StartTries(t.Context())
+	write(t, s.DB, "UPDATE leases SET owner = 'another', until_ms = 9000000000000000")
+	if err := o.Look(t.Context()); err != nil || o.Leads() {
+		t.Fatalf("got %v and that this one carries %v, want the lease lost", err, o.Leads())
+	}
+	if all := logs.TakeAll(); len(all) != 1 || all[0].Message != up {
+		t.Errorf("got lines %v, want %q", messages(all), up)
+	}
+	if err := o.SettleTries(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all := logs.TakeAll(); len(all) > 0 {
+		t.Errorf("got lines %v of a try from before, want none", messages(all))
 	}
 }
 

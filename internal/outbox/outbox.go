@@ -196,7 +196,7 @@ func (o *Outbox) ask(ctx context.Context) error {
 		}
 		// Who gave it goes on until somebody takes it: for all that it knows nobody can
 		// carry better, and a partition that is well may have a fact meanwhile.
-		o.lead(mine || given && o.leading.Load())
+		o.lead(ctx, mine || given && o.leading.Load())
 	}
 	if o.leading.Load() {
 		for _, l := range o.stuck {
@@ -215,7 +215,7 @@ func (o *Outbox) ask(ctx context.Context) error {
 	return o.measure(ctx)
 }
 
-func (o *Outbox) lead(mine bool) {
+func (o *Outbox) lead(ctx context.Context, mine bool) {
 	if o.leading.Swap(mine) == mine {
 		return
 	}
@@ -227,6 +227,9 @@ func (o *Outbox) lead(mine bool) {
 	o.met.leading.Set(0)
 	clear(o.stuck) // a try under way ends by itself, and is settled for nobody
 	o.met.stuck.Set(0)
+	o.told.step.Over(ctx) // nothing of it is tried here any more
+	o.told.tries.Over(ctx)
+	o.told.kafka.Over(ctx)
 }
 
 // measure reads how many facts wait, and since when the oldest does.
@@ -270,7 +273,7 @@ func (o *Outbox) flush(ctx context.Context, writers <-chan struct{}) {
 			mine, _, err := o.lease.take(ctx, 0)
 			o.told.look.Note(ctx, err)
 			if err == nil {
-				o.lead(mine)
+				o.lead(ctx, mine)
 			}
 		}
 		if o.leading.Load() {

@@ -174,10 +174,7 @@ func (o *Outbox) try(ctx context.Context, a attempt) tried {
 // settle says what becomes of a lane that was tried. It is well when it has taken all
 // that there was. Behind another lane it may have more, and is tried again later.
 func (s stuck) settle(t tried, now time.Time) {
-	l := s[t.lane]
-	if l != t.state {
-		return // this process carried no more since
-	}
+	l := t.state
 	l.busy, l.due, l.sql = false, now, t.err
 	var part *carryError
 	if errors.As(t.err, &part) {
