@@ -30,8 +30,8 @@ func newLogs(log *zap.Logger) logs {
 		kafka: of("facts of the shop cannot be published: they wait in the database, those of other partitions go on; trying again",
 			"facts of the shop are published again, or another booker carries them"),
 		oldSQL: of("facts of an older booker cannot be read from the database or deleted there; trying again",
-			"facts of an older booker are read again"),
+			"facts of an older booker are read again, or another booker carries them"),
 		oldKafka: of("facts of an older booker cannot be published: they wait in the database; trying again",
-			"facts of an older booker are published again"),
+			"facts of an older booker are published again, or another booker carries them"),
 	}
 }

@@ -107,6 +107,30 @@ func TestLogsOfHandover(t *testing.T) {
 	}
 }
 
+// What an older booker left cannot be published; then it carries that itself, or another
+// booker has the lease.
+func TestLogsOfOlderBooker(t *testing.T) {
+	for name, mend := range map[string]string{
+		"carries itself": "DELETE FROM outbox",
+		"of another":     "UPDATE leases SET owner = 'another', until_ms = 9000000000000000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, logs := observer.New(zapcore.InfoLevel)
+			q := bookingtest.NewQueue()
+			s, o := loggedShop(t, bookingtest.SQLite(t), 0, q, prometheus.NewRegistry(), zap.New(core))
+			for p := range bookingtest.Partitions {
+				q.Sicken(p, errors.New("no leader"))
+			}
+			run(t, o, nil)
+			write(t, s.DB, "INSERT INTO outbox (type, body) VALUES (?, ?)", events.TypeFinished,
+				`{"id":"x.finished","room":"gig","epoch":"`+string(bookingtest.Epoch)+`","admission":"`+bookingtest.Pass().Admission.String()+`","at_ms":7}`)
+			until(t, "the line that it is down", func() bool { return logs.FilterMessageSnippet("older booker cannot be published").Len() == 1 })
+			write(t, s.DB, mend)
+			until(t, "the line that it is over", func() bool { return logs.FilterMessageSnippet("older booker are published again").Len() == 1 })
+		})
+	}
+}
+
 func messages(list []observer.LoggedEntry) (all []string) {
 	for _, e := range list {
 		all = append(all, e.Message)

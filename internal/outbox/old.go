@@ -59,6 +59,10 @@ func (o *Outbox) carryOldOnes(ctx, work context.Context) {
 			return
 		case <-timer.C:
 		}
+		if !o.leading.Load() { // another one tells how it goes
+			o.told.oldSQL.Over(work)
+			o.told.oldKafka.Over(work)
+		}
 		for ctx.Err() == nil && o.leading.Load() {
 			if n, err := o.carryOld(work); err != nil || n < oldRows {
 				break
@@ -70,13 +74,15 @@ func (o *Outbox) carryOldOnes(ctx, work context.Context) {
 // carryOld carries some of them, and notes what stands in the way.
 func (o *Outbox) carryOld(ctx context.Context) (int, error) {
 	list, err := o.old.read(ctx, oldRows, rows{})
-	if err == nil && len(list) > 0 {
-		_, err = o.carry(ctx, o.old, list)
+	if err == nil {
 		var part *carryError
+		if len(list) > 0 {
+			_, err = o.carry(ctx, o.old, list)
+		}
 		if errors.As(err, &part) && part.publishing != nil {
 			o.met.unpublished.Inc()
 			o.told.oldKafka.Note(ctx, part.publishing)
-		} else {
+		} else { // well too when the older booker has carried them itself
 			o.told.oldKafka.Note(ctx, nil)
 		}
 	}
