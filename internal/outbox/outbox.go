@@ -177,7 +177,7 @@ func (o *Outbox) await(ctx context.Context, wait time.Duration, news <-chan stru
 // look asks who carries, and how much there is to carry.
 func (o *Outbox) look(ctx context.Context) error {
 	err := o.ask(ctx)
-	if err != nil && !errors.Is(err, errTooManyStuck) && !errors.Is(err, errUndeleted) {
+	if err != nil && !errors.Is(err, errUndeleted) {
 		_ = o.facts.doubt(err) // whatever the question was
 	}
 	return err
@@ -202,7 +202,8 @@ func (o *Outbox) ask(ctx context.Context) error {
 		for _, l := range o.stuck {
 			l.past = false
 		}
-		if err := o.adopt(ctx); err != nil {
+		// The step says when they are too many; what is left to ask here does not depend on it.
+		if err := o.adopt(ctx); err != nil && !errors.Is(err, errTooManyStuck) {
 			return err
 		}
 		if err := o.facts.again(ctx); err != nil {
@@ -278,7 +279,7 @@ func (o *Outbox) flush(ctx context.Context, writers <-chan struct{}) {
 		}
 		if o.leading.Load() {
 			err := o.adopt(ctx)
-			if err == nil {
+			if err == nil || errors.Is(err, errTooManyStuck) { // the step tries some of them
 				_, err = o.step(ctx)
 			}
 			if o.told.step.Note(ctx, err); err != nil {

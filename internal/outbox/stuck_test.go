@@ -342,3 +342,43 @@ func TestStuckBehindLockedRow(t *testing.T) {
 		t.Errorf("got %s, want 1 2", got)
 	}
 }
+
+// tooMany has facts wait in 256 lanes, more than may be stuck.
+func tooMany(t *testing.T, db *sqldb.DB) {
+	t.Helper()
+	var some []events.Record
+	for i := range 4000 { // enough that hardly one of 256 has none
+		some = append(some, about(fmt.Sprint("k", i), fmt.Sprint(i)))
+	}
+	add(t, db, some...)
+	write(t, db, "UPDATE facts SET lane = topic || '/256/' || (spread % 256)")
+}
+
+func noneOf256() (sick []int) {
+	for p := range 256 {
+		sick = append(sick, p)
+	}
+	return sick
+}
+
+// More partitions are stuck than may be: how many facts wait is measured all the same.
+func TestMeasureOfTooManyStuck(t *testing.T) {
+	m := newMoody(bookingtest.NewQueue())
+	m.set(256, noneOf256()...)
+	reg := prometheus.NewRegistry()
+	s, o := newShop(t, bookingtest.SQLite(t), 0, m, reg)
+	until(t, "who carries", func() bool { return o.Look(t.Context()) == nil && o.Leads() })
+	tooMany(t, s.DB)
+	if err := o.Look(t.Context()); err != nil {
+		t.Errorf("got %v of a look, want it to go on", err)
+	}
+	if _, err := o.Step(t.Context()); err == nil {
+		t.Error("got no error of a step, want too many stuck")
+	}
+	if got := metric(t, reg, "waitroom_booker_outbox_depth"); got != 4000 {
+		t.Errorf("got a depth of %v, want 4000", got)
+	}
+	if err := o.SettleTries(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
