@@ -111,7 +111,7 @@ func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
 	var old sync.WaitGroup
 	old.Go(func() { o.carryOldOnes(ctx, work) })
 
-	var looked time.Time
+	var looked, retry time.Time // retry: not before is the next step, after one that failed
 	pause := pauseFirst
 	for ctx.Err() == nil {
 		if time.Since(looked) >= lookEvery {
@@ -119,12 +119,18 @@ func (o *Outbox) Run(ctx context.Context, writers <-chan struct{}) {
 			o.told.look.Note(ctx, o.look(work))
 		}
 		wait, news := lookEvery-time.Since(looked), (<-chan struct{})(nil)
-		if o.leading.Load() {
+		switch {
+		case !o.leading.Load():
+		case time.Now().Before(retry): // what came of a try, or a lane that is due, is no reason to knock sooner
+			o.trySome(work)
+			wait = min(wait, time.Until(retry))
+		default:
 			n, err := o.step(work)
 			o.told.step.Note(ctx, err)
 			switch {
 			case err != nil:
-				wait = pause/2 + rand.N(pause) // more facts are no reason to knock sooner
+				rest := pause/2 + rand.N(pause) // nor are more facts
+				wait, retry = min(wait, rest), time.Now().Add(rest)
 				pause = min(2*pause, pauseMost)
 			case n == batchRows: // there may be more
 				wait, pause = 0, pauseFirst

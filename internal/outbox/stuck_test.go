@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"waitroom/internal/booking/bookingtest"
 	"waitroom/internal/events"
@@ -380,5 +383,25 @@ func TestMeasureOfTooManyStuck(t *testing.T) {
 	}
 	if err := o.SettleTries(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Steps that fail are a pause apart which doubles, though lanes are tried all the time.
+func TestPauseBesideTries(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	m := newMoody(bookingtest.NewQueue())
+	m.set(256, noneOf256()...)
+	s, o := loggedShop(t, bookingtest.SQLite(t), 0, m, prometheus.NewRegistry(), zap.New(core))
+	tooMany(t, s.DB)
+	run(t, o, nil)
+	until(t, "a step that fails", func() bool { return logs.FilterMessageSnippet("cannot be read from the database").Len() == 1 })
+	began := time.Now()
+	until(t, "some pauses", func() bool { return time.Since(began) > 3*time.Second })
+	m.set(256)
+	until(t, "an empty table", isEmpty(t, o))
+	until(t, "a step that goes well", func() bool { return logs.FilterMessageSnippet("are read again").Len() == 1 })
+	// 50 ms at least, then 100, 200, and so on to 2.5 s: 15 s are less than 12 of them.
+	if tries, _ := logs.FilterMessageSnippet("are read again").All()[0].ContextMap()["tries"].(int64); tries < 2 || tries > 12 {
+		t.Errorf("got %d steps that failed, want more than one and 12 at most", tries)
 	}
 }
