@@ -48,6 +48,10 @@ const (
 //	any                  apart           as ours               | so it was, and the machine's clock is right
 //	any                  apart           older, no             | one of them is wrong: the booker does not start
 //
+// Who is more than warnSkew beside the database's clock writes no moment while another one
+// is fresh and not further off: where only it is wrong, it pulls nobody along, and where
+// the database is, those who run still tell the time, and who stood still hears it.
+//
 // A moment that nobody has renewed for freshFor counts as none. Alone, a booker need not
 // know whether it stood still: nobody else ends its holds, and who starts beside it takes
 // over its time.
@@ -228,7 +232,8 @@ func (c *seatsClock) put(by time.Duration, text string) {
 }
 
 // tell writes the newest moment for others, if this clock is one to go by. One writes for
-// all, as a rule: what is half as old as a check is new enough.
+// all, as a rule: what is half as old as a check is new enough, unless who wrote it is
+// behind this clock and has to hear it.
 func (c *seatsClock) tell(ctx context.Context, newest moment, theirs, at time.Time) error {
 	if c.since == nil || c.others == nil {
 		return nil
@@ -239,13 +244,21 @@ func (c *seatsClock) tell(ctx context.Context, newest moment, theirs, at time.Ti
 		}
 		c.listening.Store(false)
 	}
-	if c.skewed.Load() || c.last.Abs() > warnSkew && !c.set {
-		return nil // near mostSkew, it would pull the others there
+	if c.skewed.Load() || c.quiet(newest, theirs) {
+		return nil
 	}
-	if newest.fresh(theirs) && (newest.age(theirs) < clockEvery/2 || !at.After(newest.at())) {
+	behind := at.Sub(newest.at()) - newest.age(theirs)
+	if newest.fresh(theirs) && behind <= warnSkew && (newest.age(theirs) < clockEvery/2 || !at.After(newest.at())) {
 		return nil
 	}
 	return c.others.write(ctx, newest, moment{SeatsMS: at.UnixMilli(), ThereMS: theirs.UnixMilli()})
+}
+
+// quiet reports whether others tell the time better: near mostSkew, this clock would pull
+// them there. It is not while nobody tells it, nor while who does is further off: then it
+// is likely the database that is off, and the other one stood still and can't know it.
+func (c *seatsClock) quiet(newest moment, theirs time.Time) bool {
+	return c.last.Abs() > warnSkew && !c.set && newest.fresh(theirs) && newest.apart().Abs() <= c.last.Abs()+warnSkew
 }
 
 // compare judges how far this clock is ahead of the database's.

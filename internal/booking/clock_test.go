@@ -78,6 +78,13 @@ func TestClockSees(t *testing.T) {
 			w.pass(hour)
 			a.still, a.set = false, hour
 		}, behind: hour, said: "or this machine stood still"},
+		"it stood still, and the database's was off": {happens: func(w *fleet, a *machine) {
+			w.there = 400 * time.Millisecond
+			w.pass(10 * time.Second)
+			a.still = true
+			w.pass(10 * minute)
+			a.still = false
+		}, said: "this machine stood still"},
 		"its clocks are fast":        {happens: func(_ *fleet, a *machine) { a.drift = 60 * time.Millisecond }, skewed: true, behind: -3600 * time.Millisecond, said: "clock differs from the database's", pass: 3600 * time.Millisecond},
 		"its clocks are slow, alone": {alone: true, happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, skewed: true, behind: 3600 * time.Millisecond, said: "clock differs from the database's", pass: -3600 * time.Millisecond},
 		"its clocks are slow":        {happens: func(_ *fleet, a *machine) { a.drift = -60 * time.Millisecond }, said: "its clock is slow"},
@@ -471,5 +478,39 @@ func TestSleepCounts(t *testing.T) {
 	await(t, "a clock that runs", func() bool { return watch() > 20*time.Millisecond })
 	if got, most := watch(), time.Since(before); got > most+10*time.Millisecond {
 		t.Errorf("the clock ran %v within %v", got, most)
+	}
+}
+
+// Where the database's clock is off by less than stops anybody, bookers still find out who
+// stood still: who wakes is told the time, whenever it looks, and who starts later is too.
+func TestStoodStillBesideAClockThatIsOff(t *testing.T) {
+	for _, there := range []time.Duration{400 * time.Millisecond, -400 * time.Millisecond, 1800 * time.Millisecond} {
+		for extra := time.Duration(0); extra <= freshFor+clockEvery; extra += clockEvery { // the moment that it finds has every age
+			t.Run(there.String()+" "+extra.String(), func(t *testing.T) {
+				t.Parallel()
+				w := newFleet(t, sqliteDSN(t), 1)
+				w.there = there
+				a, b := w.start(0), w.start(0)
+				w.pass(10 * time.Second)
+				told, err := b.clock.others.read(t.Context())
+				if age := told.age(w.now().Add(there)); err != nil || age > freshFor+clockEvery {
+					t.Errorf("got %+v, %v, of %v ago, want the time told", told, err, age)
+				}
+				a.still = true
+				w.pass(10*time.Minute + extra)
+				a.still = false
+				w.pass(10 * time.Second)
+				a.wantTime(t, "a", w.run)
+				b.wantTime(t, "b", w.run)
+				c := w.start(0)
+				w.pass(10 * time.Second)
+				for who, m := range map[string]*machine{"a": a, "b": b, "c": c} {
+					m.wantTime(t, who+" later", w.run)
+					if _, err := m.clock.time(); err != nil {
+						t.Errorf("%s: got %v, want it to go on", who, err)
+					}
+				}
+			})
+		}
 	}
 }
