@@ -40,6 +40,8 @@ const (
 //	set                  as ours         as ours or older, no  | the machine's was set: told
 //	any                  set             as ours or older, no  | the database's was set, or this machine was stopped by
 //	                                                           | its host and no other booker runs: told, holds go on
+//	any                  back within     as ours or older, no  | they agree again, and what drifts from here on stops us
+//	                     warnSkew                              |
 //	any                  drifts away     as ours or older, no  | ours is wrong: nothing is held, sold or freed
 //	any                  any             ahead                 | this machine was stopped: ours is put forward to it
 //	at the start:
@@ -67,8 +69,10 @@ type seatsClock struct {
 	// Owned by who calls check.
 	known  bool          // the clocks were compared
 	last   time.Duration // skew at the last check
+	least  time.Duration // it was no less than this
+	most   time.Duration // and no more
 	agreed bool          // it was within mostSkew
-	set    bool          // the database's clock was set while bookers ran, and is not back
+	set    bool          // the database's clock was set while bookers ran, and is not back within warnSkew
 
 	shift     atomic.Int64 // ns by which the clock was put to that of others
 	ahead     atomic.Int64 // last, in ns, for passTime
@@ -178,15 +182,8 @@ func (c *seatsClock) look(ctx context.Context) (newest moment, theirs, after tim
 	forward := c.follow(newest, theirs)
 	before, after = before.Add(forward), after.Add(forward)
 	c.compareLocal(ctx)
-	// Theirs was read between before and after: how far outside is it?
-	var skew time.Duration
-	switch {
-	case before.Sub(theirs) > 0:
-		skew = before.Sub(theirs)
-	case theirs.Sub(after) > 0:
-		skew = -theirs.Sub(after)
-	}
-	c.compare(ctx, skew)
+	// Theirs was read between before and after.
+	c.compare(ctx, before.Sub(theirs), after.Sub(theirs))
 	c.known = true
 	return newest, theirs, after, nil
 }
@@ -261,24 +258,29 @@ func (c *seatsClock) quiet(newest moment, theirs time.Time) bool {
 	return c.last.Abs() > warnSkew && !c.set && newest.fresh(theirs) && newest.apart().Abs() <= c.last.Abs()+warnSkew
 }
 
-// compare judges how far this clock is ahead of the database's.
-func (c *seatsClock) compare(ctx context.Context, skew time.Duration) {
+// compare judges how far this clock is ahead of the database's: it lies from least to most,
+// and what is nearest to none counts.
+func (c *seatsClock) compare(ctx context.Context, least, most time.Duration) {
+	skew := max(least, min(most, 0))
 	c.met.skew.Set(skew.Seconds())
 	off, ahead := skew.Abs(), fmt.Errorf("%.3f s ahead", skew.Seconds())
 	// Between two checks clocks drift by milliseconds. What agreed and is seconds off all at
-	// once was set: the holds that are live were made by this clock, so it goes on.
+	// once was set: the holds that are live were made by this clock, so it goes on, until
+	// they agree again: near mostSkew one slow look would have it forgotten. So would one in
+	// the very moment, which shows up to warnSkew less. What two looks leave open is none.
+	jumped := max(least-c.most, c.least-most) > warnSkew
 	switch {
-	case off <= mostSkew:
+	case off <= warnSkew:
 		c.set = false
-	case c.since != nil && c.agreed && (skew-c.last).Abs() > warnSkew:
+	case c.since != nil && c.agreed && jumped && off > mostSkew-warnSkew:
 		c.set = true
 	}
-	c.last = skew
+	c.last, c.least, c.most = skew, least, most
 	c.ahead.Store(int64(skew))
 	c.agreed = off <= mostSkew
 	c.skewed.Store(off > mostSkew && !c.set)
 	switch {
-	case off > mostSkew && c.set:
+	case c.set:
 		c.moved.Note(ctx, ahead)
 	case off > mostSkew: // says all that off would
 		c.stops.Note(ctx, ahead)

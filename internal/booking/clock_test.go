@@ -514,3 +514,50 @@ func TestStoodStillBesideAClockThatIsOff(t *testing.T) {
 		}
 	}
 }
+
+// A look at the database that takes longer shows less of how far its clock is off. One such
+// look among others changes nothing: neither does a shop stop whose database was set, nor
+// does one go on whose own clock is wrong.
+func TestOneSlowLook(t *testing.T) {
+	const step = 2100 * time.Millisecond // a bit more than mostSkew
+	for name, k := range map[string]struct {
+		there  []time.Duration // of the database's clock, at each check
+		takes  []time.Duration // its answer, at each check
+		skewed bool
+	}{
+		"the database was set":       {there: []time.Duration{0, 0, -step}, takes: []time.Duration{0, 0, 0, 150 * time.Millisecond}},
+		"in the very look":           {there: []time.Duration{0, 0, -step}, takes: []time.Duration{0, 0, 150 * time.Millisecond}},
+		"it was set ahead":           {there: []time.Duration{0, 0, step}, takes: []time.Duration{0, 0, 0, 150 * time.Millisecond}},
+		"a slower one":               {there: []time.Duration{0, 0, -step}, takes: []time.Duration{0, 0, 0, 900 * time.Millisecond}},
+		"this clock is wrong":        {there: []time.Duration{-step}, takes: []time.Duration{0, 0, 0, 150 * time.Millisecond}, skewed: true},
+		"it is, and a slower one":    {there: []time.Duration{-step}, takes: []time.Duration{0, 0, 0, 900 * time.Millisecond}, skewed: true},
+		"it is, and it has to agree": {there: []time.Duration{-step}, takes: []time.Duration{0, 0, 0, 3 * time.Second}, skewed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var run, there time.Duration
+			var takes time.Duration
+			clock := newSeatsClock(func() time.Time { return noon.Add(run) }, func(context.Context) (time.Time, error) {
+				told := noon.Add(run + there) // and the answer is on its way for long
+				if run += takes; there < 0 {  // or the question is
+					told = told.Add(takes)
+				}
+				return told, nil
+			}, zap.NewNop(), newMetrics(prometheus.NewRegistry()))
+			clock.since = func() time.Duration { return run }
+			for i := range 12 {
+				if i < len(k.there) {
+					there = k.there[i]
+				}
+				takes = 0
+				if i < len(k.takes) {
+					takes = k.takes[i]
+				}
+				_ = clock.check(t.Context())
+				run += clockEvery
+			}
+			if _, err := clock.time(); (err != nil) != k.skewed {
+				t.Errorf("got %v, want stopped %t", err, k.skewed)
+			}
+		})
+	}
+}
