@@ -73,10 +73,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	if p.Now == nil {
 		clock.others = &moments{store}
 	}
-	if _, _, _, err := clock.look(ctx); err != nil {
-		return nil, err
-	}
-	if _, err := clock.time(); err != nil {
+	if err := clock.begin(ctx); err != nil {
 		return nil, err
 	}
 	b := &Booker{config: config, store: store, clock: clock, publish: p.Publisher, consume: p.Consume, gateway: p.Gateway,

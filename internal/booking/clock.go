@@ -2,6 +2,7 @@ package booking
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -26,7 +27,15 @@ const (
 	// listenFor is how long a booker that starts listens for others: the one that runs
 	// writes within 2 s of a clock that was set, and this one looks 1.5 s later.
 	listenFor = 4 * time.Second
+	// slowLook is what a look may take to say what time it is: an answer of a second before,
+	// told as the time of now, would end holds a second early.
+	slowLook = time.Second
+	// startLooks is how often a start looks, while its looks are slow.
+	startLooks = 3
 )
+
+// errSlowLook is a look that took too long to go by.
+var errSlowLook = errors.New("the database takes more than a second to tell the time")
 
 // seatsClock is the seats' clock of this process. It is the machine's at the start, which
 // is checked against the database's, and runs on by a clock that nobody sets and that
@@ -53,6 +62,9 @@ const (
 // Who is more than warnSkew beside the database's clock writes no moment while another one
 // is fresh and not further off: where only it is wrong, it pulls nobody along, and where
 // the database is, those who run still tell the time, and who stood still hears it.
+//
+// A look that takes more than slowLook tells nobody the time and takes none over; the clock
+// goes forward to a moment that it finds, and that is all.
 //
 // A moment that nobody has renewed for freshFor counts as none. Alone, a booker need not
 // know whether it stood still: nobody else ends its holds, and who starts beside it takes
@@ -166,10 +178,28 @@ func (c *seatsClock) check(ctx context.Context) error {
 	return c.tell(ctx, newest, theirs, at)
 }
 
+// begin compares the clocks at the start; seat.ErrSkew when this one can't be trusted. Where
+// each look is slow it starts on its own time, and listens until one is not.
+func (c *seatsClock) begin(ctx context.Context) error {
+	for range startLooks {
+		_, _, _, err := c.look(ctx)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errSlowLook) {
+			return err
+		}
+	}
+	_, err := c.time()
+	return err
+}
+
 // look compares the clocks: the newest moment of bookers, the database's and this one.
 // What the round trip leaves open counts in this process's favour. A database that is away
-// changes nothing.
+// changes nothing; nor does a slow look, but that this clock goes forward to a moment that
+// has passed for others. errSlowLook: it was one.
 func (c *seatsClock) look(ctx context.Context) (newest moment, theirs, after time.Time, err error) {
+	asked := c.at()
 	if newest, err = c.newest(ctx); err != nil {
 		return newest, theirs, after, err
 	}
@@ -179,11 +209,17 @@ func (c *seatsClock) look(ctx context.Context) (newest moment, theirs, after tim
 	if err != nil {
 		return newest, theirs, after, err
 	}
-	forward := c.follow(newest, theirs)
+	slow := c.since != nil && after.Sub(asked) > slowLook
+	forward := c.follow(newest, theirs, slow)
 	before, after = before.Add(forward), after.Add(forward)
 	c.compareLocal(ctx)
-	// Theirs was read between before and after.
-	c.compare(ctx, before.Sub(theirs), after.Sub(theirs))
+	if !slow || !c.known { // at the start, a slow one is better than none
+		// Theirs was read between before and after.
+		c.compare(ctx, before.Sub(theirs), after.Sub(theirs))
+	}
+	if slow {
+		return newest, theirs, after, errSlowLook
+	}
 	c.known = true
 	return newest, theirs, after, nil
 }
@@ -202,12 +238,13 @@ func (c *seatsClock) newest(ctx context.Context) (moment, error) {
 }
 
 // follow puts the clock to that of others and says by how much: forward to their newest
-// moment, which has passed for them, and while this one listens back to it, too.
-func (c *seatsClock) follow(newest moment, theirs time.Time) (by time.Duration) {
+// moment, which has passed for them, and while this one listens back to it, too, unless
+// theirs may be of long ago.
+func (c *seatsClock) follow(newest moment, theirs time.Time, slow bool) (by time.Duration) {
 	if !newest.fresh(theirs) {
 		return 0
 	}
-	if c.listening.Load() {
+	if c.listening.Load() && !slow {
 		// Nobody knows yet whether this clock or theirs is as it was before it was set.
 		if by = newest.at().Add(newest.age(theirs)).Sub(c.at()); by.Abs() > mostSkew {
 			c.set = newest.apart().Abs() > mostSkew

@@ -72,13 +72,7 @@ func (w *fleet) start(set time.Duration) *machine {
 	return m
 }
 
-func (m *machine) starts() error {
-	if _, _, _, err := m.clock.look(m.t.Context()); err != nil {
-		return err
-	}
-	_, err := m.clock.time()
-	return err
-}
+func (m *machine) starts() error { return m.clock.begin(m.t.Context()) }
 
 // pass lets time pass. Who stands still or is gone checks nothing.
 func (w *fleet) pass(d time.Duration) {
