@@ -89,6 +89,10 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 // Now is the seats' clock.
 func (b *Booker) Now() time.Time { return b.clock.at() }
 
+// Ending is the seats' clock for who deletes by it, which can't be taken back: false while it
+// can't be trusted, and while a booker that started may still hear that it is wrong.
+func (b *Booker) Ending() (now time.Time, sure bool) { return b.clock.ending() }
+
 // PassTime is the clock by which a pass ends.
 func (b *Booker) PassTime() time.Time { return b.clock.passTime() }
 

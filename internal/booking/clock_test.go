@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"waitroom/internal/room"
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
 )
@@ -257,6 +258,37 @@ func TestNothingIsForgottenByAWrongClock(t *testing.T) {
 	c.drift, c.gain = 0, 0
 	w.pass(clockEvery)
 	forget("later", c, true)
+}
+
+// A booker that does not trust its clock dates nothing by it: neither what is left of the
+// seats, nor what the seat map's log keeps.
+func TestNothingIsToldByAWrongClock(t *testing.T) {
+	w := newFleet(t, sqliteDSN(t), 1)
+	w.start(0)
+	w.pass(time.Minute)
+	told := func(what string, m *machine, want int) {
+		t.Helper()
+		m.Booker.store.rules.Line = func(room.Name, room.Epoch) (room.Epoch, bool) { return epoch, false }
+		if _, err := m.tellStock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := stockFacts(t, w.store); (got == "") != (want == 0) {
+			t.Errorf("%s: got %q, want %d facts", what, got, want)
+		}
+		if now, sure := m.Ending(); sure != (want > 0) || !now.Equal(m.clock.at()) && sure {
+			t.Errorf("%s: got %v, %t for who ends something", what, now, sure)
+		}
+	}
+	b := w.start(0)
+	told("while it listens", b, 0)
+	w.pass(time.Minute)
+	b.drift = -clockEvery / 10
+	w.all[0].gone = true
+	w.pass(time.Minute)
+	told("while it differs", b, 0)
+	b.drift, b.gain = 0, 0
+	w.pass(clockEvery)
+	told("later", b, 1)
 }
 
 // The time of those who ran stays while bookers come and go, the only one of them too.

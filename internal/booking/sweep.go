@@ -80,9 +80,14 @@ func (b *Booker) settings(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
-// tellStock tells the line what is left of the seats.
+// tellStock tells the line what is left of the seats. What it notes is when it told: an hour
+// too early or late, others would tell it again each second, or not for an hour.
 func (b *Booker) tellStock(ctx context.Context) (more bool, err error) {
-	told, err := b.store.TellStock(ctx, b.clock.at())
+	now, sure := b.clock.ending()
+	if !sure {
+		return false, nil // said once by the clock, or over in some seconds
+	}
+	told, err := b.store.TellStock(ctx, now)
 	return told == stockRooms, err
 }
 

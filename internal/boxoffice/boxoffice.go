@@ -67,7 +67,7 @@ func New(ctx context.Context, o Options) (*BoxOffice, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps := seatmap.New(o.Config.Map, seatmap.Parts{DB: o.DB, Load: desk.Seats, Now: desk.Now, Log: o.Log, Metrics: o.Metrics})
+	maps := seatmap.New(o.Config.Map, seatmap.Parts{DB: o.DB, Load: desk.Seats, Now: desk.Ending, Log: o.Log, Metrics: o.Metrics})
 	edge := shop.New(o.Config.Shop, shop.Parts{Desk: desk, Passes: o.Passes, Maps: maps, Grace: o.Config.Booking.Grace, Page: o.Page,
 		Prefix: o.Prefix, Log: o.Log, Metrics: o.Metrics})
 	return &BoxOffice{desk: desk, facts: facts, maps: maps, edge: edge}, nil

@@ -24,6 +24,9 @@ func (m *Maps) Purge(ctx context.Context, before time.Time) (int64, error) {
 	return m.purge(ctx, before)
 }
 
+// Forget is one turn of the purge's loop.
+func (m *Maps) Forget(ctx context.Context) (more bool, err error) { return m.forget(ctx) }
+
 // Rooms are those in memory, and their seats.
 func (m *Maps) Rooms() (rooms, seats int) {
 	m.mu.Lock()

@@ -67,8 +67,9 @@ type Parts struct {
 	DB *sqldb.DB // with the log
 	// Load reads every seat of a room in the order of its plan; seat.ErrNoRoom when
 	// there are none.
-	Load    func(context.Context, room.Name) ([]seat.Seat, error)
-	Now     func() time.Time // the clock that dates the log
+	Load func(context.Context, room.Name) ([]seat.Seat, error)
+	// Now is the clock that dates the log; while it is not sure, no row is old.
+	Now     func() (now time.Time, sure bool)
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
 }

@@ -40,7 +40,7 @@ func maps(t testing.TB, db *sqldb.DB, change func(*seatmap.Parts, *seatmap.Confi
 
 // still is maps before Run.
 func still(db *sqldb.DB, change func(*seatmap.Parts, *seatmap.Config)) *seatmap.Maps {
-	parts := seatmap.Parts{DB: db, Load: loader(db), Now: time.Now, Log: zap.NewNop(), Metrics: prometheus.NewRegistry()}
+	parts := seatmap.Parts{DB: db, Load: loader(db), Now: func() (time.Time, bool) { return time.Now(), true }, Log: zap.NewNop(), Metrics: prometheus.NewRegistry()}
 	config := seatmap.Config{MaxStreams: 5000}
 	if change != nil {
 		change(&parts, &config)
@@ -553,6 +553,35 @@ func TestPurge(t *testing.T) {
 		var n int
 		if err := b.DB.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM seat_log"); n != 2 || err != nil {
 			t.Errorf("got %d rows left, %v, want the two that are not old", n, err)
+		}
+	})
+}
+
+// Who does not trust its clock deletes nothing by it.
+func TestAnUnsureClockPurgesNothing(t *testing.T) {
+	bookingtest.Each(t, func(t *testing.T, dsn string) {
+		b := bookingtest.New(t, dsn, 4, nil)
+		sure := false
+		m := still(b.DB, func(p *seatmap.Parts, _ *seatmap.Config) {
+			p.Now = func() (time.Time, bool) { return time.Now().Add(time.Hour), sure }
+		})
+		mustSet(t, b.DB, "gig", "A-1", seat.Held)
+		mustSet(t, b.DB, "gig", "A-2", seat.Held)
+		rows := func() (n int) {
+			t.Helper()
+			if err := b.DB.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM seat_log"); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for _, want := range []int{rows(), 1} { // the newest one stays
+			if more, err := m.Forget(t.Context()); more || err != nil {
+				t.Errorf("got %t, %v", more, err)
+			}
+			if got := rows(); got != want {
+				t.Errorf("sure %t: got %d rows, want %d", sure, got, want)
+			}
+			sure = true
 		}
 	})
 }

@@ -57,8 +57,8 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts), args ...s
 // runMaps shows the seats of a shop until the test ends.
 func runMaps(t *testing.T, below *bookingtest.Shop) *seatmap.Maps {
 	t.Helper()
-	maps := seatmap.New(seatmap.Config{MaxStreams: 10}, seatmap.Parts{DB: below.DB, Load: below.Store.Seats, Now: below.Clock.Now,
-		Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
+	maps := seatmap.New(seatmap.Config{MaxStreams: 10}, seatmap.Parts{DB: below.DB, Load: below.Store.Seats,
+		Now: func() (time.Time, bool) { return below.Clock.Now(), true }, Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
 	ctx, end := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); maps.Run(ctx) }() // ends with the test, before its database

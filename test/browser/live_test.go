@@ -112,7 +112,7 @@ func (r *restarting) start() {
 		return
 	}
 	r.address = listener.Addr().String()
-	maps := seatmap.New(seatmap.Config{MaxStreams: 100}, seatmap.Parts{DB: r.shop.DB, Load: r.shop.Store.Seats, Now: r.shop.Now,
+	maps := seatmap.New(seatmap.Config{MaxStreams: 100}, seatmap.Parts{DB: r.shop.DB, Load: r.shop.Store.Seats, Now: r.shop.Ending,
 		Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
 	edge := shop.New(shop.Config{MaxSeats: 6, MaxCalls: 64}, shop.Parts{Desk: r.shop.Booker, Passes: bookingtest.Unsigned{}, Maps: maps,
 		Grace: bookingtest.Config.Grace, Page: web.Handler(web.Options{Page: web.Seats}), Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
