@@ -130,13 +130,18 @@ func TestOneCurrencyOfARoom(t *testing.T) {
 }
 
 // Prices that only a hand in the database can have made are not added up: the hold is
-// refused and nothing is changed.
+// refused and nothing is changed. What costs nothing adds nothing, whatever its currency.
 func TestPricesByHand(t *testing.T) {
-	for name, hand := range map[string]string{
-		"another currency":   "UPDATE seats SET currency = 'KRW' WHERE id = 'A-2'",
-		"no currency":        "UPDATE seats SET currency = '' WHERE id = 'A-1'",
-		"below zero":         "UPDATE seats SET amount = -1250 WHERE id = 'A-2'",
-		"more than the most": "UPDATE seats SET amount = 9223372036854775807 WHERE id = 'A-2'",
+	for name, c := range map[string]struct {
+		hand   string
+		amount int64 // 0: refused
+	}{
+		"another currency":      {hand: "UPDATE seats SET currency = 'KRW' WHERE id = 'A-2'"},
+		"no currency":           {hand: "UPDATE seats SET currency = '' WHERE id = 'A-1'"},
+		"below zero":            {hand: "UPDATE seats SET amount = -1250 WHERE id = 'A-2'"},
+		"more than the most":    {hand: "UPDATE seats SET amount = 9223372036854775807 WHERE id = 'A-2'"},
+		"nothing":               {hand: "UPDATE seats SET amount = 0 WHERE id = 'A-2'", amount: 1250},
+		"nothing, of any other": {hand: "UPDATE seats SET amount = 0, currency = 'KRW' WHERE id = 'A-2'", amount: 1250},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, dsn string) {
@@ -145,8 +150,14 @@ func TestPricesByHand(t *testing.T) {
 				if _, err := s.db.Write(t.Context(), "UPDATE seats SET amount = ?, currency = ? WHERE id = 'A-1'", 1250, "EUR"); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := s.db.Write(t.Context(), hand); err != nil {
+				if _, err := s.db.Write(t.Context(), c.hand); err != nil {
 					t.Fatal(err)
+				}
+				if c.amount > 0 {
+					if h := mustHold(t, s, newPass(), "A-1 A-2", noon); h.Amount != c.amount || h.Currency != "EUR" {
+						t.Errorf("got %d %s, want %d EUR", h.Amount, h.Currency, c.amount)
+					}
+					return
 				}
 				if h, _, err := s.Hold(t.Context(), newPass(), ids("A-1 A-2"), noon); !errors.Is(err, errBroken) {
 					t.Errorf("got %+v, %v, want it refused as broken", h, err)

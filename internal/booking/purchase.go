@@ -149,9 +149,9 @@ func (t *table) decideHold(a *act, p *admissionRow) error {
 			taken = append(taken, id)
 		case s.locked:
 			locked = true
+		case s.Amount == 0: // costs nothing, in any currency, also one that a hand wrote
 		case s.Check() != nil: // added by hand, as the next, or the sum might not fit
 			return broken("seat %s of room %s: %s", id, a.pass.Room, s.Check())
-		case s.Amount == 0: // costs nothing, in any currency
 		case currency != "" && s.Currency != currency:
 			return broken("seats %s of room %s cost two currencies", joined(a.seats), a.pass.Room)
 		default:
