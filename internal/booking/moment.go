@@ -47,6 +47,20 @@ func (m moments) read(ctx context.Context) (was moment, err error) {
 	return was, err
 }
 
+// now is the seats' clock for a command that is no booker: that of those who run, by their
+// newest moment; this machine's, where none does.
+func (m moments) now(ctx context.Context) (time.Time, error) {
+	newest, err := m.read(ctx)
+	if err != nil || newest == (moment{}) {
+		return time.Now(), err
+	}
+	theirs, err := m.store.db.Now(ctx)
+	if err != nil || !newest.fresh(theirs) {
+		return time.Now(), err
+	}
+	return newest.at().Add(newest.age(theirs)), nil
+}
+
 // write replaces what was read; if somebody did so first, theirs stays. So a process that
 // stood still between the two writes nothing that is old.
 func (m moments) write(ctx context.Context, was, is moment) error {

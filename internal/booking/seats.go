@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -33,7 +32,7 @@ func (s *Store) AddSeats(ctx context.Context, name room.Name, seats []seat.ID) (
 // them cost something else. seat.ErrPrice: it is none; seat.ErrCurrency: the room has seats
 // that cost another currency. Its counter grows in the same transaction: a room that was
 // sold out has seats again, which the line is told at once, and whoever books the last of
-// them says so anew.
+// them says so anew. It is dated by the bookers' clock, since it runs beside them.
 func (s *Store) AddPricedSeats(ctx context.Context, name room.Name, seats []seat.ID, price seat.Price) (added, kept int, err error) {
 	if err := price.Check(); err != nil {
 		return 0, 0, err
@@ -42,7 +41,10 @@ func (s *Store) AddPricedSeats(ctx context.Context, name room.Name, seats []seat
 	if err != nil {
 		return 0, 0, err
 	}
-	now := time.Now()
+	now, err := moments{s}.now(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
 	err = s.tx(ctx, func(tx *sqlx.Tx) error {
 		// The counter's row makes one of two who add at once wait. Confirms wait
 		// too; seats are added rarely and in one go.

@@ -107,3 +107,52 @@ func TestStockIsToldOnce(t *testing.T) {
 		}
 	})
 }
+
+// Seats that a command adds are dated by the bookers' clock while one runs, so that what the
+// line is told and the map's log are in one time; by the machine's where none does.
+func TestAddedSeatsAreDatedByBookers(t *testing.T) {
+	for name, k := range map[string]struct {
+		ago   time.Duration // that a booker wrote its moment
+		ahead time.Duration // of its clock, of the database's
+		want  time.Duration // of the date, ahead of now
+	}{
+		"a booker runs":          {ago: time.Millisecond, ahead: time.Hour, want: time.Hour},
+		"it is behind":           {ago: time.Millisecond, ahead: -time.Hour, want: -time.Hour},
+		"it stopped":             {ago: time.Minute, ahead: time.Hour},
+		"there never was one":    {},
+		"its clock is as others": {ago: time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, dsn string) {
+				s := newStore(t, dsn, 1)
+				if k.ago > 0 {
+					theirs, err := s.db.Now(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					there := theirs.Add(-k.ago)
+					if err := (moments{s}).write(t.Context(), moment{}, moment{SeatsMS: there.Add(k.ahead).UnixMilli(), ThereMS: there.UnixMilli()}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.rules.Line = func(room.Name, room.Epoch) (room.Epoch, bool) { return epoch, false }
+				if _, err := s.AddSeats(t.Context(), "hall", ids("A-1")); err != nil {
+					t.Fatal(err)
+				}
+				var logged, told int64
+				if err := s.db.GetContext(t.Context(), &logged, "SELECT at_ms FROM seat_log WHERE room = 'hall'"); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.db.GetContext(t.Context(), &told, "SELECT told_ms FROM stock WHERE room = 'hall'"); err != nil {
+					t.Fatal(err)
+				}
+				for what, ms := range map[string]int64{"the log": logged, "the stock": told} {
+					// Within a minute: the machine may be busy, and an hour is told from none.
+					if got := time.UnixMilli(ms).Sub(time.Now()) - k.want; got.Abs() > time.Minute {
+						t.Errorf("%s is dated %v beside the time wanted", what, got)
+					}
+				}
+			})
+		})
+	}
+}
