@@ -350,11 +350,11 @@ func TestStuckBehindLockedRow(t *testing.T) {
 func tooMany(t *testing.T, db *sqldb.DB) {
 	t.Helper()
 	var some []events.Record
-	for i := range 4000 { // enough that hardly one of 256 has none
+	for i := range 256 {
 		some = append(some, about(fmt.Sprint("k", i), fmt.Sprint(i)))
 	}
 	add(t, db, some...)
-	write(t, db, "UPDATE facts SET lane = topic || '/256/' || (spread % 256)")
+	write(t, db, "UPDATE facts SET lane = topic || '/256/' || (id % 256)") // one in each, whatever its key
 }
 
 func noneOf256() (sick []int) {
@@ -378,8 +378,8 @@ func TestMeasureOfTooManyStuck(t *testing.T) {
 	if _, err := o.Step(t.Context()); err == nil {
 		t.Error("got no error of a step, want too many stuck")
 	}
-	if got := metric(t, reg, "waitroom_booker_outbox_depth"); got != 4000 {
-		t.Errorf("got a depth of %v, want 4000", got)
+	if got := metric(t, reg, "waitroom_booker_outbox_depth"); got != 256 {
+		t.Errorf("got a depth of %v, want 256", got)
 	}
 	if err := o.SettleTries(t.Context()); err != nil {
 		t.Fatal(err)
@@ -397,8 +397,8 @@ func TestPauseBesideTries(t *testing.T) {
 	until(t, "a step that fails", func() bool { return logs.FilterMessageSnippet("cannot be read from the database").Len() == 1 })
 	began := time.Now()
 	until(t, "some pauses", func() bool { return time.Since(began) > 3*time.Second })
-	m.set(256)
-	until(t, "an empty table", isEmpty(t, o))
+	// They are gone: whether Kafka takes them is not what is asked here.
+	write(t, s.DB, "DELETE FROM facts")
 	until(t, "a step that goes well", func() bool { return logs.FilterMessageSnippet("are read again").Len() == 1 })
 	// 50 ms at least, then 100, 200, and so on to 2.5 s: 15 s are less than 12 of them.
 	if tries, _ := logs.FilterMessageSnippet("are read again").All()[0].ContextMap()["tries"].(int64); tries < 2 || tries > 12 {
