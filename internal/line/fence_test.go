@@ -111,6 +111,58 @@ func TestSilentProcess(t *testing.T) {
 	})
 }
 
+// The clock is set, and one of two processes speaks after that: whoever spoke within
+// half a minute of the loss was alive, on either side of the step.
+func TestSilentProcessBesideAClockThatIsSet(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
+		for _, step := range []struct {
+			name      string
+			by        time.Duration
+			joinsLate bool // the process that dies speaks after the step, the other one before it
+		}{
+			{"back, dead one after it", -time.Hour, true},
+			{"back, dead one before it", -time.Hour, false},
+			{"ahead, dead one after it", time.Hour, true},
+			{"ahead, dead one before it", time.Hour, false},
+		} {
+			t.Run(step.name, func(t *testing.T) {
+				clock := newHand()
+				ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+				name := create(t, l, conf)
+				p, q := room.Caller{Epoch: conf.Epoch, Process: "p"}, room.Caller{Epoch: conf.Epoch, Process: "q"}
+				speak := func() {
+					if _, _, err := l.Report(ctx, name, p); err != nil {
+						t.Fatal(err)
+					}
+				}
+				join := func() {
+					if _, err := l.Join(ctx, name, q, room.Lane{Name: "q-1", Batch: 1}, visitors(3)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				before, after := speak, join
+				if !step.joinsLate {
+					before, after = join, speak
+				}
+				before()
+				clock.pass(step.by)
+				after()
+				restarted(t, rdb, name)
+				// Only q knows what it heard last, and it is dead.
+				var joined room.Joined
+				err := room.ErrRecovering
+				for i := 0; errors.Is(err, room.ErrRecovering) && i < 10; i++ {
+					joined, err = l.Join(ctx, name, p, room.Lane{Name: "p-1", Batch: 1}, visitors(1))
+					clock.pass(time.Second)
+				}
+				if err != nil || joined.First != 3+65536+1 {
+					t.Errorf("join: got %+v, %v, want the number behind 65,536 spare ones", joined, err)
+				}
+			})
+		}
+	})
+}
+
 // A number that the line never gave is proof of a loss, whoever shows it: a caller's
 // mark, or a visitor's place. It costs nobody else anything: on the same process others
 // join and come back.

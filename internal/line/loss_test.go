@@ -18,7 +18,7 @@ import (
 
 // TestLosses walks a line that loses its last writes now and then, with processes that
 // die with it or live on, each with a mark of its own, and with visitors who keep what
-// they were told, while operators change the room and the clock steps back. What counts is
+// they were told, while operators change the room and the clock is set. What counts is
 // what visitors were told: no number twice, nobody lost, nobody overtaken, nobody admitted
 // under two ids; and that no act is lost that a living process had read.
 func TestLosses(t *testing.T) {
@@ -53,6 +53,7 @@ func walkLosses(t *testing.T, rdb redis.UniversalClient, checks string, with cas
 			"back":     w.back,
 			"act":      w.act,
 			"clock":    w.step,
+			"leap":     w.leap,
 			"begin":    w.begin,
 		}))
 		w.settle(rt)
@@ -374,6 +375,19 @@ func (w *losing) restarted(t *rapid.T) {
 }
 
 func (w *losing) die(t *rapid.T, some []*proc) {
+	// Nobody makes up for a jump that only the dead one had read: it would be made again,
+	// to the same number.
+	some = slices.DeleteFunc(slices.Clone(some), func(p *proc) bool {
+		for _, other := range w.procs {
+			if other != p && other.mark+65536 > p.mark {
+				return false
+			}
+		}
+		return true
+	})
+	if len(some) == 0 {
+		return
+	}
 	dead := rapid.SampledFrom(some).Draw(t, "dead")
 	dead.alive = false
 	w.procs = slices.DeleteFunc(w.procs, func(p *proc) bool { return p == dead })
@@ -458,6 +472,18 @@ func (w *losing) begin(t *rapid.T) {
 // step sets the clock back.
 func (w *losing) step(t *rapid.T) {
 	w.clock.pass(-rapid.SampledFrom([]time.Duration{50 * time.Millisecond, 2 * time.Second, time.Hour}).Draw(t, "back"))
+}
+
+// leap sets the clock ahead, by more than somebody counts as alive who does not speak,
+// and not while visitors are awaited, whose time it would end.
+func (w *losing) leap(t *rapid.T) {
+	if w.unmet > 0 {
+		t.Skip("some process is at the loss of before")
+	}
+	for _, p := range w.procs {
+		w.tick(t, p)
+	}
+	w.clock.pass(40 * time.Second)
 }
 
 // tick is what a process does once a second: it reads, and in another life of the line

@@ -37,15 +37,21 @@ local function fence(last, most, id, claim_ms)
   local newest, asked = 0, false
   -- Asked before, and nobody knows whom: a second loss changes nothing about that.
   local unheard = asking and redis.call('HGET', life, 'known') == '0'
+  local leap = redis.call('HMGET', life, 'leap', 'leap_from')
   local had = redis.call('HGETALL', life)
   for i = 1, #had, 2 do
     if string.sub(had[i], 1, 3) == 'at:' then newest = math.max(newest, tonumber(had[i + 1])) end
     if string.sub(had[i], 1, 4) == 'ask:' then asked = true end
   end
+  -- A word from before the clock went back lies ahead of now: beside it one of just now
+  -- would look like an old one, and whoever said it would not be waited for. A word
+  -- from before it went ahead looks old itself, until everybody has spoken again.
+  local since = math.min(newest, now_ms) - alive_ms
+  if leap[1] and now_ms < tonumber(leap[1]) + alive_ms then since = math.min(since, tonumber(leap[2]) - alive_ms) end
   for i = 1, #had, 2 do
     if string.sub(had[i], 1, 3) == 'at:' then
       redis.call('HDEL', life, had[i])
-      if tonumber(had[i + 1]) >= newest - alive_ms and had[i] ~= at then
+      if tonumber(had[i + 1]) >= since and had[i] ~= at then
         redis.call('HSET', life, (string.gsub(had[i], '^at:', 'ask:')), 1)
       end
     end
@@ -97,7 +103,9 @@ local function resolve(last, l)
   return last
 end
 
--- signed: the caller is alive. A new one makes room for itself.
+-- signed: the caller is alive. A new one makes room for itself. When nobody has spoken
+-- for as long as somebody counts as alive, either nobody was there or the clock went
+-- ahead; the line takes the second, and remembers the time that it went from.
 local function signed()
   if ARGV[4] == '' then return end
   if signed_at and now_ms - tonumber(signed_at) < fresh_ms and now_ms >= tonumber(signed_at) then return end
@@ -108,7 +116,11 @@ local function signed()
       if string.sub(all[i], 1, 3) == 'at:' and tonumber(all[i + 1]) < now_ms - alive_ms then redis.call('HDEL', life, all[i]) end
     end
   end
-  redis.call('HSET', life, at, text(now_ms))
+  local spoke = redis.call('HGET', life, 'spoke')
+  if spoke and now_ms > tonumber(spoke) + alive_ms then
+    redis.call('HSET', life, 'leap', text(now_ms), 'leap_from', spoke)
+  end
+  redis.call('HSET', life, at, text(now_ms), 'spoke', text(now_ms))
 end
 
 -- guard: nil and why this line refuses the caller, or the last number given.
