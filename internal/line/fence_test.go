@@ -163,6 +163,79 @@ func TestSilentProcessBesideAClockThatIsSet(t *testing.T) {
 	})
 }
 
+// Visitors come back in the last second of a hold, and their return is lost by a second
+// loss that took no number: nobody overtakes them for that.
+func TestReturnsThatAreLostAgain(t *testing.T) {
+	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
+		clock := newHand()
+		ctx, l, conf := background(), New(rdb, WithClock(clock.now)), openConf()
+		conf.MaxActive = 5
+		name := create(t, l, conf)
+		p := room.Caller{Epoch: conf.Epoch, Process: "p"}
+		back := func(n room.Number) room.Place { return room.Place{Visitor: room.NewVisitorID(), Number: n} }
+		// Of ten numbers the line knows three.
+		if _, err := l.Join(ctx, name, p, room.Lane{Name: "p-1", Batch: 1}, visitors(3)); err != nil {
+			t.Fatal(err)
+		}
+		p.Mark = 10
+		report := func() {
+			t.Helper()
+			if _, _, err := l.Report(ctx, name, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			report()
+			clock.pass(time.Second)
+		}
+		joined, err := l.Join(ctx, name, p, room.Lane{Name: "p-1", Batch: 2}, visitors(4))
+		if err != nil || joined.First != 11 {
+			t.Fatalf("join: got %+v, %v, want 11", joined, err)
+		}
+		clock.pass(6 * time.Second) // a second before the hold's end
+		var older []redis.Cmder
+		for _, k := range keysOf(name) {
+			older = append(older, rdb.Copy(ctx, k, k+":older", 0, true))
+		}
+		defer func() {
+			for _, k := range keysOf(name) {
+				rdb.Del(ctx, k+":older")
+			}
+		}()
+		seven := back(7)
+		if stands, err := l.Rejoin(ctx, name, p, []room.Place{seven}); err != nil || stands[0].Standing != room.Waiting {
+			t.Fatalf("rejoin: got %v, %v, want it waiting", stands, err)
+		}
+		clock.pass(1500 * time.Millisecond)
+		for i, k := range keysOf(name) {
+			if err := older[i].Err(); err != nil {
+				t.Fatal(err)
+			}
+			rdb.Del(ctx, k)
+			if err := rdb.Copy(ctx, k+":older", k, 0, true).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		restarted(t, rdb, name)
+		p.Mark = 14
+		for range 4 {
+			report()
+			clock.pass(time.Second)
+		}
+		round, err := l.Admit(ctx, name, p, 100)
+		if err != nil || round.Admitted != 3 || round.Last != 3 || round.Stop != room.StopRecovering {
+			t.Errorf("round: got %+v, %v, want the three before the loss", round, err)
+		}
+		if stands, err := l.Rejoin(ctx, name, p, []room.Place{seven}); err != nil || stands[0].Standing != room.Waiting {
+			t.Errorf("rejoin again: got %v, %v, want it waiting", stands, err)
+		}
+		clock.pass(7 * time.Second)
+		if round, err = l.Admit(ctx, name, p, 100); err != nil || round.Admitted != 2 || round.Last != 11 {
+			t.Errorf("round after the hold: got %+v, %v, want 7 and 11", round, err)
+		}
+	})
+}
+
 // A number that the line never gave is proof of a loss, whoever shows it: a caller's
 // mark, or a visitor's place. It costs nobody else anything: on the same process others
 // join and come back.

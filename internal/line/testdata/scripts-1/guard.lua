@@ -59,10 +59,13 @@ local function fence(last, most, id, claim_ms)
   local known = (newest > 0 or asked) and not unheard
   local alone = not known and not flushed
   local hold = now_ms + (alone and hold_alone_ms or hold_ms)
+  -- A hold is there until somebody is let in after it. What came back in its last seconds
+  -- may be what was lost now, though every number is known.
+  local held = hold_until > 0
   redis.call('HSET', life, 'replid', id, 'id', newborn(now), 'asking', text(now_ms + asking_ms),
-    'hold', text(hold), 'latest', text(now_ms + hold_most_ms), 'lo', text(hold_until > now_ms and math.min(hold_lo, last) or last),
+    'hold', text(hold), 'latest', text(now_ms + hold_most_ms), 'lo', text(held and math.min(hold_lo, last) or last),
     'lost_at', text(now_ms), 'known', known and 1 or 0, 'alone', alone and 1 or 0)
-  if hold_until <= now_ms then redis.call('HSET', life, 'lost', 0, 'restored', 0) end
+  if not held then redis.call('HSET', life, 'lost', 0, 'restored', 0) end
   redis.call('HINCRBY', life, 'fences', 1)
   redis.call('HINCRBY', stats, 'fences', 1)
   -- Who was admitted and could not claim while this lasted has a claim's time.
