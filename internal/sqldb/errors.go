@@ -100,6 +100,15 @@ func translate(err error) error {
 	return fmt.Errorf("%w: %w", ErrAway, err)
 }
 
+// told is translate, for a caller with ctx. A statement has a context of its own, which
+// is cancelled some time after the caller's: who did not cancel never hears of it.
+func told(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && !errors.Is(err, ErrUnsure) && !errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%w: cut off while it answered: %v", ErrAway, err)
+	}
+	return translate(err)
+}
+
 // ended is the error of a caller whose context ended. One whose time was up hears that
 // the database did not answer within it; one who went away hears nothing.
 func ended(ctx context.Context, when string) error {

@@ -72,13 +72,13 @@ func (db *DB) Write(ctx context.Context, query string, args ...any) (rows int64,
 // GetContext reads one row outside of a transaction, as sqlx does, with errors
 // translated.
 func (db *DB) GetContext(ctx context.Context, dest any, query string, args ...any) error {
-	return translate(db.connected(ctx, func() error { return db.DB.GetContext(ctx, dest, query, args...) }))
+	return told(ctx, db.connected(ctx, func() error { return db.DB.GetContext(ctx, dest, query, args...) }))
 }
 
 // SelectContext reads rows outside of a transaction, as sqlx does, with errors
 // translated.
 func (db *DB) SelectContext(ctx context.Context, dest any, query string, args ...any) error {
-	return translate(db.connected(ctx, func() error { return db.DB.SelectContext(ctx, dest, query, args...) }))
+	return told(ctx, db.connected(ctx, func() error { return db.DB.SelectContext(ctx, dest, query, args...) }))
 }
 
 // connected runs once when it is this call's turn for a connection.
@@ -95,7 +95,7 @@ func (db *DB) retry(ctx context.Context, once func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := db.alone(ctx, once)
 		if err == nil || !again(err) {
-			return translate(err)
+			return told(ctx, err)
 		}
 		if attempt == attempts {
 			return fmt.Errorf("%w after %d attempts: %w", errBusy, attempt, err)
