@@ -35,6 +35,7 @@ func measureSeatMap(ctx context.Context, b *bench) error {
 	seats := b.scale(mapSeats)
 	size := Figure{Name: fmt.Sprintf("bytes of the map of %s seats, half of them taken, as it is sent", count(int64(seats))),
 		Aim: "≤ " + count(mapBytes), Unit: "bytes", Met: atMost(mapBytes)}
+	plan := Figure{Name: "bytes of its plan, which a page loads once", Aim: "report", Unit: "bytes"}
 	reads := EdgeFigure{what: toLook, Figure: Figure{Name: fmt.Sprintf("maps of %s seats read over HTTP, %d connections", count(int64(seats)), lookers), Aim: "report", Unit: "/s"}}
 	beside := EdgeFigure{what: toConfirm, Figure: Figure{Name: fmt.Sprintf("confirms over HTTP beside %d maps a second", mapsPerSec),
 		Aim: "≥ 0.9 of those without", Unit: "/s", Met: func(m, floor float64) bool { return m >= 0.9*floor }}}
@@ -46,7 +47,12 @@ func measureSeatMap(ctx context.Context, b *bench) error {
 				if err := g.takeHalf(ctx, t.list, seats); err != nil {
 					return err
 				}
-				body, zipped, err := g.fetch(ctx, t)
+				drawn, _, err := g.fetch(ctx, t, planPath)
+				if err != nil {
+					return err
+				}
+				plan.Runs = append(plan.Runs, float64(len(drawn)))
+				body, zipped, err := g.fetch(ctx, t, mapPath)
 				if err != nil {
 					return err
 				}
@@ -88,7 +94,9 @@ func measureSeatMap(ctx context.Context, b *bench) error {
 	reads.Note = "nothing changes meanwhile; floor: net/http sending the same bytes"
 	beside.Note = fmt.Sprintf("%d connections; each confirm changes the map; p95 without → with, in ms: %s; floor: without maps, right before", lookers, strings.Join(p95, ", "))
 	size.Note += "; load " + load()
+	plan.Note = "compressed where it is worth it"
 	b.report(size)
+	b.report(plan)
 	b.reportEdge(reads)
 	b.reportEdge(beside)
 	return nil
@@ -121,14 +129,14 @@ func (g *shopGround) takeHalf(ctx context.Context, list []*shopper, seats int) e
 	return t.all(n)
 }
 
-// fetch reads the map as it is sent.
-func (g *shopGround) fetch(ctx context.Context, t *trial) (body []byte, zipped bool, err error) {
+// fetch reads the map, or its plan, as it is sent.
+func (g *shopGround) fetch(ctx context.Context, t *trial, path func(room.Name) string) (body []byte, zipped bool, err error) {
 	one := t.list[0]
 	pass, err := g.keys.Pass(one.pass.Admission, one.pass.Expires)
 	if err != nil {
 		return nil, false, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.shop.address+mapPath(one.pass.Room), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.shop.address+path(one.pass.Room), nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -146,8 +154,11 @@ func (g *shopGround) fetch(ctx context.Context, t *trial) (body []byte, zipped b
 	return body, answer.Header.Get("Content-Encoding") == "gzip", err
 }
 
-// mapPath is where the map of a room is.
-func mapPath(name room.Name) string { return "/rooms/" + string(name) + "/seats" }
+// mapPath is where the map of a room is, in the form that pages read.
+func mapPath(name room.Name) string { return "/rooms/" + string(name) + "/seats?plan" }
+
+// planPath is where the plan is, which a page loads once.
+func planPath(name room.Name) string { return "/rooms/" + string(name) + "/plan" }
 
 func zippedSize(body []byte) int {
 	var out bytes.Buffer
