@@ -47,6 +47,7 @@ type Booker struct {
 	publish publisher
 	consume consume
 	gateway Gateway
+	keys    inHand
 	events  *saleEvents
 	log     *zap.Logger
 	met     *metrics
@@ -76,7 +77,7 @@ func New(ctx context.Context, config Config, p Parts) (*Booker, error) {
 	if err := clock.begin(ctx); err != nil {
 		return nil, err
 	}
-	b := &Booker{config: config, store: store, clock: clock, publish: p.Publisher, consume: p.Consume, gateway: p.Gateway,
+	b := &Booker{config: config, store: store, clock: clock, publish: p.Publisher, consume: p.Consume, gateway: p.Gateway, keys: inHand{keys: map[string]bool{}},
 		events: newSaleEvents(store), log: p.Log, met: met,
 		unsafe: outage.New(outage.Config{Log: p.Log, Down: "the database's settings risk what visitors were told", Up: "the database's settings are safe"})}
 	store.rules.Line = b.events.line
@@ -103,25 +104,17 @@ func (b *Booker) Did(name room.Name, cause string) {
 
 // Hold is Store.Hold on the seats' clock.
 func (b *Booker) Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h seat.Hold, fresh bool, err error) {
-	now, err := b.clock.time()
-	if err != nil {
-		return seat.Hold{}, false, err
-	}
-	return b.store.Hold(ctx, pass, seats, now)
+	return b.Once(Key{}).Hold(ctx, pass, seats)
 }
 
 // Extend is Store.Extend on the seats' clock.
 func (b *Booker) Extend(ctx context.Context, pass token.Pass, id seat.HoldID) (seat.Hold, error) {
-	now, err := b.clock.time()
-	if err != nil {
-		return seat.Hold{}, err
-	}
-	return b.store.Extend(ctx, pass, id, now)
+	return b.Once(Key{}).Extend(ctx, pass, id)
 }
 
 // Release is Store.Release on the seats' clock.
 func (b *Booker) Release(ctx context.Context, pass token.Pass, id seat.HoldID) error {
-	return b.store.Release(ctx, pass, id, b.clock.at())
+	return b.Once(Key{}).Release(ctx, pass, id)
 }
 
 // Leave is Store.Leave on the seats' clock.

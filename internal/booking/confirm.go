@@ -30,6 +30,10 @@ const settleLimit = 10 * time.Second
 // the money; void it if the seats were lost meanwhile. Confirming again what is
 // confirmed answers the same booking.
 func (b *Booker) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (Booking, error) {
+	return b.Once(Key{}).Confirm(ctx, pass, id)
+}
+
+func (b *Booker) confirm(ctx context.Context, pass token.Pass, key Key, id seat.HoldID) (Booking, error) {
 	now, err := b.clock.time()
 	if err != nil {
 		return Booking{}, err
@@ -55,7 +59,7 @@ func (b *Booker) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (
 	now, err = b.clock.time() // authorising takes its time
 	var booking Booking
 	if err == nil {
-		booking, err = b.store.confirm(ctx, pass, h, ref, free, now)
+		booking, err = b.store.confirm(ctx, pass, key, h, ref, free, now)
 	}
 	// From here on the visitor's patience is not asked: the money is reserved.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
@@ -107,8 +111,8 @@ func (b *Booker) settle(ctx context.Context, h holdRow, ref string) {
 // confirm books the seats of a live hold, spends the pass and writes what
 // follows, in one transaction. errLost: the hold has ended, or its time and
 // grace are over. captured: there is no money to be taken later.
-func (s *Store) confirm(ctx context.Context, pass token.Pass, h holdRow, payment string, captured bool, now time.Time) (Booking, error) {
-	a := &act{kind: toConfirm, pass: pass, id: pass.Admission.String(), hold: h.ID, now: now, payment: payment, captured: captured}
+func (s *Store) confirm(ctx context.Context, pass token.Pass, key Key, h holdRow, payment string, captured bool, now time.Time) (Booking, error) {
+	a := &act{kind: toConfirm, pass: pass, key: key, id: pass.Admission.String(), hold: h.ID, now: now, payment: payment, captured: captured}
 	if err := s.acts.do(ctx, a); err != nil {
 		return Booking{}, err
 	}

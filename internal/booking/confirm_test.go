@@ -235,7 +235,7 @@ func TestConfirmUnsure(t *testing.T) {
 	}
 	wantTill(t, g, map[string]int{"authorised": 1})
 	// It arrives after all.
-	if _, err := b.store.confirm(t.Context(), p, row, ref, false, noon); err != nil {
+	if _, err := b.store.confirm(t.Context(), p, Key{}, row, ref, false, noon); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := b.lost(t.Context(), row, ref, unsure); err != nil || got.Hold != row.ID {

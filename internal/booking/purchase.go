@@ -61,6 +61,7 @@ const (
 type act struct {
 	kind wish
 	pass token.Pass
+	key  Key         // under which it was asked, if any
 	id   string      // of the admission
 	hold seat.HoldID // which one to confirm, release or extend; of toHold: the id it gets
 	now  time.Time   // on the seats' clock, when it was asked
@@ -77,13 +78,26 @@ type act struct {
 	err       error
 }
 
-// decide is the rule: what an act comes to, by rows that nobody else can change
-// meanwhile. It changes them and notes the facts, or returns why not and changes
-// nothing.
+// decide is what an act comes to, by rows that nobody else can change meanwhile: what it
+// came to before under its key, or else by the rule, and then its key is kept.
 func (t *table) decide(a *act) error {
 	if t.held[a.id] {
 		return errAlone
 	}
+	if a.key.word == "" {
+		return t.rule(a)
+	}
+	if repeated, err := t.repeat(a); repeated {
+		return err
+	}
+	err := t.rule(a)
+	t.keep(a, err)
+	return err
+}
+
+// rule is the purchase's: it changes rows and notes the facts, or returns why not and
+// changes nothing.
+func (t *table) rule(a *act) error {
 	p := t.admissions[a.id]
 	switch a.kind {
 	case toHold:

@@ -31,6 +31,11 @@ func (s *Store) Purge(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, err
 }
 
+// purgeKeys forgets the keys of requests from before a moment, at most purgeRows.
+func (s *Store) purgeKeys(ctx context.Context, before time.Time) (deleted int64, err error) {
+	return s.purge(ctx, "request_keys", "made_ms > 0", "SELECT id FROM request_keys WHERE made_ms < ? ORDER BY made_ms LIMIT ?", before.UnixMilli(), purgeRows)
+}
+
 // purge reads the ids first, since SQLite's DELETE has no LIMIT; the condition
 // is asked again by the DELETE.
 func (s *Store) purge(ctx context.Context, table, still, query string, args ...any) (int64, error) {
@@ -55,6 +60,14 @@ func (b *Booker) purge(ctx context.Context) (more bool, err error) {
 	before := now.Add(-b.config.Keep)
 	if err := b.store.purgeEvents(ctx, before); err != nil {
 		return false, err
+	}
+	for range purgeSteps {
+		if n, err := b.store.purgeKeys(ctx, now.Add(-keysKept)); err != nil || n == 0 {
+			if err != nil {
+				return false, err
+			}
+			break
+		}
 	}
 	for range purgeSteps {
 		n, err := b.store.Purge(ctx, before)

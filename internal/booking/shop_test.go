@@ -78,7 +78,7 @@ func (s *Store) buy(ctx context.Context, p token.Pass, id seat.HoldID, now time.
 	if err != nil {
 		return err
 	}
-	_, err = s.confirm(ctx, p, h, "paid", false, now)
+	_, err = s.confirm(ctx, p, Key{}, h, "paid", false, now)
 	return err
 }
 

@@ -92,7 +92,11 @@ func (s *Store) insertNew() string {
 // which is then the answer. Otherwise the errors are a *seat.TakenError, or
 // seat.ErrUnknown, ErrNoRoom, ErrHoldOpen, ErrHoldEnded, ErrPassSpent, ErrEpoch.
 func (s *Store) Hold(ctx context.Context, pass token.Pass, seats []seat.ID, now time.Time) (h seat.Hold, fresh bool, err error) {
-	a := &act{kind: toHold, pass: pass, id: pass.Admission.String(), hold: seat.NewHoldID(), now: now, seats: slices.Clone(seats)}
+	return s.holdSeats(ctx, pass, Key{}, seats, now)
+}
+
+func (s *Store) holdSeats(ctx context.Context, pass token.Pass, key Key, seats []seat.ID, now time.Time) (h seat.Hold, fresh bool, err error) {
+	a := &act{kind: toHold, pass: pass, key: key, id: pass.Admission.String(), hold: seat.NewHoldID(), now: now, seats: slices.Clone(seats)}
 	if err := s.acts.do(ctx, a); err != nil {
 		return seat.Hold{}, false, err
 	}
@@ -102,7 +106,11 @@ func (s *Store) Hold(ctx context.Context, pass token.Pass, seats []seat.ID, now 
 // Release ends a hold on the visitor's word. Releasing one that was released or
 // has expired is done already; a confirmed one is seat.ErrHoldEnded.
 func (s *Store) Release(ctx context.Context, pass token.Pass, id seat.HoldID, now time.Time) error {
-	return s.acts.do(ctx, &act{kind: toRelease, pass: pass, id: pass.Admission.String(), hold: id, now: now})
+	return s.release(ctx, pass, Key{}, id, now)
+}
+
+func (s *Store) release(ctx context.Context, pass token.Pass, key Key, id seat.HoldID, now time.Time) error {
+	return s.acts.do(ctx, &act{kind: toRelease, pass: pass, key: key, id: pass.Admission.String(), hold: id, now: now})
 }
 
 // Leave ends the visit: releases the live hold, spends the pass, frees the slot.
@@ -115,7 +123,11 @@ func (s *Store) Leave(ctx context.Context, pass token.Pass, now time.Time) error
 // has. seat.ErrExtended: it had it, or there is none to have; seat.ErrHoldEnded: its time
 // is over.
 func (s *Store) Extend(ctx context.Context, pass token.Pass, id seat.HoldID, now time.Time) (seat.Hold, error) {
-	a := &act{kind: toExtend, pass: pass, id: pass.Admission.String(), hold: id, now: now, longer: s.rules.Extend}
+	return s.extend(ctx, pass, Key{}, id, now)
+}
+
+func (s *Store) extend(ctx context.Context, pass token.Pass, key Key, id seat.HoldID, now time.Time) (seat.Hold, error) {
+	a := &act{kind: toExtend, pass: pass, key: key, id: pass.Admission.String(), hold: id, now: now, longer: s.rules.Extend}
 	if err := s.acts.do(ctx, a); err != nil {
 		return seat.Hold{}, err
 	}

@@ -55,7 +55,8 @@ type table struct {
 	held       map[string]bool // admissions that are locked by somebody else
 	holds      map[seat.HoldID]*holdRow
 	seats      map[key]*seatRow
-	bare       map[room.Name]bool // rooms without any seat
+	bare       map[room.Name]bool  // rooms without any seat
+	keys       map[string][]keyRow // of admissions that ask under one
 
 	// What the acts changed, in order of the first change.
 	wasAdmission map[string]admissionRow
@@ -64,12 +65,13 @@ type table struct {
 	ended        []*holdRow // or extended; those of made are not in it
 	booked       []sold
 	facts        []events.Record
+	kept         []keyRow
 }
 
 func newTable(s *Store, tx *sqlx.Tx, wait bool) *table {
 	return &table{store: s, tx: tx, rules: s.rules, wait: wait,
 		admissions: map[string]*admissionRow{}, held: map[string]bool{}, holds: map[seat.HoldID]*holdRow{}, seats: map[key]*seatRow{},
-		bare: map[room.Name]bool{}, wasAdmission: map[string]admissionRow{}, wasSeat: map[key]seatRow{}}
+		bare: map[room.Name]bool{}, keys: map[string][]keyRow{}, wasAdmission: map[string]admissionRow{}, wasSeat: map[key]seatRow{}}
 }
 
 func (t *table) tell(b events.Booking) { t.facts = append(t.facts, events.EncodeBooking(b)) }
@@ -113,10 +115,18 @@ func (t *table) load(ctx context.Context, acts []*act) error {
 	if err := t.loadAdmissions(ctx, unique(ids), fresh); err != nil {
 		return err
 	}
+	if err := t.loadKeys(ctx, acts); err != nil {
+		return err
+	}
 	var holds []string
 	for _, a := range acts {
 		if a.hold != "" && a.kind != toHold {
 			holds = append(holds, string(a.hold))
+		}
+		for _, k := range t.keys[a.id] {
+			if k.Word == a.key.word && k.Hold != "" {
+				holds = append(holds, string(k.Hold))
+			}
 		}
 	}
 	for _, p := range t.admissions {
@@ -293,6 +303,9 @@ func (t *table) write(ctx context.Context, now time.Time) error {
 		}
 	}
 	if err := t.writeLog(ctx, now); err != nil {
+		return err
+	}
+	if err := t.writeKeys(ctx, now); err != nil {
 		return err
 	}
 	if err := t.writeFacts(ctx, t.facts); err != nil {

@@ -32,6 +32,10 @@ var (
 	ErrDeclined  = errors.New("payment was declined")
 	ErrEpoch     = errors.New("pass is of an earlier line of this room")
 	ErrExtended  = errors.New("hold was extended already")
+	ErrKey       = errors.New("idempotency key must be 1 to 64 of A-Z a-z 0-9 - _ . : ~")
+	ErrKeyReused = errors.New("idempotency key was used for another request")
+	ErrKeyBusy   = errors.New("a request with this idempotency key is being served")
+	ErrKeys      = errors.New("pass has used too many idempotency keys")
 	ErrBusy      = errors.New("more is asked of the seats than they can take now")
 	ErrAway      = errors.New("seats are out of reach") // or it is not known what became of the call
 )

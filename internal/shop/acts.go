@@ -116,7 +116,7 @@ func (s *Shop) asked(v *visit) (err error) {
 }
 
 func (s *Shop) hold(ctx context.Context, v *visit) (reply, error) {
-	h, fresh, err := s.desk.Hold(ctx, v.pass, v.seats)
+	h, fresh, err := s.desk.Once(v.key).Hold(ctx, v.pass, v.seats)
 	switch {
 	case err != nil:
 		return reply{}, err
@@ -126,6 +126,20 @@ func (s *Shop) hold(ctx context.Context, v *visit) (reply, error) {
 	return answer("held", http.StatusCreated, s.held(h))
 }
 
+// keyed reads the key under which something is asked for, if there is one. Who sends
+// several may mean either.
+func keyed(v *visit) (err error) {
+	headers := v.r.Header.Values("Idempotency-Key")
+	switch len(headers) {
+	case 0:
+		return nil
+	case 1:
+		v.key, err = booking.ParseKey(headers[0], v.r.Method, v.r.URL.Path, string(v.body))
+		return err
+	}
+	return seat.ErrKey
+}
+
 // named reads the hold that the path names.
 func named(v *visit) (err error) {
 	v.hold, err = seat.ParseHoldID(v.r.PathValue("hold"))
@@ -133,11 +147,11 @@ func named(v *visit) (err error) {
 }
 
 func (s *Shop) release(ctx context.Context, v *visit) (reply, error) {
-	return reply{did: "released", status: http.StatusNoContent}, s.desk.Release(ctx, v.pass, v.hold)
+	return reply{did: "released", status: http.StatusNoContent}, s.desk.Once(v.key).Release(ctx, v.pass, v.hold)
 }
 
 func (s *Shop) extend(ctx context.Context, v *visit) (reply, error) {
-	h, err := s.desk.Extend(ctx, v.pass, v.hold)
+	h, err := s.desk.Once(v.key).Extend(ctx, v.pass, v.hold)
 	if err != nil {
 		return reply{}, err
 	}
@@ -145,7 +159,7 @@ func (s *Shop) extend(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (s *Shop) confirm(ctx context.Context, v *visit) (reply, error) {
-	b, err := s.desk.Confirm(ctx, v.pass, v.hold)
+	b, err := s.desk.Once(v.key).Confirm(ctx, v.pass, v.hold)
 	if err != nil {
 		return reply{}, err
 	}

@@ -45,6 +45,7 @@ type exchange struct {
 	passes error     // of every pass
 	auth   string
 	room   string
+	key    string
 }
 
 var (
@@ -104,11 +105,13 @@ func exchanges() map[string]*exchange {
 		"problem_seats_none":         {ask: "POST /holds", send: `{"seats":[]}`},
 		"problem_seats_twice":        {ask: "POST /holds", send: `{"seats":["A-1","A-1"]}`},
 		"problem_seats_too_many":     {ask: "POST /holds", send: `{"seats":["A-1","A-2","A-3","A-4","A-5","A-6","A-7"]}`},
+		"problem_key_malformed":      {ask: "POST /holds", send: two, key: "two words"},
 		"problem_seat_malformed":     {ask: "POST /holds", send: `{"seats":["1-A"]}`},
 	}
 	for name, err := range map[string]error{
 		"seat_taken": &seat.TakenError{Seats: []seat.ID{"A-2"}}, "seat_unknown": seat.ErrUnknown, "no_seats": seat.ErrNoRoom, "hold_open": seat.ErrHoldOpen,
 		"pass_old": seat.ErrEpoch, "pass_spent": seat.ErrPassSpent, "clock_skew": seat.ErrSkew, "overloaded": seat.ErrBusy,
+		"key_reused": seat.ErrKeyReused, "key_in_use": seat.ErrKeyBusy, "keys_too_many": seat.ErrKeys,
 		"pass_limit": &limited{wire.PassLimit, time.Second, ""}, "address_limit": &limited{wire.AddressLimit, time.Second, ""},
 		"too_slow": coded{wire.TooSlow}, "unavailable": seat.ErrAway, "internal": errors.New("anything else"),
 	} {
@@ -150,6 +153,9 @@ func (e *exchange) run(t *testing.T) golden {
 	r := httptest.NewRequest(g.Method, g.Path, strings.NewReader(e.send))
 	if e.auth != "-" {
 		r.Header.Set("Authorization", e.auth)
+	}
+	if e.key != "" {
+		r.Header.Set("Idempotency-Key", e.key)
 	}
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, r)

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"waitroom/internal/booking"
 	"waitroom/internal/limit"
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
@@ -59,6 +60,7 @@ type visit struct {
 	body   []byte
 	seats  []seat.ID   // asked for
 	hold   seat.HoldID // that is named in the path
+	key    booking.Key // under which it is asked
 }
 
 // act serves one kind of request.
@@ -67,6 +69,7 @@ type act struct {
 	leeway time.Duration        // for which an expired pass is still good
 	ask    func(v *visit) error // reads what is asked for, before it waits for its turn; nil: nothing
 	do     func(ctx context.Context, v *visit) (reply, error)
+	once   bool // it may have a key
 	// show answers by itself, in place of do, out of memory that is bounded there; after
 	// an error nothing is written. lasts: for as long as its visitor likes, so it is none of
 	// the requests that its pass and its address have open; how many there are is bounded
@@ -92,10 +95,10 @@ func (s *Shop) Handler() http.Handler {
 			http.MethodGet:    {kind: s.reading, do: s.showPass, leeway: readLeeway},
 			http.MethodDelete: {kind: s.holding, do: s.leave},
 		},
-		"/rooms/{room}/holds":                {http.MethodPost: {kind: s.holding, ask: s.asked, do: s.hold}},
-		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {kind: s.holding, ask: named, do: s.release}},
-		"/rooms/{room}/holds/{hold}/extend":  {http.MethodPost: {kind: s.holding, ask: named, do: s.extend}},
-		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {kind: s.confirming, ask: named, do: s.confirm, leeway: s.parts.Grace}},
+		"/rooms/{room}/holds":                {http.MethodPost: {kind: s.holding, ask: s.asked, do: s.hold, once: true}},
+		"/rooms/{room}/holds/{hold}":         {http.MethodDelete: {kind: s.holding, ask: named, do: s.release, once: true}},
+		"/rooms/{room}/holds/{hold}/extend":  {http.MethodPost: {kind: s.holding, ask: named, do: s.extend, once: true}},
+		"/rooms/{room}/holds/{hold}/confirm": {http.MethodPost: {kind: s.confirming, ask: named, do: s.confirm, once: true, leeway: s.parts.Grace}},
 	} {
 		mux.Handle(s.parts.Prefix+path, s.route(acts))
 	}
@@ -224,6 +227,11 @@ func (s *Shop) known(ctx context.Context, pass string, name room.Name, from neti
 func (s *Shop) work(ctx context.Context, v *visit, act act) (reply, error) {
 	if err := v.read(); err != nil {
 		return reply{}, err
+	}
+	if act.once {
+		if err := keyed(v); err != nil {
+			return reply{}, err
+		}
 	}
 	if act.ask != nil {
 		if err := act.ask(v); err != nil {

@@ -69,11 +69,15 @@ func runMaps(t *testing.T, below *bookingtest.Shop) *seatmap.Maps {
 // skewed is a desk whose clock can't be trusted.
 type skewed struct{ Desk }
 
-func (skewed) Hold(context.Context, token.Pass, []seat.ID) (seat.Hold, bool, error) {
+func (s skewed) Once(key booking.Key) booking.Acts { return skewedActs{s.Desk.Once(key)} }
+
+type skewedActs struct{ booking.Acts }
+
+func (skewedActs) Hold(context.Context, token.Pass, []seat.ID) (seat.Hold, bool, error) {
 	return seat.Hold{}, false, seat.ErrSkew
 }
 
-func (skewed) Confirm(context.Context, token.Pass, seat.HoldID) (booking.Booking, error) {
+func (skewedActs) Confirm(context.Context, token.Pass, seat.HoldID) (booking.Booking, error) {
 	return booking.Booking{}, seat.ErrSkew
 }
 

@@ -25,12 +25,20 @@ type fakeDesk struct {
 	visit   func(ctx context.Context, pass token.Pass) (booking.Visit, error)
 	apart   time.Duration // by which the clock of passes is ahead of the seats'
 
-	mu  sync.Mutex
-	did []string
+	mu   sync.Mutex
+	did  []string
+	keys []booking.Key
 }
 
 func (d *fakeDesk) Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (seat.Hold, bool, error) {
 	return d.hold(ctx, pass, seats)
+}
+
+func (d *fakeDesk) Once(key booking.Key) booking.Acts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.keys = append(d.keys, key)
+	return d
 }
 
 func (d *fakeDesk) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error) {

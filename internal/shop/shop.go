@@ -15,7 +15,6 @@ import (
 	"waitroom/internal/booking"
 	"waitroom/internal/outage"
 	"waitroom/internal/room"
-	"waitroom/internal/seat"
 	"waitroom/internal/seatmap"
 	"waitroom/internal/token"
 )
@@ -29,10 +28,7 @@ type Passes interface {
 
 // Desk is what visitors with a pass do; booking.Booker is one.
 type Desk interface {
-	Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h seat.Hold, fresh bool, err error)
-	Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (booking.Booking, error)
-	Extend(ctx context.Context, pass token.Pass, id seat.HoldID) (seat.Hold, error)
-	Release(ctx context.Context, pass token.Pass, id seat.HoldID) error
+	Once(key booking.Key) booking.Acts // what a request with a key asks for; the zero Key is none
 	Leave(ctx context.Context, pass token.Pass) error
 	Visit(ctx context.Context, pass token.Pass) (booking.Visit, error)
 	Now() time.Time                  // the seats' clock

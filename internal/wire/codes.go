@@ -54,6 +54,10 @@ const (
 	HoldEnded    Code = "hold_ended"
 	HoldOpen     Code = "hold_open"
 	HoldExtended Code = "hold_extended"
+	KeyBad       Code = "key_malformed"
+	KeyReused    Code = "key_reused"
+	KeyBusy      Code = "key_in_use"
+	KeysTooMany  Code = "keys_too_many"
 	Declined     Code = "payment_declined"
 	ClockSkew    Code = "clock_skew"
 	Unavailable  Code = "unavailable"
@@ -134,6 +138,10 @@ var Codes = map[Code]Meaning{
 	HoldEnded:    {410, 0, false, "the hold has ended"},
 	HoldExtended: {409, 0, false, "the hold was extended already"},
 	HoldOpen:     {409, 0, false, "this pass has another live hold"},
+	KeyBad:       {400, 0, false, "the idempotency key is malformed"},
+	KeyReused:    {422, 0, false, "the idempotency key was used for another request"},
+	KeyBusy:      {409, 0, true, "a request with this idempotency key is being served"},
+	KeysTooMany:  {429, 0, false, "this pass has used too many idempotency keys"},
 	Declined:     {402, 0, true, "the payment was declined"},
 	ClockSkew:    {503, 0, true, "this server's clock is wrong"},
 	Unavailable:  {503, 0, true, "a server behind this one is out of reach"},

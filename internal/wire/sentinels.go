@@ -27,6 +27,7 @@ var visitors = []row{
 	{seat.ErrTwice, SeatsTwice}, {seat.ErrTooMany, SeatsTooMany}, {seat.ErrUnknown, SeatUnknown},
 	{seat.ErrTaken, SeatTaken}, {seat.ErrNoHold, HoldUnknown}, {seat.ErrHoldEnded, HoldEnded},
 	{seat.ErrHoldOpen, HoldOpen}, {seat.ErrExtended, HoldExtended}, {seat.ErrEpoch, PassOld}, {seat.ErrBusy, Overloaded},
+	{seat.ErrKey, KeyBad}, {seat.ErrKeyReused, KeyReused}, {seat.ErrKeyBusy, KeyBusy}, {seat.ErrKeys, KeysTooMany},
 	{seat.ErrPassSpent, PassSpent}, {seat.ErrNoRoom, NoSeats},
 	{seat.ErrSkew, ClockSkew}, {seat.ErrDeclined, Declined}, {seat.ErrAway, Unavailable},
 	{context.DeadlineExceeded, Unavailable},
