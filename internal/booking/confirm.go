@@ -39,6 +39,12 @@ func (b *Booker) confirm(ctx context.Context, pass token.Pass, key Key, id seat.
 		return Booking{}, err
 	}
 	h, err := b.store.hold(ctx, pass, id)
+	if key.word != "" && (errors.Is(err, seat.ErrNoHold) || err == nil && (h.State != live || b.store.rules.lapsed(h, now))) {
+		// There is nothing to pay for: what the key comes to is decided where keys are kept.
+		if _, err := b.store.confirm(ctx, pass, key, holdRow{ID: id}, "", false, now); err != nil && !errors.Is(err, errLost) {
+			return Booking{}, err
+		}
+	}
 	switch {
 	case err != nil:
 		return Booking{}, err
@@ -51,8 +57,12 @@ func (b *Booker) confirm(ctx context.Context, pass token.Pass, key Key, id seat.
 	case h.State != live || b.store.rules.lapsed(h, now):
 		return Booking{}, seat.ErrHoldEnded
 	}
-	ref, err := b.gateway.Authorise(ctx, Charge{ID: string(seat.NewHoldID()), Pass: pass.Admission, Hold: h.ID, Seats: h.seats(), Amount: h.Amount, Currency: h.Currency})
+	ref, err := b.gateway.Authorise(ctx, Charge{ID: key.charge(pass), Pass: pass.Admission, Hold: h.ID, Seats: h.seats(), Amount: h.Amount, Currency: h.Currency})
 	if err != nil {
+		// Another confirm of the hold may have spent what the card bears.
+		if booking, found, look := b.store.booking(ctx, h); look == nil && found {
+			return booking, nil
+		}
 		return Booking{}, err
 	}
 	_, free := b.gateway.(FreeGateway)

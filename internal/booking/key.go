@@ -31,6 +31,14 @@ const (
 type Key struct {
 	word    string
 	request string // fingerprint of what was asked for
+	late    bool
+}
+
+// Late is the key of a request whose pass has ended: it is answered what it came to
+// before, and begins nothing: token.ErrExpired.
+func (k Key) Late() Key {
+	k.late = true
+	return k
 }
 
 // ParseKey reads the value of an Idempotency-Key header, with quotes or without, of a
@@ -50,7 +58,17 @@ func ParseKey(header string, request ...string) (Key, error) {
 	for _, part := range request {
 		fmt.Fprintf(all, "%d:%s,", len(part), part) // so that no two lists of parts are one text
 	}
-	return Key{word, base64.RawURLEncoding.EncodeToString(all.Sum(nil))}, nil
+	return Key{word: word, request: base64.RawURLEncoding.EncodeToString(all.Sum(nil))}, nil
+}
+
+// charge is the name of a payment: of two bookers that serve one key at once the gateway
+// hears the same.
+func (k Key) charge(pass token.Pass) string {
+	if k.word == "" {
+		return string(seat.NewHoldID())
+	}
+	sum := sha256.Sum256([]byte(pass.Admission.String() + " " + k.word + " " + k.request))
+	return base64.RawURLEncoding.EncodeToString(sum[:12]) // 16 characters, as all charges have
 }
 
 // Acts are what a visitor does with seats.
@@ -64,7 +82,8 @@ type Acts interface {
 // Once is the booker for a request with a key: what it comes to is written in the
 // transaction that decides it, and is the answer to each repeat, whichever booker hears
 // it; times in it are those of now. Beside the acts' own errors: seat.ErrKeyReused,
-// ErrKeyBusy, ErrKeys.
+// ErrKeyBusy, ErrKeys. Only this booker knows what it has in hand; a request that another
+// one serves at the same time waits for it in the database and hears what it came to.
 func (b *Booker) Once(key Key) Acts { return once{b, key} }
 
 type once struct {
@@ -120,9 +139,9 @@ func (o once) Confirm(ctx context.Context, pass token.Pass, id seat.HoldID) (Boo
 	defer done()
 	if o.key.word != "" {
 		// Before money is asked for.
-		rows, err := o.store.keysOf(ctx, pass.Admission.String())
+		used, err := o.store.keyOf(ctx, pass.Admission.String(), o.key)
 		if err == nil {
-			_, err = repeatOf(rows, o.key)
+			_, err = used.find(o.key)
 		}
 		if err != nil {
 			return Booking{}, err
@@ -163,33 +182,31 @@ type keyRow struct {
 	Word      string      `db:"word"`
 	Request   string      `db:"request"`
 	CameTo    string      `db:"came_to"`
-	Seats     string      `db:"seats"` // that stood in the way
 	Hold      seat.HoldID `db:"hold"`
 }
 
-const keyColumns = "admission, word, request, came_to, seats, hold"
+const keyColumns = "admission, word, request, came_to, hold"
 
-// done is what an act came to that was not refused.
-const done = "done"
+// What an act came to that was not refused.
+const (
+	done  = "done"
+	there = "there" // the hold that was asked for was there already
+)
 
 // refusals are the words under which a refusal is kept. What is not among them was not
-// decided: a repeat is a new try.
+// decided, or may be had later: a repeat is a new try, as the answer says.
 var refusals = []struct {
 	word string
 	err  error
 }{
-	{"taken", seat.ErrTaken}, {"unknown", seat.ErrUnknown}, {"no_room", seat.ErrNoRoom}, {"no_hold", seat.ErrNoHold},
-	{"ended", seat.ErrHoldEnded}, {"ended", errLost}, {"open", seat.ErrHoldOpen}, {"extended", seat.ErrExtended},
-	{"spent", seat.ErrPassSpent}, {"old", seat.ErrEpoch},
+	{"unknown", seat.ErrUnknown}, {"no_hold", seat.ErrNoHold}, {"ended", seat.ErrHoldEnded}, {"ended", errLost},
+	{"open", seat.ErrHoldOpen}, {"extended", seat.ErrExtended}, {"spent", seat.ErrPassSpent}, {"old", seat.ErrEpoch},
 }
 
 // refusal is the error that a row was kept for.
 func (k keyRow) refusal() error {
-	if k.CameTo == done {
+	if k.CameTo == done || k.CameTo == there {
 		return nil
-	}
-	if k.CameTo == "taken" {
-		return &seat.TakenError{Seats: holdRow{Seats: k.Seats}.seats()}
 	}
 	for _, r := range refusals {
 		if r.word == k.CameTo {
@@ -199,91 +216,129 @@ func (k keyRow) refusal() error {
 	return broken("key of pass %s came to %q", k.Admission, k.CameTo)
 }
 
-// repeatOf finds a key among those of its pass; nil: it is new. The error is what the
-// request was refused with, or seat.ErrKeyReused, or seat.ErrKeys.
-func repeatOf(rows []keyRow, key Key) (*keyRow, error) {
-	for i, k := range rows {
+// usedKeys are those keys of a pass that are asked for now, and how many it has used.
+type usedKeys struct {
+	rows  []keyRow
+	count int
+}
+
+// find is what a key was used for; nil: it is new. The error is what the request was
+// refused with, or seat.ErrKeyReused, or seat.ErrKeys.
+func (u usedKeys) find(key Key) (*keyRow, error) {
+	for i, k := range u.rows {
 		switch {
 		case k.Word != key.word:
 		case k.Request != key.request:
 			return nil, seat.ErrKeyReused
 		default:
-			return &rows[i], k.refusal()
+			return &u.rows[i], k.refusal()
 		}
 	}
-	if len(rows) >= keysMost {
+	switch {
+	case key.late:
+		return nil, token.ErrExpired
+	case u.count >= keysMost:
 		return nil, seat.ErrKeys
 	}
 	return nil, nil
 }
 
-// keysOf reads the keys of a pass.
-func (s *Store) keysOf(ctx context.Context, admission string) (rows []keyRow, err error) {
-	err = s.db.SelectContext(ctx, &rows, "SELECT "+keyColumns+" FROM request_keys WHERE admission = ?", admission)
-	return rows, err
+// keyOf looks a key up outside of a transaction.
+func (s *Store) keyOf(ctx context.Context, admission string, key Key) (u usedKeys, err error) {
+	err = s.db.SelectContext(ctx, &u.rows, "SELECT "+keyColumns+" FROM request_keys WHERE admission = ? AND word = ?", admission, key.word)
+	return u, err
 }
 
-// loadKeys reads the keys of those passes that ask under one. Who has locked a pass's row
-// has its keys too.
+// loadKeys reads the keys that are asked under. Who has locked a pass's row has its keys
+// too.
 func (t *table) loadKeys(ctx context.Context, acts []*act) error {
 	var ids []string
+	var which []string
+	var args []any
 	for _, a := range acts {
 		if a.key.word != "" {
 			ids = append(ids, a.id)
+			which, args = append(which, "admission = ? AND word = ?"), append(args, a.id, a.key.word)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
+	var counts []struct {
+		Admission string `db:"admission"`
+		N         int    `db:"n"`
+	}
+	if err := t.query(ctx, &counts, "SELECT admission, COUNT(*) AS n FROM request_keys WHERE admission IN (?) GROUP BY admission", unique(ids)); err != nil {
+		return err
+	}
+	for _, c := range counts {
+		t.keys[c.Admission] = &usedKeys{count: c.N}
+	}
+	if len(counts) == 0 {
+		return nil
+	}
 	var rows []keyRow
-	if err := t.query(ctx, &rows, "SELECT "+keyColumns+" FROM request_keys WHERE admission IN (?)", unique(ids)); err != nil {
+	if err := t.query(ctx, &rows, "SELECT "+keyColumns+" FROM request_keys WHERE "+strings.Join(which, " OR "), args...); err != nil {
 		return err
 	}
 	for _, k := range rows {
-		t.keys[k.Admission] = append(t.keys[k.Admission], k)
+		if u := t.keys[k.Admission]; !slices.Contains(u.rows, k) { // two acts of one key name it twice
+			u.rows = append(u.rows, k)
+		}
 	}
 	return nil
 }
 
 // repeat is what an act came to when its key was used before.
 func (t *table) repeat(a *act) (repeated bool, err error) {
-	k, err := repeatOf(t.keys[a.id], a.key)
+	if t.keys[a.id] == nil {
+		t.keys[a.id] = &usedKeys{}
+	}
+	k, err := t.keys[a.id].find(a.key)
 	if k == nil || err != nil {
 		return err != nil, err
 	}
 	if a.kind == toConfirm {
-		return true, errLost // another booker's was first: what was authorised for this one goes back
+		return true, errLost // another one's was first: what was authorised for this one goes back
 	}
 	h := t.holds[k.Hold]
 	if h == nil {
 		return true, seat.ErrHoldEnded // it is kept no longer
 	}
-	a.got, a.fresh = *h, a.kind == toHold
+	a.got, a.fresh = *h, a.kind == toHold && k.CameTo == done
 	return true, nil
 }
 
-// keep notes what an act with a key came to.
+// keep notes what an act with a key came to. A pass without a row has nobody's lock, so
+// nothing is kept of it: it has no hold, and a repeat hears so again.
 func (t *table) keep(a *act, cause error) {
-	k := keyRow{Admission: a.id, Word: a.key.word, Request: a.key.request, CameTo: done, Hold: a.hold}
-	if cause != nil {
-		i := slices.IndexFunc(refusals, func(r struct {
-			word string
-			err  error
-		}) bool {
-			return errors.Is(cause, r.err)
-		})
-		if i < 0 {
-			return
-		}
-		k.CameTo, k.Hold = refusals[i].word, ""
-		var taken *seat.TakenError
-		if errors.As(cause, &taken) {
-			k.Seats = joined(taken.Seats)
-		}
-	} else if a.kind == toHold {
-		k.Hold = a.got.ID // the one that was there, where the same seats were asked for again
+	if t.admissions[a.id] == nil {
+		return
 	}
-	t.keys[a.id] = append(t.keys[a.id], k)
+	if h := t.holds[a.hold]; errors.Is(cause, errLost) && h != nil && h.Admission == a.id && h.State == confirmed {
+		cause = nil // a confirm of what was confirmed just now is answered the booking
+	}
+	k := keyRow{Admission: a.id, Word: a.key.word, Request: a.key.request, CameTo: done, Hold: a.hold}
+	switch {
+	case cause != nil:
+		k.Hold = ""
+		for _, r := range refusals {
+			if errors.Is(cause, r.err) {
+				k.CameTo = r.word
+				break
+			}
+		}
+		if k.CameTo == done {
+			return // not among them
+		}
+	case a.kind == toHold:
+		k.Hold = a.got.ID
+		if !a.fresh {
+			k.CameTo = there
+		}
+	}
+	used := t.keys[a.id]
+	used.rows, used.count = append(used.rows, k), used.count+1
 	t.kept = append(t.kept, k)
 }
 
@@ -293,8 +348,8 @@ func (t *table) writeKeys(ctx context.Context, now time.Time) error {
 	}
 	var args []any
 	for _, k := range t.kept {
-		args = append(args, k.Admission, k.Word, k.Request, k.CameTo, k.Seats, k.Hold, now.UnixMilli())
+		args = append(args, k.Admission, k.Word, k.Request, k.CameTo, k.Hold, now.UnixMilli())
 	}
-	_, err := t.tx.ExecContext(ctx, "INSERT INTO request_keys ("+keyColumns+", made_ms) VALUES "+rows(len(t.kept), 7), args...)
+	_, err := t.tx.ExecContext(ctx, "INSERT INTO request_keys ("+keyColumns+", made_ms) VALUES "+rows(len(t.kept), 6), args...)
 	return err
 }

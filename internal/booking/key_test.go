@@ -3,7 +3,6 @@ package booking
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,7 +75,7 @@ func TestKey(t *testing.T) {
 			t.Errorf("extend under another key: got %v, want %v", err, seat.ErrExtended)
 		}
 
-		// What is taken stays taken for the key, and is to be had for another one. A key is
+		// What is taken may be had later, under the same key too, as the answer says. A key is
 		// its pass's own.
 		if _, _, err := hold(other, first, "A-1 A-2"); !errors.Is(err, seat.ErrTaken) {
 			t.Errorf("a taken seat: got %v, want %v", err, seat.ErrTaken)
@@ -87,19 +86,59 @@ func TestKey(t *testing.T) {
 				t.Errorf("release: %v", err)
 			}
 		}
-		var taken *seat.TakenError
-		if _, _, err := hold(other, first, "A-1 A-2"); !errors.As(err, &taken) || !slices.Equal(taken.Seats, ids("A-1")) {
-			t.Errorf("the refused key again: got %v, want A-1 taken", err)
+		wantSeats(t, s, "A-1 A-2 A-3")
+		if again, fresh, err := hold(p, first, "A-1"); err != nil || !fresh || again.ID != h.ID {
+			t.Errorf("the first key after its hold was given back: got %+v, %v, %v, want the same hold", again, fresh, err)
 		}
 		wantSeats(t, s, "A-1 A-2 A-3")
-		if again, _, err := hold(p, first, "A-1"); err != nil || again.ID != h.ID {
-			t.Errorf("the first key after its hold was given back: got %+v, %v, want the same hold", again, err)
-		}
-		wantSeats(t, s, "A-1 A-2 A-3")
-		if _, fresh, err := hold(other, mustKey(t, "second", "A-1 A-2"), "A-1 A-2"); err != nil || !fresh {
-			t.Errorf("another key: got %v, %v, want the seats", fresh, err)
+		if _, fresh, err := hold(other, first, "A-1 A-2"); err != nil || !fresh {
+			t.Errorf("the refused key again: got %v, %v, want the seats", fresh, err)
 		}
 		wantSeats(t, s, "A-1:held A-2:held A-3")
+
+		// What was there already is there, each time; what is refused for good is refused.
+		for range 2 {
+			if _, fresh, err := hold(other, mustKey(t, "there", "A-1 A-2"), "A-1 A-2"); err != nil || fresh {
+				t.Errorf("seats that it holds: got %v, %v, want the hold that is there", fresh, err)
+			}
+		}
+		none := mustKey(t, "none", "B-1")
+		if _, _, err := hold(p, none, "B-1"); !errors.Is(err, seat.ErrUnknown) {
+			t.Errorf("no such seat: got %v, want %v", err, seat.ErrUnknown)
+		}
+		if _, err := s.AddSeats(ctx, "gig", ids("B-1")); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := hold(p, none, "B-1"); !errors.Is(err, seat.ErrUnknown) {
+			t.Errorf("the refused key, when the seat is there: got %v, want %v", err, seat.ErrUnknown)
+		}
+
+		// A pass that has ended hears what a key came to, and begins nothing.
+		if again, _, err := hold(p, first.Late(), "A-1"); err != nil || again.ID != h.ID {
+			t.Errorf("late: got %+v, %v, want the hold of before", again, err)
+		}
+		if _, _, err := hold(p, mustKey(t, "late", "B-1").Late(), "B-1"); !errors.Is(err, token.ErrExpired) {
+			t.Errorf("late, another key: got %v, want %v", err, token.ErrExpired)
+		}
+		wantSeats(t, s, "A-1:held A-2:held A-3 B-1")
+	})
+}
+
+// A pass that no booker has seen has no row whose lock could guard a key, and nothing to
+// keep: it holds nothing, each time.
+func TestKeyOfANewPass(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		s := newStore(t, dsn, 1)
+		p, key := newPass(), mustKey(t, "back")
+		for range 2 {
+			if err := s.release(t.Context(), p, key, seat.NewHoldID(), noon); !errors.Is(err, seat.ErrNoHold) {
+				t.Errorf("release: got %v, want %v", err, seat.ErrNoHold)
+			}
+		}
+		var n int
+		if err := s.db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM request_keys"); err != nil || n != 0 {
+			t.Errorf("got %d rows, %v, want none", n, err)
+		}
 	})
 }
 
@@ -114,22 +153,18 @@ func TestKeyAtOnce(t *testing.T) {
 			}
 			stores = append(stores, other)
 		}
-		p, key := newPass(), mustKey(t, "once", "A-1")
-		got := make([]seat.HoldID, 20)
+		p, key := newPass(), mustKey(t, "once")
+		h := mustHold(t, stores[0], p, "A-1", noon)
 		var all sync.WaitGroup
-		for i := range got {
+		for i := range 20 {
 			all.Go(func() {
-				h, _, err := stores[i%len(stores)].holdSeats(t.Context(), p, key, ids("A-1"), noon)
-				if err != nil {
-					t.Errorf("hold: %v", err)
+				got, err := stores[i%len(stores)].extend(t.Context(), p, key, h.ID, noon)
+				if err != nil || !got.Until.Equal(h.Until.Add(rules.Extend)) {
+					t.Errorf("extend: got %v, %v, want until %v", got.Until, err, h.Until.Add(rules.Extend))
 				}
-				got[i] = h.ID
 			})
 		}
 		all.Wait()
-		if len(slices.Compact(got)) != 1 {
-			t.Errorf("got %v, want one hold", got)
-		}
 	})
 }
 
@@ -187,6 +222,35 @@ func TestKeyOfTwoConfirms(t *testing.T) {
 	})
 }
 
+// Of two confirms of one hold, under two keys, both are answered the booking, and so are
+// their repeats. A key whose confirm found nothing to pay for is kept as well.
+func TestKeyOfTheLoser(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		g := newTill(t)
+		b := newBooker(t, dsn, 2, func(p *Parts) { p.Gateway = g })
+		p := newPass()
+		h := mustHold(t, b.store, p, "A-1", noon)
+		g.authorise = func(Charge) {
+			g.authorise = nil
+			if _, err := b.Once(mustKey(t, "winner")).Confirm(t.Context(), p, h.ID); err != nil {
+				t.Errorf("the winner: %v", err)
+			}
+		}
+		for range 2 {
+			if _, err := b.Once(mustKey(t, "loser")).Confirm(t.Context(), p, h.ID); err != nil {
+				t.Errorf("the loser: got %v, want the booking", err)
+			}
+		}
+		if _, err := b.Once(mustKey(t, "third", "confirm")).Confirm(t.Context(), p, h.ID); err != nil {
+			t.Errorf("a third: got %v, want the booking", err)
+		}
+		if _, _, err := b.Once(mustKey(t, "third", "hold")).Hold(t.Context(), p, ids("A-2")); !errors.Is(err, seat.ErrKeyReused) {
+			t.Errorf("another request under its key: got %v, want %v", err, seat.ErrKeyReused)
+		}
+		wantTill(t, g, map[string]int{"captured": 1, "voided": 1})
+	})
+}
+
 // A pass may use so many keys, and a day later they are forgotten.
 func TestKeysAreBounded(t *testing.T) {
 	each(t, func(t *testing.T, dsn string) {
@@ -204,11 +268,18 @@ func TestKeysAreBounded(t *testing.T) {
 		if _, _, err := s.holdSeats(t.Context(), newPass(), beyond, ids("A-1"), noon); err != nil {
 			t.Errorf("another pass: %v", err)
 		}
-		if n, err := s.purgeKeys(t.Context(), noon); err != nil || n != 0 {
-			t.Errorf("forgot %d, %v, want none of now", n, err)
-		}
-		if n, err := s.purgeKeys(t.Context(), noon.Add(time.Millisecond)); err != nil || n != keysMost+1 {
-			t.Errorf("forgot %d, %v, want %d", n, err, keysMost+1)
+		for _, k := range []struct {
+			after time.Duration
+			left  int
+		}{{24 * time.Hour, keysMost + 1}, {24*time.Hour + time.Millisecond, 0}} {
+			b.clock.now = func() time.Time { return noon.Add(k.after) }
+			if _, err := b.purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var n int
+			if err := s.db.GetContext(t.Context(), &n, "SELECT COUNT(*) FROM request_keys"); err != nil || n != k.left {
+				t.Errorf("after %s: got %d keys, %v, want %d", k.after, n, err, k.left)
+			}
 		}
 		if _, _, err := s.holdSeats(t.Context(), p, beyond, ids("A-2"), noon); err != nil {
 			t.Errorf("after it: %v", err)

@@ -55,8 +55,8 @@ type table struct {
 	held       map[string]bool // admissions that are locked by somebody else
 	holds      map[seat.HoldID]*holdRow
 	seats      map[key]*seatRow
-	bare       map[room.Name]bool  // rooms without any seat
-	keys       map[string][]keyRow // of admissions that ask under one
+	bare       map[room.Name]bool   // rooms without any seat
+	keys       map[string]*usedKeys // of admissions that ask under one
 
 	// What the acts changed, in order of the first change.
 	wasAdmission map[string]admissionRow
@@ -71,7 +71,7 @@ type table struct {
 func newTable(s *Store, tx *sqlx.Tx, wait bool) *table {
 	return &table{store: s, tx: tx, rules: s.rules, wait: wait,
 		admissions: map[string]*admissionRow{}, held: map[string]bool{}, holds: map[seat.HoldID]*holdRow{}, seats: map[key]*seatRow{},
-		bare: map[room.Name]bool{}, keys: map[string][]keyRow{}, wasAdmission: map[string]admissionRow{}, wasSeat: map[key]seatRow{}}
+		bare: map[room.Name]bool{}, keys: map[string]*usedKeys{}, wasAdmission: map[string]admissionRow{}, wasSeat: map[key]seatRow{}}
 }
 
 func (t *table) tell(b events.Booking) { t.facts = append(t.facts, events.EncodeBooking(b)) }
@@ -123,9 +123,11 @@ func (t *table) load(ctx context.Context, acts []*act) error {
 		if a.hold != "" && a.kind != toHold {
 			holds = append(holds, string(a.hold))
 		}
-		for _, k := range t.keys[a.id] {
-			if k.Word == a.key.word && k.Hold != "" {
-				holds = append(holds, string(k.Hold))
+		if used := t.keys[a.id]; used != nil {
+			for _, k := range used.rows {
+				if k.Word == a.key.word && k.Hold != "" {
+					holds = append(holds, string(k.Hold))
+				}
 			}
 		}
 	}

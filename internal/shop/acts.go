@@ -135,6 +135,9 @@ func keyed(v *visit) (err error) {
 		return nil
 	case 1:
 		v.key, err = booking.ParseKey(headers[0], v.r.Method, v.r.URL.Path, string(v.body))
+		if v.late {
+			v.key = v.key.Late()
+		}
 		return err
 	}
 	return seat.ErrKey

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"waitroom/internal/booking"
 	"waitroom/internal/booking/bookingtest"
@@ -43,12 +44,20 @@ func TestIdempotencyKey(t *testing.T) {
 		for range 2 {
 			want[any](t, c.do("DELETE", "/rooms/gig/holds/"+string(h.ID), bearer(p), "", "Idempotency-Key", "back"), 204)
 		}
-		wantProblem(t, "the refused key, when the seat is free", post(bearer(other), "", a1, "one"), wire.SeatTaken)
-		h = want[holdAnswer](t, post(bearer(other), "", a1, "two"), 201)
+		// As the answer said, it may be tried again.
+		h = want[holdAnswer](t, post(bearer(other), "", a1, "one"), 201)
 		first := want[bookingAnswer](t, post(bearer(other), "/"+string(h.ID)+"/confirm", "", "buy"), 200)
 		if again := want[bookingAnswer](t, post(bearer(other), "/"+string(h.ID)+"/confirm", "", "buy"), 200); again.Reference != first.Reference {
 			t.Errorf("confirm again: got %+v, want %+v", again, first)
 		}
+		// The passes have ended: what keys came to is told, and nothing begun.
+		b.clock.Set(p.Expires.Add(time.Hour))
+		if again := want[bookingAnswer](t, post(bearer(other), "/"+string(h.ID)+"/confirm", "", "buy"), 200); again.Reference != first.Reference {
+			t.Errorf("confirm after the pass: got %+v, want %+v", again, first)
+		}
+		wantProblem(t, "hold after the pass", post(bearer(p), "", a2, "late"), wire.PassExpired)
+		b.clock.Set(p.Expires.Add(readLeeway))
+		wantProblem(t, "a day after the pass", post(bearer(other), "/"+string(h.ID)+"/confirm", "", "buy"), wire.PassExpired)
 	})
 }
 

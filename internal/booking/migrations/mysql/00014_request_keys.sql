@@ -7,7 +7,6 @@ CREATE TABLE IF NOT EXISTS request_keys (
     word      VARCHAR(64)   NOT NULL,                 -- the key itself
     request   CHAR(43)      NOT NULL,                 -- SHA-256 of what was asked for
     came_to   VARCHAR(16)   NOT NULL,                 -- done, or why not
-    seats     VARCHAR(1000) NOT NULL,                 -- that stood in the way
     hold      VARCHAR(16)   NOT NULL,                 -- '' for a refusal
     made_ms   BIGINT        NOT NULL,
     UNIQUE KEY request_keys_once (admission, word),

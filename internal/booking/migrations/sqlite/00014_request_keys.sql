@@ -7,7 +7,6 @@ CREATE TABLE IF NOT EXISTS request_keys (
     word      TEXT    NOT NULL,
     request   TEXT    NOT NULL,
     came_to   TEXT    NOT NULL,
-    seats     TEXT    NOT NULL,
     hold      TEXT    NOT NULL,
     made_ms   INTEGER NOT NULL,
     UNIQUE (admission, word)
