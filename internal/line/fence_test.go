@@ -117,13 +117,17 @@ func TestSilentProcessBesideAClockThatIsSet(t *testing.T) {
 	onServers(t, func(t *testing.T, rdb redis.UniversalClient) {
 		for _, step := range []struct {
 			name      string
-			by        time.Duration
-			joinsLate bool // the process that dies speaks after the step, the other one before it
+			by        []time.Duration
+			joinsLate bool // the process that dies speaks after the step, the other one before it; else the other way round
 		}{
-			{"back, dead one after it", -time.Hour, true},
-			{"back, dead one before it", -time.Hour, false},
-			{"ahead, dead one after it", time.Hour, true},
-			{"ahead, dead one before it", time.Hour, false},
+			{"back, dead one after it", []time.Duration{-time.Hour}, true},
+			{"back, dead one before it", []time.Duration{-time.Hour}, false},
+			{"ahead, dead one after it", []time.Duration{time.Hour}, true},
+			{"ahead, dead one before it", []time.Duration{time.Hour}, false},
+			{"ahead twice", []time.Duration{time.Hour, time.Hour}, false},
+			{"ahead three times", []time.Duration{time.Hour, time.Minute, time.Hour}, false},
+			{"ahead and back", []time.Duration{time.Hour, -time.Hour}, false},
+			{"back and ahead", []time.Duration{-time.Hour, time.Hour}, false},
 		} {
 			t.Run(step.name, func(t *testing.T) {
 				clock := newHand()
@@ -145,8 +149,10 @@ func TestSilentProcessBesideAClockThatIsSet(t *testing.T) {
 					before, after = join, speak
 				}
 				before()
-				clock.pass(step.by)
-				after()
+				for _, by := range step.by {
+					clock.pass(by)
+					after()
+				}
 				restarted(t, rdb, name)
 				// Only q knows what it heard last, and it is dead.
 				var joined room.Joined

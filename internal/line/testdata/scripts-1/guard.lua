@@ -121,7 +121,11 @@ local function signed()
   end
   local spoke = redis.call('HGET', life, 'spoke')
   if spoke and now_ms > tonumber(spoke) + alive_ms then
-    redis.call('HSET', life, 'leap', text(now_ms), 'leap_from', spoke)
+    -- A second step, before everybody had the time to speak since the first: it is one.
+    local l = redis.call('HMGET', life, 'leap', 'leap_from')
+    local from = spoke
+    if l[1] and tonumber(spoke) < tonumber(l[1]) + alive_ms then from = text(math.min(tonumber(spoke), tonumber(l[2]))) end
+    redis.call('HSET', life, 'leap', text(now_ms), 'leap_from', from)
   end
   redis.call('HSET', life, at, text(now_ms), 'spoke', text(now_ms))
 end
