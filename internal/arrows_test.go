@@ -44,6 +44,7 @@ var arrows = map[string]struct {
 	"internal/embedded":            {nil, "servers inside the demo"},
 	"internal/testenv":             {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
 	"web":                          {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
+	"internal/payment":             {[]string{"internal/outage"}, "what a payment service is asked, and what its answers are worth; knows no seat, so that every process may ask"},
 	"internal/outage":              {nil, "one way to log what does not work; knows no domain"},
 	"internal/cadence":             {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
 	"internal/limit":               {nil, "counts addresses; knows no protocol, so that every edge may use it"},
