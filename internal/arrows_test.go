@@ -45,6 +45,7 @@ var arrows = map[string]struct {
 	"internal/testenv":             {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
 	"web":                          {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 	"internal/payment":             {[]string{"internal/outage"}, "what a payment service is asked, and what its answers are worth; knows no seat, so that every process may ask"},
+	"internal/psp":                 {[]string{"internal/payment", "internal/outage"}, "a payment service for tests, scripts and the demo; shares with its client the words alone"},
 	"internal/outage":              {nil, "one way to log what does not work; knows no domain"},
 	"internal/cadence":             {[]string{"internal/room"}, "pure arithmetic over positions and load; no clock"},
 	"internal/limit":               {nil, "counts addresses; knows no protocol, so that every edge may use it"},
@@ -123,7 +124,7 @@ func TestBehavioursLinkNoClient(t *testing.T) {
 func TestBinariesLinkNoTestServers(t *testing.T) {
 	for _, cmd := range []string{"waitroom", "admitter", "booker"} {
 		for _, dep := range list(t, "-deps", "waitroom/cmd/"+cmd) {
-			for _, bad := range []string{"github.com/alicebob/miniredis", "github.com/twmb/franz-go", "waitroom/internal/embedded", "waitroom/internal/testenv", "testing"} {
+			for _, bad := range []string{"github.com/alicebob/miniredis", "github.com/twmb/franz-go", "waitroom/internal/embedded", "waitroom/internal/psp", "waitroom/internal/testenv", "testing"} {
 				if dep == bad || strings.HasPrefix(dep, bad+"/") {
 					t.Errorf("cmd/%s links %s", cmd, dep)
 				}
