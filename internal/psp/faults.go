@@ -49,7 +49,7 @@ type Faults struct {
 	Lates      float64 `json:"lates" help:"Share of callbacks that come late." default:"0"`
 	Forgeries  float64 `json:"forgeries" help:"Share of callbacks before which a forged one is sent." default:"0"`
 
-	Outage bool `json:"outage" help:"Cut every connection: the service is away. Nothing is done."`
+	Outage bool `json:"outage" help:"Cut the connection of every request about payments: the service is away. Nothing is done."`
 }
 
 // Check reports every wrong value.
