@@ -15,6 +15,7 @@ var arrows = map[string]struct {
 }{
 	"internal/room":                {nil, "the words of the line"},
 	"internal/seat":                {nil, "the words of the shop"},
+	"internal/venue":               {[]string{"internal/seat"}, "plan files are made of the words of the shop; pure"},
 	"internal/rank":                {[]string{"internal/room"}, "pure arithmetic over the line's words"},
 	"internal/wire":                {[]string{"internal/room", "internal/seat", "internal/token"}, "messages are made of words; the error table knows all sentinels"},
 	"internal/events":              {[]string{"internal/room", "internal/seat"}, "facts are made of words"},
@@ -33,7 +34,7 @@ var arrows = map[string]struct {
 	"internal/directory":           {[]string{"internal/room", "internal/outage"}, "what a process knows of the rooms; no client, no transport"},
 	"internal/signs":               {[]string{"internal/room", "internal/outage"}, "signs of life and what they say; the line by interface"},
 	"internal/admission":           {[]string{"internal/room", "internal/events", "internal/outage"}, "rounds and relay over interfaces"},
-	"internal/booking":             {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/outbox", "internal/seatmap", "internal/outage"}, "the rule with its SQL; Kafka by interface, no HTTP; its changes go into the map's log"},
+	"internal/booking":             {[]string{"internal/room", "internal/seat", "internal/venue", "internal/events", "internal/token", "internal/sqldb", "internal/outbox", "internal/seatmap", "internal/outage"}, "the rule with its SQL; Kafka by interface, no HTTP; its changes go into the map's log"},
 	"internal/booking/bookingtest": {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/booking", "internal/booking/testkit"}, "a shop for the tests of what stands around it"},
 	"internal/booking/testkit":     {[]string{"internal/room", "internal/seat", "internal/events", "internal/token", "internal/sqldb", "internal/testenv"}, "what the tests of booking and of what stands around it share"},
 	"internal/outbox":              {[]string{"internal/events", "internal/sqldb", "internal/outage"}, "facts in SQL on their way; Kafka by interface"},
