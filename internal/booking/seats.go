@@ -128,14 +128,11 @@ func (s *Store) Rooms(ctx context.Context) (names []room.Name, err error) {
 	return names, err
 }
 
-// Seats reads every seat of a room in the order of rows and numbers;
-// seat.ErrNoRoom when there are none.
+// Seats reads every seat of a room, with what its plan says of it, in the order of rows and
+// numbers; seat.ErrNoRoom when there are none.
 func (s *Store) Seats(ctx context.Context, name room.Name) ([]seat.Seat, error) {
-	var rows []struct {
-		ID    seat.ID    `db:"id"`
-		State seat.State `db:"state"`
-	}
-	if err := s.db.SelectContext(ctx, &rows, "SELECT id, state FROM seats WHERE room = ?", name); err != nil {
+	var rows []planRow
+	if err := s.db.SelectContext(ctx, &rows, "SELECT "+planColumns+" FROM seats WHERE room = ?", name); err != nil {
 		return nil, err
 	}
 	if len(rows) == 0 {
@@ -143,8 +140,19 @@ func (s *Store) Seats(ctx context.Context, name room.Name) ([]seat.Seat, error) 
 	}
 	seats := make([]seat.Seat, len(rows))
 	for i, r := range rows {
-		seats[i] = seat.Seat{ID: r.ID, State: r.State}
+		seats[i] = seat.Seat{ID: r.ID, State: r.State, Category: r.Category, Unnumbered: r.Unnumbered, Price: r.Price}
 	}
 	slices.SortFunc(seats, func(a, b seat.Seat) int { return seat.Compare(a.ID, b.ID) })
 	return seats, nil
 }
+
+// planRow is a seat with what its plan says of it.
+type planRow struct {
+	ID         seat.ID    `db:"id"`
+	State      seat.State `db:"state"`
+	Category   string     `db:"category"`
+	Unnumbered bool       `db:"unnumbered"`
+	seat.Price
+}
+
+const planColumns = "id, state, category, amount, currency, unnumbered"

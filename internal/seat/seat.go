@@ -125,20 +125,25 @@ func Generate(count, perRow int) ([]ID, error) {
 	return ids, nil
 }
 
-// State of a seat: free → held → booked, and back to free when a hold ends.
+// State of a seat: free → held → booked, and back to free when a hold ends. An operator
+// takes one that is free from sale, and gives it back: free ⇄ blocked.
 type State string
 
 // The states of a seat.
 const (
-	Free   State = "free"
-	Held   State = "held"
-	Booked State = "booked"
+	Free    State = "free"
+	Held    State = "held"
+	Booked  State = "booked"
+	Blocked State = "blocked" // not for sale: neither left nor sold
 )
 
-// Seat is one seat as the map shows it.
+// Seat is one seat as the map shows it. What its plan says of it is told with the plan.
 type Seat struct {
-	ID    ID    `json:"id"`
-	State State `json:"state"`
+	ID         ID     `json:"id"`
+	State      State  `json:"state"`
+	Category   string `json:"-"`
+	Unnumbered bool   `json:"-"` // a place that nobody chooses by its number
+	Price      Price  `json:"-"`
 }
 
 // HoldID is 96 random bits in base64url.

@@ -179,3 +179,44 @@ func TestBodiesAreMadeOnce(t *testing.T) {
 		t.Errorf("got %.0f allocations a request, want a body that is there", made)
 	}
 }
+
+// priced are seats of which a plan says something: "A-1:A:4500:EUR GA-1*:standing".
+func priced(text string) (list []seat.Seat) {
+	for one := range strings.FieldsSeq(text) {
+		parts := append(strings.Split(one, ":"), "", "", "")
+		amount, _ := strconv.ParseInt(parts[2], 10, 64)
+		id, star := strings.CutSuffix(parts[0], "*")
+		list = append(list, seat.Seat{ID: seat.ID(id), State: seat.Free, Category: parts[1], Unnumbered: star, Price: seat.Price{Amount: amount, Currency: parts[3]}})
+	}
+	return list
+}
+
+// A plan says of each seat what it costs, in runs, and which rows nobody chooses from. What
+// it says is part of its version; a plan that says nothing is as it was.
+func TestPlanOfPrices(t *testing.T) {
+	golden(t, "plan_prices.json", seatmap.PlanOf(priced("A-1:A:4500:EUR A-2:A:4500:EUR A-4:B:2500:EUR A-5:A:4500:EUR B-1:B:2500:EUR B-2:B:2500:EUR C-1:A:4500:EUR D-1 GA-1*:standing GA-2*:standing")))
+	one := seatmap.PlanOf(priced("A-1:A:4500:EUR A-2:A:4500:EUR"))
+	if strings.Contains(one, `"prices":[[`) || !strings.Contains(one, `"prices":[{"category":"A","amount":4500,"currency":"EUR"}]`) {
+		t.Errorf("got %s, want one price for all", one)
+	}
+	seen := map[string]string{}
+	for _, text := range []string{"A-1 A-2", "A-1:A A-2:A", "A-1:A:1:EUR A-2:A:1:EUR", "A-1:A:2:EUR A-2:A:2:EUR", "A-1:A:1:KRW A-2:A:1:KRW", "A-1:A:1:EUR A-2:B:1:EUR", "A-1:B:1:EUR A-2:A:1:EUR", "A-1* A-2*"} {
+		_, rest, _ := strings.Cut(seatmap.PlanOf(priced(text)), `"version":"`)
+		version, _, _ := strings.Cut(rest, `"`)
+		if seen[version] != "" {
+			t.Errorf("got version %s for %s and for %s", version, text, seen[version])
+		}
+		seen[version] = text
+	}
+}
+
+// More kinds of seats than a house has are not told, and nothing else goes wrong.
+func TestPlanOfManyPrices(t *testing.T) {
+	list := make([]seat.Seat, 5000)
+	for i := range list {
+		list[i] = seat.Seat{ID: seat.ID("A-" + strconv.Itoa(i+1)), State: seat.Free, Category: "c" + strconv.Itoa(i), Price: seat.Price{Amount: int64(i + 1), Currency: "EUR"}}
+	}
+	if got := strings.Count(seatmap.PlanOf(list), `"category":`); got != 1001 {
+		t.Errorf("got %d prices, want 1000 and the one of the rest", got)
+	}
+}

@@ -5,8 +5,8 @@ import "waitroom/internal/seat"
 // state is a seat's state as the map carries it: one character.
 type state = byte
 
-// The states of the map. blocked is also what a word of a newer booker becomes: a
-// seat that is not for sale here, in a way this process does not know.
+// The states of the map. blocked is not for sale, as an operator said; a word of a newer
+// booker becomes it too: not for sale in a way that this process does not know.
 const (
 	free    state = 'f'
 	held    state = 'h'
@@ -35,5 +35,5 @@ func wordOf(s state) seat.State {
 	case booked:
 		return seat.Booked
 	}
-	return "blocked"
+	return seat.Blocked
 }
