@@ -105,6 +105,7 @@ func actAll(t *testing.T, s *booking.Store) {
 	must(err, nil)
 	_, err = s.AddSeats(ctx, "r1", bookingtest.IDs("E-1 E-2"))
 	must(err, nil)
+	operate(t, s)
 	must(s.Describe(ctx, events.Described{Room: "r1", Epoch: bookingtest.Epoch, CreatedMS: 1, Rev: 1, Title: "x"}), nil)
 	must(s.Describe(ctx, events.Described{Room: "r1", Epoch: bookingtest.Epoch, CreatedMS: 1, Rev: 2, Title: "y"}), nil)
 	for _, name := range []room.Name{"r3", "r4"} {
@@ -113,6 +114,22 @@ func actAll(t *testing.T, s *booking.Store) {
 	must(s.Gone(ctx, "r1", now), nil)
 	_, err = s.Purge(ctx, now.Add(-28*24*time.Hour))
 	must(err, nil)
+}
+
+// operate does what an operator can with the seats of a room.
+func operate(t *testing.T, s *booking.Store) {
+	t.Helper()
+	for range 2 { // a lost answer
+		if got, err := s.Block(t.Context(), "r5", booking.Choice{Seats: bookingtest.IDs("A-1 A-2 A-3")}, "closed", false); err != nil || got.Asked != 3 {
+			t.Errorf("block: got %+v, %v, want three seats", got, err)
+		}
+	}
+	if _, err := s.Block(t.Context(), "r5", booking.Choice{Section: "N2"}, "", false); !errors.Is(err, seat.ErrUnknown) {
+		t.Errorf("block a section of none: got %v, want %v", err, seat.ErrUnknown)
+	}
+	if got, err := s.Unblock(t.Context(), "r5", booking.Choice{Seats: bookingtest.IDs("A-1 A-2")}); err != nil || got.Changed != 2 {
+		t.Errorf("unblock: got %+v, %v, want two seats", got, err)
+	}
 }
 
 // stuckLane is a partition that takes nothing for a while.

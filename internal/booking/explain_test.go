@@ -37,7 +37,7 @@ const (
 
 // wholeRooms are statements that read all seats of one room, by its key, and why.
 var wholeRooms = map[*regexp.Regexp]string{
-	regexp.MustCompile(`^SELECT id, state, category, amount, currency, unnumbered FROM seats WHERE room = \?$`): "the map, each 10 s that somebody looks",
+	regexp.MustCompile(`^SELECT id, state, category, amount, currency, unnumbered FROM seats WHERE room = \?$`): "the map, each 10 s that somebody looks, and an operator's plan",
 	regexp.MustCompile(`^SELECT id(, amount, currency)? FROM seats WHERE room = \?( ORDER BY id)?$`):            "seats are added, rarely",
 }
 

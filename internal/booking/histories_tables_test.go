@@ -20,11 +20,11 @@ func settled(t *testing.T, s *Store, rooms []room.Name) map[int]error {
 	number := func(name room.Name) int { return slices.Index(rooms, name) }
 	for what, query := range map[string]string{
 		"seats that are not as their hold says": `SELECT DISTINCT s.room FROM seats s LEFT JOIN holds h ON h.id = s.hold
-			WHERE NOT (s.state = 'free' AND s.hold = '' OR s.state = 'held' AND h.state = 'live' OR s.state = 'booked' AND h.state = 'confirmed')`,
+			WHERE NOT (s.state IN ('free', 'blocked') AND s.hold = '' OR s.state = 'held' AND h.state = 'live' OR s.state = 'booked' AND h.state = 'confirmed')`,
 		"a counter that is not the bookings'": `SELECT room FROM stock k
 			WHERE booked <> (SELECT COUNT(*) FROM seats s WHERE s.room = k.room AND s.state = 'booked')
 			OR booked <> (SELECT COUNT(*) FROM booked_seats b WHERE b.room = k.room)
-			OR seats <> (SELECT COUNT(*) FROM seats s WHERE s.room = k.room)`,
+			OR seats <> (SELECT COUNT(*) FROM seats s WHERE s.room = k.room AND s.state <> 'blocked')`,
 		"booked seats whose hold is not booked": `SELECT DISTINCT b.room FROM booked_seats b
 			LEFT JOIN seats s ON s.room = b.room AND s.id = b.seat AND s.hold = b.hold AND s.state = 'booked' WHERE s.id IS NULL`,
 		"a confirmed hold without its booking": `SELECT h.room FROM holds h LEFT JOIN bookings b ON b.hold = h.id

@@ -156,3 +156,42 @@ type planRow struct {
 }
 
 const planColumns = "id, state, category, amount, currency, unnumbered"
+
+// taken reports whether somebody has it: then it stays as it is.
+func (r planRow) taken() bool { return r.State != seat.Free && r.State != seat.Blocked }
+
+// lockSeats locks some seats, in the order of their names, and reads them; nobody can hold,
+// book or give back any of them until the transaction ends. It waits for who is doing so.
+func (s *Store) lockSeats(ctx context.Context, tx *sqlx.Tx, name room.Name, ids []seat.ID) (map[seat.ID]planRow, error) {
+	query, args, err := sqlx.In("SELECT "+planColumns+" FROM seats WHERE room = ? AND id IN (?) ORDER BY id"+s.db.ForUpdate(false), name, ids)
+	if err != nil {
+		return nil, err
+	}
+	var list []planRow
+	if err := tx.SelectContext(ctx, &list, query, args...); err != nil {
+		return nil, err
+	}
+	found := make(map[seat.ID]planRow, len(list))
+	for _, r := range list {
+		found[r.ID] = r
+	}
+	return found, nil
+}
+
+// matched runs a statement that must match n rows, which are locked; lists among args
+// become IN lists.
+func matched(ctx context.Context, tx *sqlx.Tx, n int, query string, args ...any) error {
+	query, args, err := sqlx.In(query, args...)
+	if err != nil {
+		return err
+	}
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	got, err := result.RowsAffected()
+	if err == nil && got != int64(n) {
+		return broken("%d of %d locked rows are as they were read", got, n)
+	}
+	return err
+}

@@ -25,8 +25,9 @@ const (
 	stockLimit  = 2 * time.Second // of telling one, whose row a stranger may have locked
 )
 
-// stockRow is the counter of one room. Rev goes up in every transaction that changes
-// seats or booked; what was told last is told_*.
+// stockRow is the counter of one room. Seats are those that are not blocked: so what is left
+// is right for an older booker too, which knows of no blocked ones. Rev goes up in every
+// transaction that changes seats or booked; what was told last is told_*.
 type stockRow struct {
 	Room     room.Name  `db:"room"`
 	Seats    int64      `db:"seats"`
@@ -91,6 +92,33 @@ func (s *Store) tellStock(ctx context.Context, tx *sqlx.Tx, row stockRow, epoch 
 	return events.EncodeStock(events.Stock{Room: row.Room, Epoch: epoch, Rev: row.Rev, Left: row.left(), Seats: row.Seats, AtMS: now.UnixMilli()}), err
 }
 
+// recount changes how many seats of a room are for sale, and tells the line at once when
+// none is left any more, or some are again.
+func (s *Store) recount(ctx context.Context, tx *sqlx.Tx, name room.Name, by int, now time.Time) error {
+	if by == 0 {
+		return nil
+	}
+	if err := change(ctx, tx, "UPDATE stock SET seats = seats + ?, rev = rev + 1 WHERE room = ?", by, name); err != nil {
+		return err
+	}
+	var row stockRow
+	if err := tx.GetContext(ctx, &row, "SELECT "+stockColumns+" FROM stock WHERE room = ?", name); err != nil {
+		return err
+	}
+	if row.left() < 0 {
+		return broken("room %s has more seats booked than it has", name)
+	}
+	epoch := s.rules.epoch(name, row.Epoch)
+	if row.left() > 0 && row.left() != int64(by) || epoch == "" {
+		return nil // the loop tells
+	}
+	fact, err := s.tellStock(ctx, tx, row, epoch, now)
+	if err != nil {
+		return err
+	}
+	return outbox.Add(ctx, tx, fact)
+}
+
 // TellStock tells the stocks that changed since they were told, each at most once per
 // stockEvery, and again when a room has a new line, which knows nothing yet, and each
 // stockAgain. A room of which no line is known waits for one. It says how many it told.
@@ -106,8 +134,8 @@ func (s *Store) TellStock(ctx context.Context, now time.Time) (told int, err err
 			break
 		}
 		epoch := s.rules.epoch(r.Room, "")
-		if epoch == "" || r.Seats == 0 {
-			continue
+		if epoch == "" || r.Seats == 0 && r.Rev == 0 {
+			continue // without seats that ever were; where all are blocked, none is left
 		}
 		gap := stockEvery
 		if r.ToldRev == r.Rev && r.ToldLeft == r.left() && r.Epoch == epoch {
