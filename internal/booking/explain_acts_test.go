@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"waitroom/internal/shop"
 	"waitroom/internal/sqldb"
 	"waitroom/internal/token"
+	"waitroom/internal/venue"
 )
 
 // actAll does with passes all that a visitor, an operator and the consumer can, with each
@@ -116,16 +118,30 @@ func actAll(t *testing.T, s *booking.Store) {
 	must(err, nil)
 }
 
-// operate does what an operator can with the seats of a room.
+// operate does what an operator can with the plan of a room, a thousand seats at a time.
 func operate(t *testing.T, s *booking.Store) {
 	t.Helper()
-	for range 2 { // a lost answer
-		if got, err := s.Block(t.Context(), "r5", booking.Choice{Seats: bookingtest.IDs("A-1 A-2 A-3")}, "closed", false); err != nil || got.Asked != 3 {
-			t.Errorf("block: got %+v, %v, want three seats", got, err)
+	const head = `{"currency":"EUR","categories":[{"category":"A","amount":4500},{"category":"B","amount":2500}],"sections":[{"category":"A","rows":[`
+	for _, c := range []struct {
+		rows string
+		how  booking.ImportHow
+		want booking.Imported
+	}{
+		{`{"row":"A","seats":"1-1000"},{"row":"P","seats":"1-1000"}`, booking.ImportHow{DryRun: true}, booking.Imported{Added: 1000, Changed: 1000, Missing: 19_000}},
+		{`{"row":"A","seats":"1-1000"},{"row":"P","seats":"1-1000"}`, booking.ImportHow{}, booking.Imported{Added: 1000, Changed: 1000, Missing: 19_000}},
+		{`{"row":"A","seats":"1-1000"},{"row":"A","seats":"1001-5000","category":"B"},{"row":"B","seats":"1-5000","category":"B"},{"row":"C","seats":"1-5000","category":"B"},{"row":"D","seats":"1-4000","category":"B"}`,
+			booking.ImportHow{RemoveMissing: true}, booking.Imported{Changed: 18_000, Same: 1000, Removed: 2000}},
+	} {
+		plan, err := venue.ReadJSON(strings.NewReader(head + c.rows + "]}]}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Import(t.Context(), "r5", plan, c.how); err != nil || got != c.want {
+			t.Errorf("import %s: got %+v, %v, want %+v", c.rows, got, err, c.want)
 		}
 	}
-	if _, err := s.Block(t.Context(), "r5", booking.Choice{Section: "N2"}, "", false); !errors.Is(err, seat.ErrUnknown) {
-		t.Errorf("block a section of none: got %v, want %v", err, seat.ErrUnknown)
+	if got, err := s.Block(t.Context(), "r5", booking.Choice{Category: "A"}, "closed", false); err != nil || got.Changed != 1000 {
+		t.Errorf("block: got %+v, %v, want 1,000 seats", got, err)
 	}
 	if got, err := s.Unblock(t.Context(), "r5", booking.Choice{Seats: bookingtest.IDs("A-1 A-2")}); err != nil || got.Changed != 2 {
 		t.Errorf("unblock: got %+v, %v, want two seats", got, err)

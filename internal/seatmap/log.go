@@ -61,3 +61,12 @@ func each(row string, do func(seat.ID, state)) {
 		}
 	}
 }
+
+// planChanged stands for a seat where the plan of a room changed and no seat's state did:
+// no plan has it, so that every booker, an older one too, reads the room anew.
+const planChanged = seat.ID("*")
+
+// LogPlan has every map of a room read anew: its seats, categories or prices are others.
+func LogPlan(ctx context.Context, tx *sqlx.Tx, name room.Name, at time.Time) error {
+	return Log(ctx, tx, name, at, []seat.Seat{{ID: planChanged, State: "changed"}})
+}
