@@ -146,6 +146,9 @@ func operate(t *testing.T, s *booking.Store) {
 	if got, err := s.Unblock(t.Context(), "r5", booking.Choice{Seats: bookingtest.IDs("A-1 A-2")}); err != nil || got.Changed != 2 {
 		t.Errorf("unblock: got %+v, %v, want two seats", got, err)
 	}
+	if got, err := s.Report(t.Context(), "r5"); err != nil || got.Seats != (booking.SeatCount{Total: 19_000, Free: 18_002, Blocked: 998}) {
+		t.Errorf("report: got %+v, %v", got, err)
+	}
 }
 
 // stuckLane is a partition that takes nothing for a while.

@@ -37,8 +37,9 @@ const (
 
 // wholeRooms are statements that read all seats of one room, by its key, and why.
 var wholeRooms = map[*regexp.Regexp]string{
-	regexp.MustCompile(`^SELECT id, state, category, amount, currency, unnumbered FROM seats WHERE room = \?$`): "the map, each 10 s that somebody looks, and an operator's plan",
-	regexp.MustCompile(`^SELECT id(, amount, currency)? FROM seats WHERE room = \?( ORDER BY id)?$`):            "seats are added, rarely",
+	regexp.MustCompile(`^SELECT id, state, category, amount, currency, unnumbered FROM seats WHERE room = \?$`):           "the map, each 10 s that somebody looks, and an operator's plan",
+	regexp.MustCompile(`^SELECT s\.state, .* FROM seats s LEFT JOIN bookings b ON b\.hold = s\.hold WHERE s\.room = \?$`): "an operator's report",
+	regexp.MustCompile(`^SELECT id(, amount, currency)? FROM seats WHERE room = \?( ORDER BY id)?$`):                      "seats are added, rarely",
 }
 
 // keyless are statements that lock rows which they find by something else than the primary
