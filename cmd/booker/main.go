@@ -1,5 +1,6 @@
 // Command booker is the shop behind the line: visitors with a pass hold and buy
-// seats. `booker seats` makes the seats of a room.
+// seats. `booker seats` makes the seats of a room and takes them from sale, `booker report`
+// says what was sold.
 package main
 
 import (
@@ -29,8 +30,9 @@ const idle = 130 * time.Second
 
 type cli struct {
 	process.Logging `embed:""`
-	Run             runCmd   `cmd:"" default:"withargs" help:"Serve the shop."`
-	Seats           seatsCmd `cmd:"" help:"Add the seats of a room; those it has stay as they are. Its first ones ask for --new."`
+	Run             runCmd    `cmd:"" default:"withargs" help:"Serve the shop."`
+	Seats           seatsCmd  `cmd:"" help:"Seats of a room: add, import a plan, block, unblock."`
+	Report          reportCmd `cmd:"" help:"Say what a room has sold: seats by category and state, and their money."`
 }
 
 func main() {
