@@ -3,8 +3,11 @@ package booking
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
@@ -272,6 +275,73 @@ func TestImportBesideSale(t *testing.T) {
 			AND amount <> (SELECT SUM(amount) FROM seats s WHERE s.room = h.room AND s.hold = h.id)`)
 		if err != nil || wrong != 0 {
 			t.Errorf("got %d holds whose seats cost something else by now, %v, want none", wrong, err)
+		}
+		for _, err := range settled(t, s, []room.Name{"gig"}) {
+			t.Error(err)
+		}
+	})
+}
+
+// 20,000 seats get other prices while visitors hold and buy some of them: nobody is refused,
+// or waits for much longer than the import takes.
+func TestSaleGoesOnDuringAnImport(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		s := emptyStore(t, dsn)
+		plans := make([]*venue.Plan, 2)
+		for i := range plans {
+			var rows []string
+			for r := range 20 {
+				rows = append(rows, fmt.Sprintf(`{"row":%q,"seats":"1-1000"}`, seat.Row(r)))
+			}
+			p, err := venue.ReadJSON(strings.NewReader(fmt.Sprintf(`{"currency":"EUR","categories":[{"category":"A","amount":%d}],"sections":[{"category":"A","rows":[%s]}]}`,
+				10+i, strings.Join(rows, ","))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plans[i] = p
+		}
+		began := time.Now()
+		mustImport(t, s, plans[0], ImportHow{}, Imported{Added: 20_000})
+		added := time.Since(began)
+		var took time.Duration
+		var longest [5]time.Duration // that an act of each client took
+		done := make(chan struct{})
+		var acts atomic.Int64
+		at(6, func(client int) {
+			if client == 5 {
+				defer close(done)
+				began := time.Now()
+				if _, err := s.Import(t.Context(), "gig", plans[1], ImportHow{}); err != nil {
+					t.Error(err)
+				}
+				took = time.Since(began)
+				return
+			}
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				began := time.Now()
+				p := newPass()
+				h, _, err := s.Hold(t.Context(), p, ids(fmt.Sprintf("%s-%d", seat.Row(i%20), client*200+i/20+1)), noon)
+				if err == nil {
+					err = s.buy(t.Context(), p, h.ID, noon)
+				}
+				if err != nil || h.Amount != 10 && h.Amount != 11 {
+					t.Errorf("got a hold for %d, %v, want one for 10 or 11", h.Amount, err)
+					return
+				}
+				acts.Add(1)
+				longest[client] = max(longest[client], time.Since(began))
+			}
+		})
+		wait := slices.Max(longest[:])
+		t.Logf("20,000 seats added in %s, changed in %s, in which %d seats were sold, each within %s",
+			added.Round(time.Millisecond), took.Round(time.Millisecond), acts.Load(), wait.Round(time.Millisecond))
+		if wait > took+3*time.Second { // a busy machine
+			t.Errorf("a visitor waited for %s, the import took %s", wait, took)
 		}
 		for _, err := range settled(t, s, []room.Name{"gig"}) {
 			t.Error(err)
