@@ -47,7 +47,7 @@ func (c *client) act(ctx context.Context) {
 	ctx, cancel := c.patience(ctx)
 	defer cancel()
 	pass := c.random.IntN(modelPasses)
-	n := c.random.IntN(114)
+	n := c.random.IntN(120)
 	if c.eager && n >= 53 && n < 64 && c.random.IntN(8) > 0 {
 		n = 40 // what is given back does not sell out
 	}
@@ -76,6 +76,8 @@ func (c *client) act(ctx context.Context) {
 		c.addSeats(ctx)
 	case n < 110:
 		c.nextLine(ctx)
+	case n >= 114 && c.blocks:
+		c.block(ctx)
 	default:
 		c.learn(ctx)
 	}
@@ -390,7 +392,9 @@ func (c *client) look(ctx context.Context) {
 			c.fail("map: got %v", seats)
 			return
 		}
-		o.seats[i] = one.State[0]
+		if o.seats[i] = one.State[0]; one.State == seat.Blocked {
+			o.seats[i] = 'x'
+		}
 	}
 	c.add(c.number, call, a, o)
 }

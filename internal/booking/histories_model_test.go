@@ -3,6 +3,7 @@ package booking
 import (
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -51,7 +52,8 @@ type world struct {
 		extended bool
 		until    int32 // ms, as all times here
 	}
-	added bool // the seats after modelFirst
+	added   bool    // the seats after modelFirst
+	blocked seatSet // by an operator
 	// The counter's rev: what it may be, as confirms may share a transaction. One look
 	// at it says which it is.
 	rev struct {
@@ -77,10 +79,23 @@ func (w *world) there() seatSet {
 	return 1<<modelFirst - 1
 }
 
-// left is how many of them are not booked.
+// forSale are those that are not blocked.
+func (w *world) forSale() seatSet { return w.there() &^ w.blocked }
+
+// taken are those that somebody holds or has booked.
+func (w *world) taken() (set seatSet) {
+	for i, by := range w.seats {
+		if by != 0 {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// left is how many of them are for sale and not booked.
 func (w *world) left() (n uint8) {
 	for i, by := range w.seats {
-		if w.there().has(i) && (by == 0 || w.holds[by].state != slotConfirmed) {
+		if w.forSale().has(i) && (by == 0 || w.holds[by].state != slotConfirmed) {
 			n++
 		}
 	}
@@ -123,6 +138,10 @@ const (
 	actExpired     = "expire: ended one" //
 	actVisit       = "visit"
 	actMap         = "map"
+	actBlocked     = "block: done"          //
+	actNotBlocked  = "block: seats taken"   // all that are are named
+	actNoBlock     = "block: no such seat"  //
+	actUnblocked   = "unblock: done"        //
 	actAbsent      = "hold: no such seat"   // of one seat
 	actOldPass     = "hold: old pass"       // the process knows the room's next line
 	actNotOld      = "hold: pass not old"   // of an old pass that was not refused for it
@@ -152,7 +171,9 @@ type answer struct {
 	hold    uint8             // visit: the live one
 	booking uint8             // visit
 	spent   bool              // visit
-	seats   [modelSeats]uint8 // map: 'f', 'h' or 'b'; 0: not there
+	seats   [modelSeats]uint8 // map: 'f', 'h', 'b' or 'x'; 0: not there
+	changed int               // block, unblock: how many seats
+	taken   seatSet           // block: in the way
 	stock   stockSeen
 	next    bool // line: it is the next one
 }
@@ -211,7 +232,7 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 	p, h := w.passes[a.pass], w.holds[a.slot]
 	switch a.kind {
 	case actHeld: // all of them free, for a pass with nothing
-		if p.spent || p.hold != 0 || h.state != slotNone || a.seats&^w.there() != 0 || !a.unknown && o.until != m.until(a.pass, a.now) {
+		if p.spent || p.hold != 0 || h.state != slotNone || a.seats&^w.forSale() != 0 || !a.unknown && o.until != m.until(a.pass, a.now) {
 			return false
 		}
 		for i, by := range w.seats {
@@ -236,7 +257,7 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 			return false
 		}
 		for i, by := range w.seats {
-			if a.seats.has(i) && (by != 0) != (a.kind == actTaken) {
+			if a.seats.has(i) && (by != 0 || w.blocked.has(i)) != (a.kind == actTaken) {
 				return false
 			}
 		}
@@ -268,6 +289,8 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 			switch {
 			case !w.there().has(i):
 				want = 0
+			case w.blocked.has(i):
+				want = 'x'
 			case by == 0:
 			case w.holds[by].state == slotConfirmed:
 				want = 'b'
@@ -279,6 +302,14 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 			}
 		}
 		return true
+	case actBlocked:
+		return a.seats&^w.there() == 0 && a.seats&w.taken() == 0 && (a.unknown || o.changed == (a.seats&^w.blocked).count())
+	case actNotBlocked:
+		return a.seats&^w.there() == 0 && o.taken != 0 && o.taken == a.seats&w.taken()
+	case actNoBlock:
+		return a.seats&^w.there() != 0
+	case actUnblocked:
+		return a.seats&^w.there() == 0 && (a.unknown || o.changed == (a.seats&w.blocked).count())
 	case actAbsent:
 		return a.seats&w.there() == 0
 	case actOldPass, actNotOld:
@@ -286,7 +317,7 @@ func (m *roomModel) may(w *world, a input, o answer) bool {
 	case actAdded, actThere:
 		return w.added == (a.kind == actThere)
 	case actCounted, actTold:
-		return o.stock.left == w.left() && int(o.stock.seats) == len(w.there().ids()) &&
+		return o.stock.left == w.left() && int(o.stock.seats) == w.forSale().count() &&
 			o.stock.rev >= w.rev.least && o.stock.rev <= w.rev.most
 	case actReadLine:
 		return w.opened == o.next
@@ -334,6 +365,16 @@ func (m *roomModel) apply(w *world, a input, o answer) {
 	case actAdded:
 		w.added = true
 		w.raise(false)
+	case actBlocked:
+		if a.seats&^w.blocked != 0 {
+			w.blocked |= a.seats
+			w.raise(false)
+		}
+	case actUnblocked:
+		if a.seats&w.blocked != 0 {
+			w.blocked &^= a.seats
+			w.raise(false)
+		}
 	case actCounted, actTold:
 		w.rev.least, w.rev.most, w.rev.shared = o.stock.rev, o.stock.rev, false
 	case actNextLine:
@@ -370,6 +411,8 @@ func (m *roomModel) describe(a input, o answer) string {
 		text += fmt.Sprintf(" → spent %t hold %d until %d booking %d", o.spent, o.hold, o.until, o.booking)
 	case a.kind == actCounted || a.kind == actTold:
 		text += fmt.Sprintf(" → rev %d: %d of %d left", o.stock.rev, o.stock.left, o.stock.seats)
+	case a.kind == actBlocked || a.kind == actUnblocked || a.kind == actNotBlocked:
+		text += fmt.Sprintf(" → %d, in the way %s", o.changed, o.taken)
 	case a.kind == actReadLine || a.kind == actKnownLine:
 		text += fmt.Sprintf(" process %d → the next: %t", a.process, o.next)
 	case a.kind == actOldPass || a.kind == actNotOld:
@@ -381,6 +424,8 @@ func (m *roomModel) describe(a input, o answer) string {
 	}
 	return text
 }
+
+func (s seatSet) count() int { return bits.OnesCount8(uint8(s)) }
 
 func (s seatSet) ids() (list []seat.ID) {
 	for i := range modelSeats {

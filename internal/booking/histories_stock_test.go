@@ -141,7 +141,7 @@ func (c *client) addSeats(ctx context.Context) {
 	}
 	a := input{kind: actAdded, now: c.now()}
 	call := c.real()
-	n, err := c.store.AddSeats(ctx, c.room, seatSet(1<<modelSeats-1).ids())
+	n, err := c.addHow(ctx)
 	switch {
 	case unsure(err):
 		a.unknown = true
@@ -279,7 +279,11 @@ func (h *history) settleStock(ctx context.Context) {
 		h.fail("%w", err)
 		return
 	}
-	if err := wrongStock(facts, row, func(f stockFact) bool { return loop[f.AtMS] }); err != nil {
+	wrong := wrongStock
+	if h.blocks {
+		wrong = wrongBlocked
+	}
+	if err := wrong(facts, row, func(f stockFact) bool { return loop[f.AtMS] }); err != nil {
 		h.fail("%w, in %s", err, facts)
 	}
 	for _, f := range facts {

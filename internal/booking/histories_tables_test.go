@@ -27,6 +27,8 @@ func settled(t *testing.T, s *Store, rooms []room.Name) map[int]error {
 			OR seats <> (SELECT COUNT(*) FROM seats s WHERE s.room = k.room AND s.state <> 'blocked')`,
 		"booked seats whose hold is not booked": `SELECT DISTINCT b.room FROM booked_seats b
 			LEFT JOIN seats s ON s.room = b.room AND s.id = b.seat AND s.hold = b.hold AND s.state = 'booked' WHERE s.id IS NULL`,
+		"a hold that costs something else than its seats": `SELECT h.room FROM holds h WHERE h.state IN ('live', 'confirmed')
+			AND h.amount <> (SELECT COALESCE(SUM(s.amount), 0) FROM seats s WHERE s.room = h.room AND s.hold = h.id)`,
 		"a confirmed hold without its booking": `SELECT h.room FROM holds h LEFT JOIN bookings b ON b.hold = h.id
 			WHERE (h.state = 'confirmed') <> (b.hold IS NOT NULL)`,
 		"a live hold that is not its pass's": `SELECT h.room FROM holds h JOIN admissions a ON a.id = h.admission

@@ -147,7 +147,7 @@ func TestHistories(t *testing.T) {
 var historyKinds = []string{actHeld, actStands, actOpen, actLapsed, actSpent, actTaken, actWasFree, actIdle, actConfirmed, actNotBooked,
 	actReleased, actNotReleased, actLeft, actExtended, actTwice, actNotExtended, actExpired, actVisit, actMap, "unknown",
 	actAbsent, actOldPass, actNotOld, actAdded, actThere, actCounted, actTold, actNextLine, actReadLine, actKnownLine,
-	soldOut, thereAgain}
+	actBlocked, actNotBlocked, actNoBlock, actUnblocked, soldOut, thereAgain}
 
 // history is one run of several clients in a room of its own.
 type history struct {
@@ -159,6 +159,7 @@ type history struct {
 	passes [modelPasses]token.Pass
 	model  *roomModel
 	eager  bool         // who holds seats confirms them: the room sells out
+	blocks bool         // an operator blocks seats and gives them back
 	calm   bool         // nobody loses patience any more
 	clock  atomic.Int32 // ms since base
 
@@ -199,7 +200,7 @@ func newHistory(t *testing.T, stores []*process, seed uint64, number int) *histo
 	t.Helper()
 	h := &history{
 		stores: stores, room: room.Name("h" + strconv.Itoa(number)), base: noon.Add(time.Duration(number) * historyGap),
-		seed: seed, number: number, eager: number/2%2 == 0, began: time.Now(), claimed: map[int32]bool{},
+		seed: seed, number: number, eager: number/2%2 == 0, blocks: number%5 < 2, began: time.Now(), claimed: map[int32]bool{},
 		model: &roomModel{hold: int32(historyRules.Hold.Milliseconds()), grace: int32(historyRules.Grace.Milliseconds()),
 			extend: int32(historyRules.Extend.Milliseconds())},
 	}
@@ -330,6 +331,9 @@ func (h *history) settle(ctx context.Context) {
 	if err := h.stores[0].db.GetContext(ctx, &left.stock, "SELECT "+stockColumns+" FROM stock WHERE room = ?", h.room); err != nil {
 		h.fail("%w", err)
 	}
+	if err := h.stores[0].db.GetContext(ctx, &left.seats, "SELECT COUNT(*) FROM seats WHERE room = ?", h.room); err != nil {
+		h.fail("%w", err)
+	}
 	h.forget(left)
 	for _, o := range h.ops { // those that are left happened
 		if a := o.Input.(input); a.kind == actHeld && a.unknown && oldLine(a.pass) {
@@ -360,7 +364,7 @@ func (h *history) forget(left remains) {
 		case actExtended:
 			return !left.extended[a.slot]
 		case actAdded:
-			return left.stock.Seats == modelFirst
+			return left.seats == modelFirst
 		}
 		return false
 	})
@@ -372,6 +376,7 @@ type remains struct {
 	extended [modelHolds + 1]bool
 	spent    [modelPasses]bool
 	stock    stockRow
+	seats    int // rows, blocked ones too
 }
 
 // slot is that of a hold whose id is known.

@@ -133,6 +133,23 @@ var brokens = []broken{
 		{"purchase.go", "\tif p.SpentMS != 0 {\n\t\treturn nil // done already", "\tif p.SpentMS != 0 || t.rules.past(a.pass) {\n\t\treturn nil // done already"}}},
 	{rule: "a line is old when a later one is known, not before", without: []change{
 		{"event.go", "v.Epoch != epoch && slices.Contains(", "v.Epoch != epoch || slices.Contains("}}},
+	{rule: "a block leaves alone what somebody has", without: []change{
+		{"block.go", "case r.State == from:", "case r.State == from || r.State == seat.Held && to == seat.Blocked:"}}},
+	{rule: "a block is all of its seats or none", without: []change{
+		{"block.go", "case len(done.Taken) > 0 && !others:", "case len(done.Taken) == len(ids) && !others:"}}},
+	{rule: "a block locks its seats", only: "mysql", without: []change{
+		{"seats.go", "ORDER BY id\"+s.db.ForUpdate(false), name, ids)", "ORDER BY id\", name, ids)"}}},
+	{rule: "the counter follows a block", without: []change{
+		{"stock.go", "rev = rev + 1 WHERE room = ?\", by, name)", "rev = rev + 1 WHERE room = ?\", max(by, 0), name)"}}},
+	{rule: "the rev goes up with a block", without: []change{
+		{"stock.go", "SET seats = seats + ?, rev = rev + 1 WHERE room = ?\", by", "SET seats = seats + ? WHERE room = ?\", by"}}},
+	{rule: "that a block leaves nothing is told at once", without: []change{
+		{"stock.go", "if row.left() > 0 && row.left() != int64(by) || epoch == \"\" {", "if row.left() != int64(by) || epoch == \"\" {"}}},
+	{rule: "that what is given back is left is told at once", without: []change{
+		{"stock.go", "if row.left() > 0 && row.left() != int64(by) || epoch == \"\" {", "if row.left() > 0 || epoch == \"\" {"}}},
+	{rule: "a plan leaves alone what somebody has", after: true, without: []change{
+		{"plans.go", "case r.taken():", "case r.taken() && how.DryRun:"},
+		{"plans.go", "case r.taken() || t.remove && r.State != seat.Free:", "case t.remove && r.State != seat.Free:"}}},
 	{rule: "each end has its fact", after: true, without: []change{
 		{"purchase.go", "t.tell(holdFact(typ, *h, a.now))", "_ = typ"}}},
 	{rule: "a finished pass is told once", after: true, without: []change{
