@@ -44,6 +44,8 @@ var arrows = map[string]struct {
 	"internal/bot":                 {[]string{"internal/room", "internal/seat", "internal/wire"}, "a visitor speaks messages; it shares nothing else with the servers"},
 	"internal/embedded":            {nil, "servers inside the demo"},
 	"internal/testenv":             {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
+	"api":                          {nil, "the contracts are files"},
+	"api/apitest":                  {[]string{"api"}, "what is said, held to the contracts; for the tests of who says it"},
 	"web":                          {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 	"internal/payment":             {[]string{"internal/outage"}, "what a payment service is asked, and what its answers are worth; knows no seat, so that every process may ask"},
 	"internal/psp":                 {[]string{"internal/payment", "internal/outage"}, "a payment service for tests, scripts and the demo; shares with its client the words alone"},
@@ -72,7 +74,7 @@ func list(t *testing.T, args ...string) []string {
 
 func TestArrows(t *testing.T) {
 	seen := map[string]bool{}
-	for _, row := range list(t, "-f", `{{.ImportPath}}|{{join .Imports " "}}`, "waitroom/internal/...", "waitroom/web/...") {
+	for _, row := range list(t, "-f", `{{.ImportPath}}|{{join .Imports " "}}`, "waitroom/internal/...", "waitroom/web/...", "waitroom/api/...") {
 		path, imports, _ := strings.Cut(row, "|")
 		pkg := strings.TrimPrefix(path, "waitroom/")
 		rule, ok := arrows[pkg]
@@ -100,7 +102,7 @@ func TestArrows(t *testing.T) {
 func TestOnlyTestsImportTestPackages(t *testing.T) {
 	for _, row := range list(t, "-f", `{{.ImportPath}}|{{join .Imports " "}}`, "waitroom/...") {
 		path, imports, _ := strings.Cut(row, "|")
-		for _, tests := range []string{"internal/line/linetest", "internal/booking/bookingtest", "internal/booking/testkit"} {
+		for _, tests := range []string{"internal/line/linetest", "internal/booking/bookingtest", "internal/booking/testkit", "api/apitest"} {
 			if slices.Contains(strings.Fields(imports), "waitroom/"+tests) && path != "waitroom/internal/booking/bookingtest" {
 				t.Errorf("%s imports %s, which is for tests", path, tests)
 			}

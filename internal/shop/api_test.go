@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -29,11 +28,10 @@ import (
 	"waitroom/internal/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 // testShop is an edge over a desk of the test's own.
 type testShop struct {
 	*Shop
+	t     testing.TB
 	below *bookingtest.Shop
 	clock *bookingtest.Clock
 	reg   *prometheus.Registry
@@ -51,7 +49,7 @@ func newShop(t *testing.T, dsn string, count int, change func(*Parts), args ...s
 	}
 	var config Config
 	testenv.Defaults(t, &config, args...)
-	return &testShop{Shop: New(config, parts), below: below, clock: below.Clock, reg: reg}
+	return &testShop{Shop: New(config, parts), t: t, below: below, clock: below.Clock, reg: reg}
 }
 
 // runMaps shows the seats of a shop until the test ends.

@@ -70,7 +70,7 @@ func (d *fakeDesk) Did(_ room.Name, code string) {
 }
 
 // newEdge is an edge over a desk that the test speaks for.
-func newEdge(t testing.TB, desk *fakeDesk, config Config, change func(*Parts)) (*Shop, *prometheus.Registry) {
+func newEdge(t testing.TB, desk *fakeDesk, config Config, change func(*Parts)) (*edge, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	parts := Parts{Desk: desk, Passes: bookingtest.Unsigned{}, Grace: bookingtest.Config.Grace, Log: zap.NewNop(), Metrics: reg}
@@ -83,5 +83,5 @@ func newEdge(t testing.TB, desk *fakeDesk, config Config, change func(*Parts)) (
 	if config.MaxCalls == 0 {
 		config.MaxCalls = 64
 	}
-	return New(config, parts), reg
+	return &edge{New(config, parts), t}, reg
 }

@@ -40,7 +40,7 @@ func TestPassEndsByItsOwnClock(t *testing.T) {
 				},
 				confirm: func(_ context.Context, p token.Pass, id seat.HoldID) (booking.Booking, error) {
 					confirmed = p
-					return booking.Booking{Hold: id}, nil
+					return booking.Booking{Hold: id, Seats: aHold.Seats}, nil
 				}}
 			edge, _ := newEdge(t, desk, Config{}, nil)
 			c := client{t, edge.Handler()}
