@@ -1,8 +1,10 @@
-// Package api holds the contracts of waitroom as machines read them: OpenAPI of the shop.
-// They are files, embedded.
+// Package api holds the contracts of waitroom as machines read them: OpenAPI of the shop,
+// AsyncAPI of the line's WebSocket and of Kafka, and a JSON Schema of each event. They are
+// files, embedded.
 //
 // It promises that they are what is really said: package apitest holds every answer that
-// the shop's tests provoke to them, and what they name to what was met.
+// the shop's tests provoke, every message and every event to them, and what they name to
+// what was met.
 package api
 
 import (
@@ -12,7 +14,7 @@ import (
 	"strings"
 )
 
-//go:embed openapi.yaml openapi.json
+//go:embed openapi.yaml openapi.json asyncapi.yaml schemas/*.json
 var files embed.FS
 
 // File is one contract by its name, such as openapi.json or schemas/waitroom.admitted.v1.json.

@@ -3,14 +3,18 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"waitroom/api/apitest"
+	"waitroom/internal/wire"
 )
 
 func newShop(t *testing.T) *apitest.Shop {
@@ -110,5 +114,15 @@ func TestExamplesAreGolden(t *testing.T) {
 func TestEveryComponentIsUsed(t *testing.T) {
 	if got := newShop(t).Unused(); len(got) > 0 {
 		t.Errorf("got %q that nothing refers to", got)
+	}
+}
+
+// A code is the shop's or the line's, or both; none of the table is in no contract.
+func TestEveryCodeIsInAContract(t *testing.T) {
+	got := slices.Concat(newShop(t).Codes(), newLine(t).Codes())
+	slices.Sort(got)
+	want := slices.Sorted(maps.Keys(wire.Codes))
+	if got = slices.Compact(got); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got the codes %q, want %q", got, want)
 	}
 }

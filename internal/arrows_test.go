@@ -45,7 +45,7 @@ var arrows = map[string]struct {
 	"internal/embedded":            {nil, "servers inside the demo"},
 	"internal/testenv":             {[]string{"internal/process"}, "servers for tests, and the list of flags against the binaries"},
 	"api":                          {nil, "the contracts are files"},
-	"api/apitest":                  {[]string{"api"}, "what is said, held to the contracts; for the tests of who says it"},
+	"api/apitest":                  {[]string{"api", "internal/events"}, "what is said, held to the contracts; for the tests of who says it"},
 	"web":                          {[]string{"internal/room"}, "a page is there for a well-formed room name only"},
 	"internal/payment":             {[]string{"internal/outage"}, "what a payment service is asked, and what its answers are worth; knows no seat, so that every process may ask"},
 	"internal/psp":                 {[]string{"internal/payment", "internal/outage"}, "a payment service for tests, scripts and the demo; shares with its client the words alone"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"waitroom/api/apitest"
 	"waitroom/internal/hub"
 	"waitroom/internal/limit"
 	"waitroom/internal/room"
@@ -25,6 +26,7 @@ import (
 // link keeps what a connection would show.
 type link struct {
 	heard  []string // codes told, then "close" and the close code
+	texts  [][]byte // what was told, whole
 	within time.Duration
 }
 
@@ -35,6 +37,7 @@ func (l *link) Close(code wire.Code) {
 }
 func (l *link) Send(texts ...[]byte) {
 	text := texts[0] // a refusal is one
+	l.texts = append(l.texts, text)
 	var m struct{ Code wire.Code }
 	if err := json.Unmarshal(text, &m); err != nil {
 		panic(err)
@@ -59,6 +62,10 @@ func (r *refuses) ParsePlace(context.Context, string, room.Name) (token.Place, e
 
 // Every way to be refused, each with its code, and what becomes of the connection.
 func TestRefusals(t *testing.T) {
+	contract, err := apitest.NewLine()
+	if err != nil {
+		t.Fatal(err)
+	}
 	join, back := `{"type":"join"}`, `{"type":"join","place":"x"}`
 	for _, c := range []struct {
 		name string
@@ -91,6 +98,11 @@ func TestRefusals(t *testing.T) {
 			talk.Message(t.Context(), []byte(c.say))
 			if !slices.Equal(l.heard, c.want) {
 				t.Errorf("got %v, want %v", l.heard, c.want)
+			}
+			for _, text := range l.texts {
+				if err := contract.Frame(apitest.Node, text); err != nil {
+					t.Errorf("against api/asyncapi.yaml: %v", err)
+				}
 			}
 			if closes := len(c.want) == 2; talk.Done() != closes {
 				t.Errorf("got done %t, want %t", talk.Done(), closes)

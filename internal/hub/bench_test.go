@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"waitroom/api/apitest"
 	"waitroom/internal/directory"
 	"waitroom/internal/room"
 	"waitroom/internal/wire"
@@ -50,6 +52,15 @@ type message struct {
 	Closed int       `json:"-"` // a close code
 }
 
+// frames is api/asyncapi.yaml, to which all that is told is held. Set once.
+var frames = func() *apitest.Line {
+	l, err := apitest.NewLine()
+	if err != nil {
+		panic(err) // its file is embedded
+	}
+	return l
+}()
+
 // fakeSink keeps what it hears.
 type fakeSink struct {
 	line *fakeLine
@@ -62,7 +73,11 @@ type fakeSink struct {
 
 func (s *fakeSink) keep(text []byte) message {
 	var m message
-	if err := json.Unmarshal(text, &m); err != nil {
+	err := json.Unmarshal(text, &m)
+	if m.Type != wire.Position && m.Type != wire.Joined { // crowds hear those; package api holds them
+		err = errors.Join(err, frames.Frame(apitest.Node, text))
+	}
+	if err != nil {
 		panic(err)
 	}
 	m.At = time.Now()
