@@ -52,6 +52,7 @@ type servers struct {
 	OpsListen   string   `help:"Address for /metrics, /healthz, /readyz and /debug/pprof; keep it private." default:"127.0.0.1:9182" env:"WAITROOM_OPS_LISTEN"`
 	Prefix      string   `help:"Path in front of /rooms, such as /tickets." env:"WAITROOM_PREFIX"`
 	WaitingURL  string   `help:"Where the seat page sends a visitor without a pass, with {room} for the name." default:"http://127.0.0.1:8080/rooms/{room}" env:"WAITROOM_WAITING_URL"`
+	APIDocs     bool     `name:"api-docs" help:"Serve the contracts of the API and of the events, and a page that shows the API's, under {prefix}/api/." env:"WAITROOM_API_DOCS"`
 }
 
 var prefixPattern = regexp.MustCompile(`^(/[a-zA-Z0-9._-]+)*$`)

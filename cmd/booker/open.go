@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"waitroom/api"
 	"waitroom/internal/booking"
 	"waitroom/internal/boxoffice"
 	"waitroom/internal/events"
@@ -42,6 +43,9 @@ func (c *runCmd) open(ctx context.Context, env *process.Env, start *process.Star
 	members := c.Servers.admissions("booker-"+client, env.Metrics, env.Log)
 	page := web.Handler(web.Options{Page: web.Seats, Prefix: c.Servers.Prefix, WaitingURL: c.Servers.WaitingURL,
 		Rooms: func(name room.Name) (room.Event, room.Known) { return shop.Event(name), room.Listed }}) // served once the shop is there
+	if c.Servers.APIDocs {
+		page = api.Handler(c.Servers.Prefix, page)
+	}
 	err = start.Await("the database's tables", func() error {
 		shop, err = boxoffice.New(tables, boxoffice.Options{
 			Config: c.Shop, DB: db, Passes: verifier, Publisher: writer, Gateway: booking.FreeGateway{},
