@@ -18,9 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"waitroom/api/apitest"
+	"waitroom/internal/booking"
 	"waitroom/internal/booking/bookingtest"
 	"waitroom/internal/seat"
 	"waitroom/internal/token"
+	"waitroom/internal/venue"
 	"waitroom/internal/wire"
 )
 
@@ -157,6 +159,38 @@ func TestMapsThatAreKnown(t *testing.T) {
 	} {
 		if got := w.Body.String(); w.Code != 200 || strings.Contains(got, "event: seats") || !strings.HasSuffix(got, "{\"reason\":\"pass\"}\n\n") {
 			t.Errorf("got %d %q, want a stream that tells nothing anew and ends", w.Code, got)
+		}
+	}
+}
+
+// A room with prices and general admission says so in its plan.
+func TestPlanOfASale(t *testing.T) {
+	b := newShop(t, bookingtest.SQLite(t), 0, nil)
+	plan, err := venue.ReadJSON(strings.NewReader(`{"currency":"EUR","categories":[{"category":"A","amount":4500},{"category":"standing","amount":0}],
+		"sections":[{"section":"N","rows":[{"row":"A","seats":"1-2","category":"A"},{"row":"B","seats":"1","category":"standing"}]},{"section":"GA","count":2,"category":"standing"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.below.Store.Import(t.Context(), "gig", plan, booking.ImportHow{}); err != nil {
+		t.Fatal(err)
+	}
+	w := client{t, b.Handler()}.do("GET", "/rooms/gig/plan", bearer(bookingtest.Pass()), "")
+	for _, part := range []string{`"prices":[{"category":`, `"currency":"EUR"`, `"prices":[[`, `"unnumbered":true`} {
+		if w.Code != 200 || !strings.Contains(w.Body.String(), part) {
+			t.Errorf("got %d %s, want a plan with %s", w.Code, w.Body, part)
+		}
+	}
+}
+
+// Every act that may have an idempotency key refuses what comes of one.
+func TestEveryActRefusesKeys(t *testing.T) {
+	const hold = "/holds/AAAAAAAAAAAAAAAA"
+	for _, operation := range []string{"POST /holds", "DELETE " + hold, "POST " + hold + "/extend", "POST " + hold + "/confirm"} {
+		method, path, _ := strings.Cut(operation, " ")
+		for _, code := range []wire.Code{wire.KeyBad, wire.KeyReused, wire.KeyBusy, wire.KeysTooMany} {
+			s, _ := newEdge(t, &fakeDesk{}, Config{Patience: time.Second}, func(p *Parts) { p.Passes = wrong{err: coded{code}} })
+			w := client{t, s.Handler()}.do(method, "/rooms/gig"+path, bearer(bookingtest.Pass()), "", "Idempotency-Key", "k1")
+			wantProblem(t, operation, w, code)
 		}
 	}
 }
