@@ -77,8 +77,8 @@ var fill = []string{
 	`INSERT INTO seat_log (room, at_ms, changes) SELECT CONCAT('r', 1 + seq % 5), {now} - (50000 - seq) * 20, 'A-1=held,A-2=held' FROM seq_1_to_50000`,
 	"ALTER TABLE seat_log AUTO_INCREMENT = 50001",
 	// A row in four is a day old.
-	`INSERT INTO request_keys (admission, word, request, came_to, seats, hold, made_ms)
-		SELECT CONCAT('r', 1 + seq % 5, '.abcdefgh.', seq, '.', LPAD(seq, 22, 'v')), CONCAT('key', seq), REPEAT('x', 43), 'done', '', '', {now} - seq * 1000 FROM seq_1_to_115000`,
+	`INSERT INTO request_keys (admission, word, request, came_to, hold, made_ms)
+		SELECT CONCAT('r', 1 + seq % 5, '.abcdefgh.', seq, '.', LPAD(seq, 22, 'v')), CONCAT('key', seq), REPEAT('x', 43), 'done', '', {now} - seq * 1000 FROM seq_1_to_115000`,
 	fillOutbox,
 	fillFacts,
 }

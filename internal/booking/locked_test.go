@@ -28,8 +28,9 @@ func hangs(t *testing.T, dsn, statement string, args ...any) (release func()) {
 	}
 	release = sync.OnceFunc(func() { _ = tx.Rollback() })
 	t.Cleanup(release)
-	// MariaDB would end it after 3 s otherwise, as that of a host that vanished.
-	if _, err := tx.ExecContext(t.Context(), "SET @other = 0 /*M! , idle_transaction_timeout = 0, idle_write_transaction_timeout = 0, idle_readonly_transaction_timeout = 0 */"); err != nil {
+	// MariaDB would end it after 3 s otherwise, as that of a host that vanished, and any
+	// session that says nothing for as long as a connection of the pool may.
+	if _, err := tx.ExecContext(t.Context(), "SET wait_timeout = 28800 /*M! , idle_transaction_timeout = 0, idle_write_transaction_timeout = 0, idle_readonly_transaction_timeout = 0 */"); err != nil {
 		t.Fatal(err)
 	}
 	result, err := tx.ExecContext(t.Context(), statement, args...)
