@@ -6,9 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"waitroom/internal/room"
 	"waitroom/internal/seat"
+	"waitroom/internal/testenv"
 )
 
 // traces is what an operator's act leaves behind: the counter's row, and how much was logged.
@@ -174,4 +178,30 @@ func TestBlockBesideSale(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What an operator does to seats locks none that somebody has: its buyer, and whoever is
+// gathered with him, confirms meanwhile.
+func TestOperatorsLockNobodysSeats(t *testing.T) {
+	s := newStore(t, testenv.MySQL(t), 3)
+	p := newPass()
+	h := mustHold(t, s, p, "A-1", noon)
+	err := s.tx(t.Context(), func(tx *sqlx.Tx) error {
+		found, err := s.lockSeats(t.Context(), tx, "gig", ids("A-1 A-2 A-9"))
+		if err != nil || len(found) != 2 || found["A-1"].State != seat.Held || found["A-2"].State != seat.Free {
+			t.Errorf("got %+v, %v, want A-1 held and A-2 free", found, err)
+		}
+		began := time.Now()
+		if err := s.buy(t.Context(), p, h.ID, noon); err != nil {
+			t.Errorf("confirm: %v", err)
+		}
+		if took := time.Since(began); took > 2*time.Second { // a lock is waited for three
+			t.Errorf("a confirm took %s beside it", took)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantSeats(t, s, "A-1:booked A-2 A-3")
 }

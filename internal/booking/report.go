@@ -33,18 +33,23 @@ func (c *SeatCount) add(s seat.State) {
 	}
 }
 
-// Money is what booked seats cost, in minor units.
+// Money is what booked seats cost, in minor units. What a shop sold that takes no money is
+// neither captured nor open: nobody was asked for it.
 type Money struct {
 	Booked   int64 `json:"booked"`
 	Captured int64 `json:"captured"` // of it, what was taken
 	Open     int64 `json:"open"`     // of it, what is reserved and not taken yet
 }
 
-func (m *Money) add(amount int64, captured bool) {
+// unpaid is when money was captured that nobody was asked for.
+const unpaid = -1
+
+func (m *Money) add(amount, capturedMS int64) {
 	m.Booked += amount
-	if captured {
+	switch {
+	case capturedMS > 0:
 		m.Captured += amount
-	} else {
+	case capturedMS != unpaid:
 		m.Open += amount
 	}
 }
@@ -95,7 +100,7 @@ func (s *Store) Report(ctx context.Context, name room.Name) (Report, error) {
 		Captured int64  `db:"captured"`
 	}
 	err := s.db.SelectContext(ctx, &rows, `SELECT s.state, s.category, s.note, s.amount, s.currency, COALESCE(b.hold, '') AS booking,
-		COALESCE(b.amount, 0) AS cost, COALESCE(b.currency, '') AS paid, COALESCE(b.captured_ms, 0) AS captured
+		COALESCE(b.amount, 0) AS cost, COALESCE(b.currency, '') AS paid, CASE WHEN b.payment LIKE 'free-%' THEN -1 ELSE COALESCE(b.captured_ms, 0) END AS captured
 		FROM seats s LEFT JOIN bookings b ON b.hold = s.hold WHERE s.room = ?`, name)
 	if err != nil {
 		return Report{}, err
@@ -126,9 +131,9 @@ func (s *Store) Report(ctx context.Context, name room.Name) (Report, error) {
 		if row.State != seat.Booked {
 			continue
 		}
-		categories[g].Money.add(row.Amount, row.Captured > 0)
+		categories[g].Money.add(row.Amount, row.Captured)
 		if row.Currency != "" {
-			money(row.Currency).Money.add(row.Amount, row.Captured > 0)
+			money(row.Currency).Money.add(row.Amount, row.Captured)
 		}
 		if row.Booking != "" && !seen[row.Booking] && row.Paid != "" {
 			money(row.Paid).Bookings += row.Cost

@@ -107,3 +107,19 @@ func TestReportIsOfOneMoment(t *testing.T) {
 		}
 	})
 }
+
+// A shop that takes no money sold what it sold, and took nothing.
+func TestReportOfAFreeShop(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		b := newBooker(t, dsn, 0, nil)
+		addPriced(t, b.store, "A-1 A-2", seat.Price{Amount: 4500, Currency: "EUR"})
+		p := newPass()
+		if _, err := b.Confirm(t.Context(), p, mustHold(t, b.store, p, "A-1", noon).ID); err != nil {
+			t.Fatal(err)
+		}
+		r, err := b.store.Report(t.Context(), "gig")
+		if want := (Money{Booked: 4500}); err != nil || len(r.Money) != 1 || r.Money[0].Money != want {
+			t.Errorf("got %+v, %v, want %+v", r.Money, err, want)
+		}
+	})
+}

@@ -160,22 +160,39 @@ const planColumns = "id, state, category, amount, currency, unnumbered"
 // taken reports whether somebody has it: then it stays as it is.
 func (r planRow) taken() bool { return r.State != seat.Free && r.State != seat.Blocked }
 
-// lockSeats locks some seats, in the order of their names, and reads them; nobody can hold,
-// book or give back any of them until the transaction ends. It waits for who is doing so.
+// lockSeats locks those of some seats that nobody has, in the order of their names, and
+// reads all of them; nobody can hold any of the locked ones until the transaction ends. It
+// waits for who is about to. A seat that somebody has is its hold's: locked here, it would
+// keep its buyer's confirm waiting, and with it everybody's in that batch. One that comes
+// free just now counts as taken.
 func (s *Store) lockSeats(ctx context.Context, tx *sqlx.Tx, name room.Name, ids []seat.ID) (map[seat.ID]planRow, error) {
-	query, args, err := sqlx.In("SELECT "+planColumns+" FROM seats WHERE room = ? AND id IN (?) ORDER BY id"+s.db.ForUpdate(false), name, ids)
+	found := make(map[seat.ID]planRow, len(ids))
+	read := func(query string, args ...any) (list []planRow, err error) {
+		query, args, err = sqlx.In(query, args...)
+		if err == nil {
+			err = tx.SelectContext(ctx, &list, query, args...)
+		}
+		return list, err
+	}
+	list, err := read("SELECT "+planColumns+" FROM seats WHERE room = ? AND id IN (?) AND state IN ('free', 'blocked') ORDER BY id"+s.db.ForUpdate(false), name, ids)
 	if err != nil {
 		return nil, err
 	}
-	var list []planRow
-	if err := tx.SelectContext(ctx, &list, query, args...); err != nil {
-		return nil, err
-	}
-	found := make(map[seat.ID]planRow, len(list))
 	for _, r := range list {
 		found[r.ID] = r
 	}
-	return found, nil
+	if len(found) == len(ids) {
+		return found, nil
+	}
+	list, err = read("SELECT "+planColumns+" FROM seats WHERE room = ? AND id IN (?)", name,
+		slices.DeleteFunc(slices.Clone(ids), func(id seat.ID) bool { _, is := found[id]; return is }))
+	for _, r := range list {
+		if !r.taken() {
+			r.State = seat.Held
+		}
+		found[r.ID] = r
+	}
+	return found, err
 }
 
 // matched runs a statement that must match n rows, which are locked; lists among args
