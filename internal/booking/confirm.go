@@ -57,7 +57,7 @@ func (b *Booker) confirm(ctx context.Context, pass token.Pass, key Key, id seat.
 	case h.State != live || b.store.rules.lapsed(h, now):
 		return Booking{}, seat.ErrHoldEnded
 	}
-	ref, err := b.gateway.Authorise(ctx, Charge{ID: key.charge(pass), Pass: pass.Admission, Hold: h.ID, Seats: h.seats(), Amount: h.Amount, Currency: h.Currency})
+	ref, err := b.gateway.Authorise(ctx, Charge{ID: string(seat.NewHoldID()), Pass: pass.Admission, Hold: h.ID, Seats: h.seats(), Amount: h.Amount, Currency: h.Currency})
 	if err != nil {
 		// Another confirm of the hold may have spent what the card bears.
 		if booking, found, look := b.store.booking(ctx, h); look == nil && found {

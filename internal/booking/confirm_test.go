@@ -21,6 +21,7 @@ type till struct {
 	n    int
 	refs map[string]string // authorised, captured, voided
 
+	charges   []string       // what Authorise was asked for, by the charges' names
 	refuse    error          // of Authorise
 	authorise func(c Charge) // called between authorising and booking
 	capture   func() error   // called first in Capture
@@ -29,6 +30,9 @@ type till struct {
 func newTill(t *testing.T) *till { return &till{t: t, refs: map[string]string{}} }
 
 func (g *till) Authorise(_ context.Context, c Charge) (string, error) {
+	g.mu.Lock()
+	g.charges = append(g.charges, c.ID)
+	g.mu.Unlock()
 	if g.refuse != nil {
 		return "", g.refuse
 	}

@@ -61,16 +61,6 @@ func ParseKey(header string, request ...string) (Key, error) {
 	return Key{word: word, request: base64.RawURLEncoding.EncodeToString(all.Sum(nil))}, nil
 }
 
-// charge is the name of a payment: of two bookers that serve one key at once the gateway
-// hears the same.
-func (k Key) charge(pass token.Pass) string {
-	if k.word == "" {
-		return string(seat.NewHoldID())
-	}
-	sum := sha256.Sum256([]byte(pass.Admission.String() + " " + k.word + " " + k.request))
-	return base64.RawURLEncoding.EncodeToString(sum[:12]) // 16 characters, as all charges have
-}
-
 // Acts are what a visitor does with seats.
 type Acts interface {
 	Hold(ctx context.Context, pass token.Pass, seats []seat.ID) (h seat.Hold, fresh bool, err error)

@@ -3,6 +3,7 @@ package booking
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -246,6 +247,40 @@ func TestKeyOfTheLoser(t *testing.T) {
 		}
 		if _, _, err := b.Once(mustKey(t, "third", "hold")).Hold(t.Context(), p, ids("A-2")); !errors.Is(err, seat.ErrKeyReused) {
 			t.Errorf("another request under its key: got %v, want %v", err, seat.ErrKeyReused)
+		}
+		wantTill(t, g, map[string]int{"captured": 1, "voided": 1})
+	})
+}
+
+// A key tries again after a decline and after a database that was away, each time under
+// another charge: by the same one a gateway would answer what it did before, a decline, or
+// money that was let go since.
+func TestKeyTriesAgain(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		g := newTill(t)
+		b := newBooker(t, dsn, 1, func(p *Parts) { p.Gateway = g })
+		p := newPass()
+		h := mustHold(t, b.store, p, "A-1", noon)
+		acts := b.Once(mustKey(t, "buy"))
+		g.refuse = seat.ErrDeclined
+		if _, err := acts.Confirm(t.Context(), p, h.ID); !errors.Is(err, seat.ErrDeclined) {
+			t.Errorf("got %v, want %v", err, seat.ErrDeclined)
+		}
+		g.refuse = nil
+		g.authorise = func(Charge) {
+			g.authorise = nil
+			b.clock.skewed.Store(true)
+		}
+		if _, err := acts.Confirm(t.Context(), p, h.ID); !errors.Is(err, seat.ErrSkew) {
+			t.Errorf("got %v, want %v", err, seat.ErrSkew)
+		}
+		b.clock.skewed.Store(false)
+		if _, err := acts.Confirm(t.Context(), p, h.ID); err != nil {
+			t.Errorf("got %v, want the booking", err)
+		}
+		slices.Sort(g.charges)
+		if got := slices.Compact(g.charges); len(got) != 3 {
+			t.Errorf("got charges %q, want three", got)
 		}
 		wantTill(t, g, map[string]int{"captured": 1, "voided": 1})
 	})
