@@ -225,7 +225,7 @@ func TestCircuit(t *testing.T) {
 				t.Errorf("while it rests: got %+v, %v after %s and %d dials, want away at once", got, err, time.Since(began), p.dials-dials)
 			}
 		}
-		time.Sleep(10*time.Second + 1)
+		time.Sleep(10*time.Second + 1) // the bubble's time
 		// One that leaves gives its place back, whatever came of it.
 		left, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, _ = look(left)
@@ -243,7 +243,7 @@ func TestCircuit(t *testing.T) {
 			t.Errorf("after it failed: got %v, want away", err)
 		}
 		works.Store(true)
-		time.Sleep(10*time.Second + 1)
+		time.Sleep(10*time.Second + 1) // the bubble's time
 		for range 2 {
 			if got, err := look(t.Context()); got.Outcome != Authorised {
 				t.Errorf("it works again: got %+v, %v", got, err)
@@ -252,7 +252,7 @@ func TestCircuit(t *testing.T) {
 		if c.Away() {
 			t.Error("it works again: away")
 		}
-		time.Sleep(persists)
+		time.Sleep(persists) // the bubble's time
 		_, _ = look(t.Context())
 		var lines []string
 		for _, line := range logs.All() {

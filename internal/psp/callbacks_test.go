@@ -129,7 +129,7 @@ func TestCallbacks(t *testing.T) {
 		synctest.Wait()
 		serve(s, form("/pay/"+page.ID, "answer=approve"))
 		synctest.Wait()
-		time.Sleep(2 * time.Hour)
+		time.Sleep(2 * time.Hour) // the bubble's time
 		wantHeard(t, "all", to, "0s evt_1 authorised", "0s evt_2 captured", "0s evt_3 refunded", "0s evt_4 declined",
 			"0s evt_5 pending", "0s evt_6 authorised", "1h0m0s evt_7 voided")
 		if got := s.sender.counts(); got != (Callbacks{Delivered: 7}) {
@@ -148,11 +148,11 @@ func TestCardsOfCallbacks(t *testing.T) {
 		to := &shop{}
 		told(t, Config{Faults: Faults{Late: Span(30 * time.Second)}}, to, func(t *testing.T, s *Service) {
 			ask(s, "POST", "/payments", "attempt-1", by(card))
-			time.Sleep(29 * time.Second)
+			time.Sleep(29 * time.Second) // the bubble's time
 			if card == cardLate {
 				wantHeard(t, "early", to)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // the bubble's time
 			got := strings.Split(to.String(), "\n")
 			// What is sent at the same moment comes in any order.
 			if card == cardForged && strings.Contains(got[0], "forged") {
@@ -171,7 +171,7 @@ func TestFaultsOfCallbacks(t *testing.T) {
 	to := &shop{}
 	told(t, Config{Faults: Faults{Late: Span(6 * time.Minute), Lates: 1, Duplicates: 1, Forgeries: 1}}, to, func(t *testing.T, s *Service) {
 		ask(s, "POST", "/payments", "attempt-1", by(cardOK))
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // the bubble's time
 		wantHeard(t, "all", to, "0s  callback_forged", "6m0s  callback_late", "6m0s  callback_late")
 		if got := s.sender.counts(); got != (Callbacks{Delivered: 2, Forged: 1}) {
 			t.Errorf("got %+v", got)
@@ -190,10 +190,10 @@ func TestCallbacksAreTriedAgain(t *testing.T) {
 	}}
 	told(t, Config{}, to, func(t *testing.T, s *Service) {
 		ask(s, "POST", "/payments", "attempt-1", by(cardOK))
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // the bubble's time
 		wantHeard(t, "taken at the fourth try", to, "0s evt_1 authorised", "1s evt_1 authorised", "3s evt_1 authorised", "7s evt_1 authorised")
 		ask(s, "POST", "/payments/by-key/attempt-1/capture", "attempt-1", eur("4500"))
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // the bubble's time
 		if got := s.sender.counts(); got != (Callbacks{Delivered: 1, GivenUp: 1}) || len(to.heard) != 4+callbackTries {
 			t.Errorf("got %+v and %d tries, want one given up after %d", got, len(to.heard)-4, callbackTries)
 		}
@@ -212,7 +212,7 @@ func TestCallbacksAreBounded(t *testing.T) {
 		if got := s.sender.counts(); got.Waiting != maxCallbacks || got.Dropped != 5 {
 			t.Errorf("got %+v, want %d that wait and 5 dropped", got, maxCallbacks)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // the bubble's time
 		to.mu.Lock()
 		most := to.most
 		to.mu.Unlock()

@@ -81,7 +81,7 @@ func TestLedgerModel(t *testing.T) {
 				"decide":    m.decide,
 				"look":      m.look,
 				"sleep": func(t *rapid.T) {
-					time.Sleep(time.Duration(rapid.IntRange(1, 30).Draw(t, "hours")) * time.Hour)
+					time.Sleep(time.Duration(rapid.IntRange(1, 30).Draw(t, "hours")) * time.Hour) // the bubble's time
 				},
 				"crash": m.crash,
 			})

@@ -172,12 +172,12 @@ func TestLapse(t *testing.T) {
 			ask(s, "POST", "/payments", key, by(card))
 		}
 		ask(s, "POST", "/payments/by-key/attempt-3/capture", "attempt-3", eur("4500"))
-		time.Sleep(7*24*time.Hour - time.Second)
+		time.Sleep(7*24*time.Hour - time.Second) // the bubble's time
 		look := func(key string) payment.Outcome { return ask(s, "GET", "/payments/by-key/"+key, "", "").State }
 		if a, b := look("attempt-1"), look("attempt-2"); a != payment.Authorised || b != payment.Pending {
 			t.Errorf("a second before: got %s, %s", a, b)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // the bubble's time
 		if a, b, c := look("attempt-1"), look("attempt-2"), look("attempt-3"); a != payment.Voided || b != payment.Voided || c != payment.Captured {
 			t.Errorf("after 7 days: got %s, %s, %s, want voided, voided, captured", a, b, c)
 		}
@@ -196,16 +196,16 @@ func TestLapseAfterApproval(t *testing.T) {
 		s := service(t, Config{Lapse: 24 * time.Hour})
 		page := ask(s, "POST", "/payments", "attempt-1", by(cardRedirect))
 		ask(s, "POST", "/payments", "attempt-2", by(cardOK))
-		time.Sleep(3 * time.Hour)
+		time.Sleep(3 * time.Hour) // the bubble's time
 		serve(s, form("/pay/"+page.ID, "answer=approve"))
 		states := func() string {
 			return string(ask(s, "GET", "/payments/by-key/attempt-1", "", "").State + " " + ask(s, "GET", "/payments/by-key/attempt-2", "", "").State)
 		}
-		time.Sleep(21 * time.Hour)
+		time.Sleep(21 * time.Hour) // the bubble's time
 		if got := states(); got != "authorised voided" {
 			t.Errorf("24 h after both: got %s, want authorised voided", got)
 		}
-		time.Sleep(3 * time.Hour)
+		time.Sleep(3 * time.Hour) // the bubble's time
 		if got := states(); got != "voided voided" {
 			t.Errorf("24 h after the approval: got %s, want voided voided", got)
 		}
