@@ -88,47 +88,50 @@ func TestRefusals(t *testing.T) {
 		{"place of another room", refuses{place: token.ErrOtherRoom}, back, []string{"place_other_room", "close 4502"}},
 		{"keys away", refuses{place: token.ErrKeysAway}, back, []string{"stalled"}},
 	} {
+		// In a bubble no time passes between a message and what it is given until the next.
 		t.Run(c.name, func(t *testing.T) {
-			d := NewDesk(&c.r, &c.r, limit.New(limit.Config{}), prometheus.NewRegistry())
-			l := &link{}
-			talk := d.Begin("show", netip.Prefix{}, l)
-			if l.within != firstWithin {
-				t.Errorf("got %s for the first message, want %s", l.within, firstWithin)
-			}
-			talk.Message(t.Context(), []byte(c.say))
-			if !slices.Equal(l.heard, c.want) {
-				t.Errorf("got %v, want %v", l.heard, c.want)
-			}
-			for _, text := range l.texts {
-				if err := contract.Frame(apitest.Node, text); err != nil {
-					t.Errorf("against api/asyncapi.yaml: %v", err)
+			synctest.Test(t, func(t *testing.T) {
+				d := NewDesk(&c.r, &c.r, limit.New(limit.Config{}), prometheus.NewRegistry())
+				l := &link{}
+				talk := d.Begin("show", netip.Prefix{}, l)
+				if l.within != firstWithin {
+					t.Errorf("got %s for the first message, want %s", l.within, firstWithin)
 				}
-			}
-			if closes := len(c.want) == 2; talk.Done() != closes {
-				t.Errorf("got done %t, want %t", talk.Done(), closes)
-			}
-			before := len(l.heard)
-			if talk.Done() {
-				talk.Message(t.Context(), []byte(join))
-				talk.Refuse(wire.TooLong)
+				talk.Message(t.Context(), []byte(c.say))
+				if !slices.Equal(l.heard, c.want) {
+					t.Errorf("got %v, want %v", l.heard, c.want)
+				}
+				for _, text := range l.texts {
+					if err := contract.Frame(apitest.Node, text); err != nil {
+						t.Errorf("against api/asyncapi.yaml: %v", err)
+					}
+				}
+				if closes := len(c.want) == 2; talk.Done() != closes {
+					t.Errorf("got done %t, want %t", talk.Done(), closes)
+				}
+				before := len(l.heard)
+				if talk.Done() {
+					talk.Message(t.Context(), []byte(join))
+					talk.Refuse(wire.TooLong)
+					talk.Expired()
+					if len(l.heard) != before {
+						t.Errorf("got %v told after the close", l.heard[before:])
+					}
+					return
+				}
+				want := d.Again
+				if c.say != join && c.say != back {
+					want = firstWithin // what is no join buys no time
+				}
+				if l.within != want {
+					t.Errorf("got %s until it is sent away, want %s", l.within, want)
+				}
 				talk.Expired()
-				if len(l.heard) != before {
-					t.Errorf("got %v told after the close", l.heard[before:])
+				if got := l.heard[before:]; !slices.Equal(got, []string{"close 4003"}) {
+					t.Errorf("got %v once the time is over, want sent to reconnect", got)
 				}
-				return
-			}
-			want := d.Again
-			if c.say != join && c.say != back {
-				want = firstWithin // what is no join buys no time
-			}
-			if l.within != want {
-				t.Errorf("got %s until it is sent away, want %s", l.within, want)
-			}
-			talk.Expired()
-			if got := l.heard[before:]; !slices.Equal(got, []string{"close 4003"}) {
-				t.Errorf("got %v once the time is over, want sent to reconnect", got)
-			}
-			talk.End()
+				talk.End()
+			})
 		})
 	}
 	d := NewDesk(&refuses{}, &refuses{}, limit.New(limit.Config{}), prometheus.NewRegistry())
